@@ -1,0 +1,101 @@
+import { X509Certificate } from 'node:crypto'
+import { join } from 'node:path'
+import { PRIVATE_MODE, PUBLIC_MODE, readSmallFile, writeAtomic } from './disk.ts'
+import { type Identity, isIssuedBy, parseIdentity } from './identity.ts'
+import { authorityPath, openAuthority } from './local-authority.ts'
+import { type Issuer, issueLeaf } from './local-issue.ts'
+import { haveSameNames, type LocalNames, parseLocalNames } from './local-names.ts'
+
+export interface LocalCaOptions {
+  /** Holds `ca.pem`, `ca.key` and `identities/local/<first name>/{chain,key}.pem`. One process at a time (the state lock). */
+  readonly stateDir: string
+  /** Host names without wildcards; the first one names the directory. */
+  readonly names: readonly string[]
+  /** IPv4 and IPv6, any notation. Together with `names` 1 to 100. */
+  readonly addresses: readonly string[]
+  /** Milliseconds since 1970. */
+  readonly now: number
+}
+
+export interface LocalCa {
+  /** The server certificate as it was when the CA was opened. */
+  readonly identity: Identity
+  /** The file that clients are to trust. */
+  readonly caPath: string
+  /** SHA-256 of the CA certificate, hex pairs with colons. */
+  readonly caFingerprint: string
+  /** There was no CA before. */
+  readonly created: boolean
+  /** Another CA took the place of the one that clients may trust already: they must be told of this one. */
+  readonly reissuedCa: boolean
+  /** A new identity when the present one is in the last third of its life, else null. Throws OperationalError; the old one stays. */
+  renewIfDue(now: number): Promise<Identity | null>
+}
+
+/**
+ * A CA of our own, made on first start, and a server certificate under it, so that encrypted DNS works without a public name.
+ * The CA can vouch for the given names and addresses only; when these change it is made anew. Throws OperationalError for a bad
+ * name, and for a CA that cannot be read or written.
+ */
+export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
+  const names = parseLocalNames(options)
+  const { previous, ...issuer } = await openAuthority({ stateDir: options.stateDir, names, now: options.now })
+  const caFingerprint = issuer.certificate.fingerprint256
+  const leaf = new LocalLeaf({ issuer, names, stateDir: options.stateDir })
+  let identity = leaf.stored(options.now) ?? (await leaf.issue(options.now))
+  return {
+    identity,
+    caPath: authorityPath(options.stateDir),
+    caFingerprint,
+    created: previous === null,
+    reissuedCa: previous !== null && previous.fingerprint256 !== caFingerprint,
+    renewIfDue: async (now) => {
+      if (!isDue(identity, now)) return null
+      identity = await leaf.issue(now)
+      return identity
+    },
+  }
+}
+
+/** With 397 days that is four months: time to notice that renewing fails. */
+const RENEW_AT_SHARE_LEFT = 1 / 3
+
+function isDue({ notBefore, notAfter }: Identity, now: number): boolean {
+  return notAfter - now < (notAfter - notBefore) * RENEW_AT_SHARE_LEFT
+}
+
+class LocalLeaf {
+  readonly #issuer: Issuer
+  readonly #names: LocalNames
+  readonly #source: { readonly cert: string; readonly key: string; readonly origin: string }
+
+  constructor({ issuer, names, stateDir }: { issuer: Issuer; names: LocalNames; stateDir: string }) {
+    const directory = join(stateDir, 'identities', 'local', names.names[0] ?? names.addresses[0] ?? '')
+    this.#issuer = issuer
+    this.#names = names
+    this.#source = { cert: join(directory, 'chain.pem'), key: join(directory, 'key.pem'), origin: 'local CA' }
+  }
+
+  /** What is on disk, if it will do for a while. It can be made again at any time, so whatever is wrong with it only means null. */
+  stored(now: number): Identity | null {
+    try {
+      const chainPem = readSmallFile(this.#source.cert)
+      const keyPem = readSmallFile(this.#source.key)
+      if (chainPem === null || keyPem === null) return null
+      const identity = parseIdentity({ chainPem, keyPem, source: this.#source, now })
+      const isOurs = isIssuedBy(new X509Certificate(identity.chainPem), this.#issuer.certificate) && haveSameNames(identity, this.#names)
+      return isOurs && !isDue(identity, now) ? identity : null
+    } catch {
+      return null
+    }
+  }
+
+  async issue(now: number): Promise<Identity> {
+    const { certPem, keyPem } = await issueLeaf(this.#issuer, { names: this.#names, now })
+    const identity = parseIdentity({ chainPem: certPem, keyPem, source: this.#source, now })
+    // a crash in between leaves a pair that does not match: the next start makes another one
+    await writeAtomic(this.#source.key, { text: identity.keyPem, mode: PRIVATE_MODE })
+    await writeAtomic(this.#source.cert, { text: identity.chainPem, mode: PUBLIC_MODE })
+    return identity
+  }
+}

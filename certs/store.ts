@@ -1,0 +1,97 @@
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import { OperationalError } from '../dns/operational-error.ts'
+import { formatAddress, parseAddress } from '../net/address.ts'
+import type { ServerIdentities } from '../net/tls.ts'
+import type { Identity } from './identity.ts'
+
+export interface IdentityStoreOptions {
+  readonly policy: SecureContextOptions
+  /** Names that are ours although no certificate may hold them (`public.name`). */
+  readonly extraNames: readonly string[]
+}
+
+/**
+ * The identities in use. The first is the default; where two hold the same name, the earlier one serves it.
+ */
+export class IdentityStore implements ServerIdentities {
+  readonly #policy: SecureContextOptions
+  readonly #extraNames: ReadonlySet<string>
+  #served: Served
+
+  /** Throws OperationalError when `identities` is empty. */
+  constructor(identities: readonly Identity[], { policy, extraNames }: IdentityStoreOptions) {
+    this.#policy = policy
+    this.#extraNames = new Set(extraNames.map(hostName))
+    this.#served = serve(identities, policy)
+  }
+
+  /** The same object until the identities are replaced. */
+  get options(): SecureContextOptions {
+    return this.#served.options
+  }
+
+  contextFor(serverName: string | undefined): SecureContext {
+    const { contexts, fallback } = this.#served
+    return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
+  }
+
+  covers(host: string): boolean {
+    const { contexts, addresses } = this.#served
+    const name = hostName(host)
+    if (this.#extraNames.has(name) || find(contexts, name) !== undefined) return true
+    const address = parseAddress(name)
+    return address !== null && addresses.has(formatAddress(address))
+  }
+
+  /** For new handshakes; open sessions keep the contexts they have. Throws as the constructor does, and changes nothing then. */
+  replace(identities: readonly Identity[]): void {
+    this.#served = serve(identities, this.#policy)
+  }
+
+  /** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
+  expiries(): readonly { readonly name: string; readonly notAfter: number }[] {
+    const ends = new Map<string, number>()
+    for (const { names, addresses, fingerprint256, notAfter } of this.#served.identities) {
+      const name = names[0] ?? addresses[0] ?? fingerprint256
+      ends.set(name, Math.min(notAfter, ends.get(name) ?? Infinity))
+    }
+    return [...ends].map(([name, notAfter]) => ({ name, notAfter }))
+  }
+}
+
+/** Everything that changes together. */
+interface Served {
+  readonly identities: readonly Identity[]
+  readonly options: SecureContextOptions
+  readonly fallback: SecureContext
+  readonly contexts: ReadonlyMap<string, SecureContext>
+  readonly addresses: ReadonlySet<string>
+}
+
+function serve(identities: readonly Identity[], policy: SecureContextOptions): Served {
+  const [first] = identities
+  if (first === undefined) throw new OperationalError('ATLAS_CERTIFICATE', 'Cannot serve TLS: there is no certificate')
+  const contexts = new Map<string, SecureContext>()
+  for (const identity of identities) {
+    const context = createSecureContext(withPolicy(identity, policy))
+    for (const name of identity.names) if (!contexts.has(name)) contexts.set(name, context)
+  }
+  const options = withPolicy(first, policy)
+  const addresses = new Set(identities.flatMap((identity) => identity.addresses))
+  return { identities, options, fallback: createSecureContext(options), contexts, addresses }
+}
+
+function withPolicy(identity: Identity, policy: SecureContextOptions): SecureContextOptions {
+  return Object.freeze({ ...policy, cert: identity.chainPem, key: identity.keyPem })
+}
+
+/** RFC 9525 §6.3: a wildcard stands for exactly one label, the whole left-most one. */
+function find(contexts: ReadonlyMap<string, SecureContext>, name: string): SecureContext | undefined {
+  const dot = name.indexOf('.')
+  return contexts.get(name) ?? (dot > 0 ? contexts.get(`*${name.slice(dot)}`) : undefined)
+}
+
+function hostName(text: string): string {
+  const name = text.toLowerCase()
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}

@@ -1,0 +1,54 @@
+import { constants } from 'node:crypto'
+import { createSecureContext, type SecureContextOptions } from 'node:tls'
+
+export interface TlsPolicyOptions {
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+}
+
+/**
+ * Options common to every TLS listener. Early data stays off (RFC 8446 §8: it can be replayed): Node offers none unless asked.
+ */
+export function tlsPolicy({ minVersion }: TlsPolicyOptions): SecureContextOptions {
+  return {
+    minVersion,
+    ecdhCurve: supportsGroups(HYBRID_GROUPS) ? HYBRID_GROUPS : CLASSIC_GROUPS,
+    honorCipherOrder: true,
+    sessionIdContext: SESSION_ID_CONTEXT,
+    sessionTimeout: TICKET_LIFETIME_S,
+    // RFC 9113 §9.2.1: HTTP/2 allows neither renegotiation nor compression; OpenSSL is built without the latter
+    ...(minVersion === 'TLSv1.2' && { ciphers: CIPHERS_WITH_TLS12, secureOptions: constants.SSL_OP_NO_RENEGOTIATION }),
+  }
+}
+
+/** Node's own default hashes `process.argv`: after a restart with other arguments no ticket would fit. */
+const SESSION_ID_CONTEXT = 'atlas-dns'
+
+/** RFC 8446 §4.6.1 allows 604,800 at most. A phone that comes back within the day resumes. */
+const TICKET_LIFETIME_S = 86_400
+
+const CLASSIC_GROUPS = 'X25519:P-256'
+/** Against recording now and decrypting later. */
+const HYBRID_GROUPS = `X25519MLKEM768:${CLASSIC_GROUPS}`
+
+/** For 1.2 only ECDHE with an AEAD: the suites that RFC 9113 Appendix A does not prohibit. Those of 1.3 must be repeated, or 1.3 is off. */
+const CIPHERS_WITH_TLS12 = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+].join(':')
+
+/** A Node that uses the system's OpenSSL may have one older than 3.5, which does not know ML-KEM. */
+function supportsGroups(ecdhCurve: string): boolean {
+  try {
+    createSecureContext({ ecdhCurve })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,73 @@
+import type { Answer } from './answer.ts'
+import type { Client, ReplySink } from './contracts.ts'
+import type { Failure } from './failure.ts'
+import { HEADER_LENGTH } from './header.ts'
+
+/** No keepalive option (RFC 7828) in the query. */
+export const KEEPALIVE_ABSENT = -1
+
+/**
+ * One question on its way through the gateway. It is its own continuation: the pipeline's cursor, the answer and the
+ * address of the reply are fields, so nothing on the data path allocates a promise, a closure or a timer.
+ * Every field is set in the constructor, in one order: all queries share one shape.
+ */
+export class Query {
+  readonly client: Client
+  readonly reply: ReplySink
+  /** Meaningful to `reply` only. */
+  readonly token: number
+
+  /** The message as received, borrowed while the transport's accept() runs; after park() a copy of header and question. */
+  wire: Uint8Array
+  length: number
+  parked = false
+
+  // facts of the message, set by readQuery()
+  id = 0
+  flags = 0
+  qtype = 0
+  qclass = 0
+  /** Offset after the question; HEADER_LENGTH while no question has been read. */
+  questionEnd: number = HEADER_LENGTH
+  /** Whether it had an OPT record: decides whether the answer has one (RFC 6891 §6.1.1, §7). */
+  edns = false
+  /** RFC 6891 §6.2.3, at least 512. */
+  udpSize = 512
+  /** RFC 3225 §3. */
+  dnssecOk = false
+  /** OPTION-LENGTH of edns-tcp-keepalive. */
+  keepaliveLength: number = KEEPALIVE_ABSENT
+
+  // how the answer is to look, set by the shape stage
+  /** Largest message, octets. */
+  sizeLimit = 65_535
+  /** RFC 8467 block length; 0: no padding. */
+  padding = 0
+  /** RFC 7828 TIMEOUT to announce, units of 100 ms; -1: none. */
+  keepalive = -1
+
+  // the pipeline's own
+  /** Milliseconds of the pipeline's clock. */
+  receivedAt = 0
+  deadline = 0
+  /** Index of the stage that has it. */
+  stage = 0
+  answer: Answer | null = null
+  failure: Failure | null = null
+
+  constructor(client: Client, reply: ReplySink, token: number, wire: Uint8Array) {
+    this.client = client
+    this.reply = reply
+    this.token = token
+    this.wire = wire
+    this.length = wire.length
+  }
+
+  /** Takes what must outlive the transport's buffer: header and question, at most 271 octets, at their own offsets. */
+  park(): void {
+    if (this.parked) return
+    this.wire = this.wire.slice(0, this.questionEnd)
+    this.length = this.questionEnd
+    this.parked = true
+  }
+}

@@ -1,0 +1,48 @@
+import { putU16, u8 } from './bytes.ts'
+import { EdnsOption, putOpt, putOptionHeader, setOptLength } from './edns.ts'
+import { Flag, HEADER_LENGTH } from './header.ts'
+import { lower } from './name.ts'
+import type { Query } from './query.ts'
+
+/** Octets of the longest message writeQuestion() makes: header, question, OPT with an empty keepalive option. */
+export const MAX_QUESTION_MESSAGE = HEADER_LENGTH + 255 + 4 + 11 + 4
+
+/**
+ * Whether `message` carries exactly the question of `query`, letters without case (RFC 5452 §9.1, RFC 4343 §3). The name in a
+ * question cannot be compressed, so equal questions are equally long and every offset behind them agrees.
+ */
+export function hasQuestionOf(query: Query, message: Uint8Array): boolean {
+  const { wire, questionEnd } = query
+  if (message.length < questionEnd) return false
+  const nameEnd = questionEnd - 4
+  for (let i = HEADER_LENGTH; i < nameEnd; i++) if (lower(u8(wire, i)) !== lower(u8(message, i))) return false
+  for (let i = nameEnd; i < questionEnd; i++) if (wire[i] !== message[i]) return false
+  return true
+}
+
+export interface QuestionOptions {
+  readonly id: number
+  /** RFC 7828 §3.2.1: an empty keepalive option, on streams only. */
+  readonly keepalive: boolean
+}
+
+/**
+ * Writes the question of a parked query as a message of our own (conformance P-12: no octet of the client's message reaches
+ * an upstream unparsed): RD set, CD copied, and an OPT record of our hop (RFC 6891 §6.2.6) with our size and the client's DO.
+ * Returns its length.
+ */
+export function writeQuestion(query: Query, out: Uint8Array, at: number, options: QuestionOptions): number {
+  const { wire, questionEnd } = query
+  putU16(out, at, options.id)
+  putU16(out, at + 2, Flag.RD | (query.flags & Flag.CD))
+  putU16(out, at + 4, 1)
+  putU16(out, at + 6, 0)
+  putU16(out, at + 8, 0)
+  putU16(out, at + 10, 1)
+  for (let i = HEADER_LENGTH; i < questionEnd; i++) out[at + i] = u8(wire, i)
+  const optAt = at + questionEnd
+  let end = putOpt(out, optAt, { extendedRcode: 0, dnssecOk: query.dnssecOk })
+  if (options.keepalive) end = putOptionHeader(out, end, EdnsOption.KEEPALIVE, 0)
+  setOptLength(out, optAt, end)
+  return end - at
+}

@@ -1,0 +1,83 @@
+import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
+import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
+import type { Clock } from '../../net/clock.ts'
+import type { Flusher } from '../../net/flusher.ts'
+import type { ServerIdentities } from '../../net/tls.ts'
+import type { Wheel } from '../../net/wheel.ts'
+import { ConnectionLimit } from '../../transports/connection-limit.ts'
+import { DohTransport } from '../../transports/doh/doh.ts'
+import type { ListenerSlice } from '../../transports/listener.ts'
+import { createDotTransport, createTcpTransport } from '../../transports/stream-transport.ts'
+import { UdpTransport } from '../../transports/udp.ts'
+import type { Config, ListenConfig } from '../config/config.ts'
+
+export interface BoundEndpoints {
+  readonly dns: readonly Endpoint[]
+  readonly dot: readonly Endpoint[]
+  readonly doh: readonly Endpoint[]
+}
+
+export interface TransportAssembly {
+  /** Binds all addresses, or none. */
+  start(): Promise<void>
+  readonly endpoints: BoundEndpoints
+  drain(deadlineMs: number): Promise<void>
+  close(): Promise<void>
+}
+
+export interface TransportAssemblyDependencies {
+  readonly acceptor: QueryAcceptor
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly flusher: Flusher
+  readonly meter: (traits: TransportTraits) => TransportMeter
+  /** Null when nothing is encrypted. */
+  readonly identities: ServerIdentities | null
+}
+
+export function assembleTransports(config: Config, dependencies: TransportAssemblyDependencies): TransportAssembly {
+  const { meter, identities, ...shared } = dependencies
+  const limit = new ConnectionLimit(config.limits.connectionsPerClient)
+  const handshakeMs = config.timeouts.handshakeMs
+  const connection = { idleMs: config.limits.idle.streamMs, inFlight: config.limits.inFlightPerConnection }
+  const udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
+  const tcp = createTcpTransport({ ...shared, limit, meter: meter(TRANSPORTS.tcp) })
+  const encrypted =
+    identities === null
+      ? null
+      : {
+          dot: createDotTransport({ identities, handshakeMs }, { ...shared, limit, meter: meter(TRANSPORTS.dot) }),
+          doh: new DohTransport(
+            { identities, handshakeMs, idleMs: config.limits.idle.httpMs, maxStreams: config.limits.inFlightPerConnection },
+            { ...shared, limit, meter: meter(TRANSPORTS.doh2) },
+          ),
+        }
+  const all = [udp, tcp, ...(encrypted === null ? [] : [encrypted.dot, encrypted.doh])]
+  const { listen, access } = config
+  return {
+    async start() {
+      await tcp.reconfigure({ listen: slices(listen.dns, access.dns), connection })
+      await udp.reconfigure({ listen: withPorts(slices(listen.dns, access.dns), tcp.endpoints) })
+      await encrypted?.dot.reconfigure({ listen: slices(listen.dot, access.encrypted), connection })
+      await encrypted?.doh.reconfigure({ listen: slices(listen.doh, access.encrypted), paths: config.doh.paths })
+    },
+    get endpoints() {
+      return { dns: udp.endpoints, dot: encrypted?.dot.endpoints ?? [], doh: encrypted?.doh.endpoints ?? [] }
+    },
+    async drain(deadlineMs) {
+      await Promise.all(all.map((transport) => transport.drain(deadlineMs)))
+    },
+    async close() {
+      await Promise.all(all.map((transport) => transport.close()))
+    },
+  }
+}
+
+function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): readonly ListenerSlice[] {
+  return listen.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? access) }))
+}
+
+/** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */
+function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
+  return listen.map((slice, i) => ({ ...slice, endpoint: { ...slice.endpoint, port: bound[i]?.port ?? slice.endpoint.port } }))
+}

@@ -1,0 +1,98 @@
+import { unwatchFile, watchFile } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import type { Logger } from 'pino'
+import type { UpstreamMeter } from '../../dns/contracts.ts'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
+import type { Clock } from '../../net/clock.ts'
+import type { Flusher } from '../../net/flusher.ts'
+import type { Wheel } from '../../net/wheel.ts'
+import { createServer } from '../../upstream/dial.ts'
+import { OrderedUpstream } from '../../upstream/ordered.ts'
+import { readResolvConf } from '../../upstream/resolv-conf.ts'
+import type { Config, UpstreamConfig } from '../config/config.ts'
+
+const RESOLV_CONF = '/etc/resolv.conf'
+/** How soon a change of network is noticed. */
+const RESOLV_CONF_CHECK_MS = 5000
+
+export interface UpstreamAssembly {
+  readonly upstream: OrderedUpstream
+  /** The servers asked, for the start-up text. */
+  readonly names: readonly string[]
+  /** Stops following resolv.conf. */
+  stop(): void
+}
+
+export interface UpstreamAssemblyDependencies {
+  readonly log: Logger
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly flusher: Flusher
+  readonly meter: (name: string) => UpstreamMeter
+}
+
+/** Makes the upstream; where it is the machine's resolvers, it changes with them. */
+export function assembleUpstream(config: Config, dependencies: UpstreamAssemblyDependencies): UpstreamAssembly {
+  const { log, meter, ...rest } = dependencies
+  const make = (choice: UpstreamChoice) => {
+    for (const warning of choice.warnings) log.warn(warning)
+    const connectMs = config.timeouts.handshakeMs
+    return choice.servers.map((server) => createServer({ ...server, connectMs }, { ...rest, meter: meter(server.name) }))
+  }
+  const choice = chooseUpstreams(config, readResolvConf(RESOLV_CONF))
+  const upstream = new OrderedUpstream(make(choice), rest)
+  const names = choice.servers.map(({ protocol, endpoint }) => `${protocol}://${formatEndpoint(endpoint)}`)
+  if (config.upstreams !== null) return { upstream, names, stop: () => {} }
+  const onChange = (): void => {
+    const changed = chooseUpstreams(config, readResolvConf(RESOLV_CONF))
+    log.info({ upstreams: changed.servers.map(({ name }) => name) }, 'resolv.conf changed')
+    void upstream.reconfigure(make(changed))
+  }
+  watchFile(RESOLV_CONF, { interval: RESOLV_CONF_CHECK_MS, persistent: false }, onChange)
+  return { upstream, names, stop: () => unwatchFile(RESOLV_CONF, onChange) }
+}
+
+export interface UpstreamChoice {
+  readonly servers: readonly UpstreamConfig[]
+  /** What the operator should know about the choice. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * The servers to ask: those of the configuration, else the resolvers of the machine. Never one of our own listeners, where
+ * every question would come back to us: in the configuration that is an error, in resolv.conf such a line is passed over.
+ */
+export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]): UpstreamChoice {
+  const ours = config.listen.dns.map(({ endpoint }) => endpoint)
+  if (config.upstreams !== null) {
+    for (const { endpoint, origin, protocol } of config.upstreams) {
+      if (!isOurs(endpoint, ours)) continue
+      const url = `${protocol}://${formatEndpoint(endpoint)}`
+      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${url}: it is one of our own listeners: ${origin}`)
+    }
+    return { servers: config.upstreams, warnings: [] }
+  }
+  const usable = resolvers.filter((endpoint) => !isOurs(endpoint, ours))
+  const warnings =
+    usable.length > 0 ? [] : ['no resolver in /etc/resolv.conf other than ourselves: every query will fail until "upstreams" names one']
+  return { servers: usable.map(fromResolvConf), warnings }
+}
+
+function fromResolvConf(endpoint: Endpoint): UpstreamConfig {
+  return { name: formatEndpoint(endpoint), protocol: 'udp', endpoint, origin: '/etc/resolv.conf' }
+}
+
+function isOurs(endpoint: Endpoint, listeners: readonly Endpoint[]): boolean {
+  const address = canonicalAddress(endpoint.host)
+  return listeners.some(({ host, port }) => {
+    if (port !== endpoint.port) return false
+    return canonicalAddress(host) === address || ((isWildcard(host) || isWildcard(endpoint.host)) && isLocal(address))
+  })
+}
+
+/** Whether an address is one of this machine's own. */
+function isLocal(address: string): boolean {
+  if (address.startsWith('127.') || address === '::1' || isWildcard(address)) return true
+  return Object.values(networkInterfaces()).some((all) => all?.some((each) => canonicalAddress(each.address) === address))
+}

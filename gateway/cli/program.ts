@@ -1,0 +1,42 @@
+import { Command, CommanderError } from 'commander'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { addCheckCommand } from './check.ts'
+import { addQueryCommand } from './query.ts'
+import { addRunCommand } from './run.ts'
+import { addSchemaCommand } from './schema.ts'
+import { VERSION } from './version.ts'
+
+const DONE = 0
+const FAILED = 1
+const WRONG_USAGE = 2
+
+/** Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage. */
+export async function main(args: readonly string[]): Promise<number> {
+  const program = new Command('atlas-dns')
+    .description('Encrypted-DNS gateway: DoH, DoT and plain DNS in front of any resolver')
+    .version(VERSION)
+    .exitOverride()
+    .configureHelp({ sortSubcommands: true })
+  addRunCommand(program)
+  addCheckCommand(program)
+  addQueryCommand(program)
+  addSchemaCommand(program)
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return DONE
+  } catch (error) {
+    return exitCodeOf(error)
+  }
+}
+
+function exitCodeOf(error: unknown): number {
+  // commander has printed its message already; help and version are no errors
+  if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : WRONG_USAGE
+  if (error instanceof OperationalError) {
+    process.stderr.write(`${error.message}\n`)
+    return error.code === 'ATLAS_USAGE' ? WRONG_USAGE : FAILED
+  }
+  // not ours: a defect, so its origin is shown
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+  return FAILED
+}

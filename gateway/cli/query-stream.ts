@@ -1,0 +1,53 @@
+import * as net from 'node:net'
+import * as tls from 'node:tls'
+import { putU16 } from '../../dns/bytes.ts'
+import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
+import { type Exchange, type TlsChoice, untilAborted } from './query-exchange.ts'
+import { mismatch } from './query-message.ts'
+
+/** RFC 7858 §3.1 names no ALPN identifier; RFC 8310 and the registry do, and servers that share a port need it. */
+const DOT_PROTOCOL = 'dot'
+
+/** Asks over TCP (RFC 7766). */
+export function askOverTcp(exchange: Exchange): Promise<Uint8Array> {
+  const { host, port } = exchange.server
+  const socket = net.connect({ host, port, noDelay: true })
+  return ask(exchange, socket, 'connect')
+}
+
+/** Asks over TLS (RFC 7858). */
+export function askOverTls(exchange: Exchange, choice: TlsChoice): Promise<Uint8Array> {
+  const { host, port } = exchange.server
+  const socket = tls.connect({ ...choice, host, port, ALPNProtocols: [DOT_PROTOCOL] })
+  // not before: what is written earlier could leave before the certificate was checked
+  return ask(exchange, socket, 'secureConnect')
+}
+
+async function ask({ query, signal }: Exchange, socket: net.Socket, ready: 'connect' | 'secureConnect'): Promise<Uint8Array> {
+  const deframer = new Deframer()
+  try {
+    return await untilAborted(signal, ({ resolve, reject }) => {
+      socket.once(ready, () => socket.write(framed(query)))
+      socket.on('error', reject)
+      socket.on('close', () => reject(new Error('the server closed the connection without an answer')))
+      socket.on('data', (chunk: Buffer) => {
+        deframer.push(chunk)
+        const message = deframer.next()
+        if (message === null) return
+        const reason = mismatch(query, message)
+        if (reason === null) resolve(message.slice())
+        else reject(new Error(reason))
+      })
+    })
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** Length and message in one write: a segment with the length alone has confused servers (RFC 7766 §8). */
+function framed(query: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(PREFIX_LENGTH + query.length)
+  putU16(frame, 0, query.length)
+  frame.set(query, PREFIX_LENGTH)
+  return frame
+}

@@ -1,0 +1,23 @@
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
+import type { Trust } from './query-arguments.ts'
+import type { TlsChoice } from './query-exchange.ts'
+
+/** How TLS is to verify the server. Fails when the CA file cannot be read. */
+export async function tlsChoice({ caFile, insecure, serverName }: Trust): Promise<TlsChoice> {
+  return {
+    ...(caFile === null ? {} : { ca: await readRoots(caFile) }),
+    // RFC 6066 §3: an address is never sent as a server name
+    ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
+    rejectUnauthorized: !insecure,
+    checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
+  }
+}
+
+async function readRoots(file: string): Promise<string> {
+  const pem = await readFile(file, 'utf8')
+  // TLS takes a file without a certificate for an empty list, and then blames the server for an unknown issuer
+  if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(pem)) throw new Error(`--ca: no PEM certificate in ${file}`)
+  return pem
+}

@@ -1,0 +1,64 @@
+import {
+  canonicalAddress,
+  type Endpoint,
+  formatEndpoint,
+  isWildcard,
+  type Prefix,
+  parseAddress,
+  parseEndpoint,
+  parsePrefix,
+} from '../../net/address.ts'
+import { UPSTREAM_PORT } from './knobs.ts'
+
+/** The words of an access list. */
+const ACCESS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['loopback', ['127.0.0.0/8', '::1']],
+  // RFC 1918, RFC 4193 and the link itself (RFC 3927, RFC 4291 §2.5.6); not RFC 6598: a provider's other customers sit there
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']],
+  ['any', ['0.0.0.0/0', '::/0']],
+])
+
+/** A word, a CIDR or one address. Null for anything else. */
+export function parseAccess(text: string): readonly Prefix[] | null {
+  const prefixes = (ACCESS_WORDS.get(text) ?? [text]).map(parsePrefix)
+  return prefixes.every((prefix) => prefix !== null) ? prefixes : null
+}
+
+export const UPSTREAM_PATTERN = /^(udp|tcp):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::\d{1,5})?$/
+
+export interface UpstreamUrl {
+  readonly protocol: 'udp' | 'tcp'
+  readonly endpoint: Endpoint
+}
+
+/** udp://ip[:port] or tcp://ip[:port]. A wildcard is refused: as a destination the kernel takes it for ourselves. */
+export function parseUpstreamUrl(text: string): UpstreamUrl | null {
+  const match = UPSTREAM_PATTERN.exec(text)
+  if (match === null) return null
+  const authority = text.slice(text.indexOf('//') + 2)
+  const endpoint = parseEndpoint(authority === match[2] ? `${authority}:${UPSTREAM_PORT.default}` : authority)
+  if (endpoint === null || endpoint.port < UPSTREAM_PORT.min || isWildcard(endpoint.host)) return null
+  return { protocol: match[1] === 'udp' ? 'udp' : 'tcp', endpoint }
+}
+
+/** An address by which clients reach the gateway, canonical. Null for a wildcard or an address with a zone. */
+export function parsePublicAddress(text: string): string | null {
+  if (text.includes('%') || parseAddress(text) === null || isWildcard(text)) return null
+  return canonicalAddress(text)
+}
+
+/** A host name in lower case (RFC 1123 §2.1). Null for anything else, an IPv4 address included. */
+export function parseHostName(text: string): string | null {
+  const name = text.toLowerCase()
+  const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+  const labels = name.split('.')
+  return name.length <= 253 && labels.every((each) => label.test(each)) && !/^\d+$/.test(labels.at(-1) ?? '') ? name : null
+}
+
+/** Equal for two listeners that would bind the same socket; null for port 0, where the kernel picks another each time. */
+export function socketKey(endpoint: Endpoint): string | null {
+  if (endpoint.port === 0) return null
+  // the zone counts here: the same link-local address exists once on every interface
+  const zone = /%.*/.exec(endpoint.host)?.[0] ?? ''
+  return formatEndpoint({ host: canonicalAddress(endpoint.host) + zone, port: endpoint.port })
+}

@@ -1,0 +1,59 @@
+import { resolve } from 'node:path'
+import type { Prefix } from '../../net/address.ts'
+import type { Config, ListenConfig } from './config.ts'
+import { type Located, nodeAt, originOf, type Path } from './located.ts'
+import type { ConfigForm } from './schema.ts'
+
+/**
+ * The form as the gateway uses it: relative paths made absolute, origins noted, frozen to the last object. `cwd` is what the
+ * default of a path is relative to.
+ */
+export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
+  const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
+  const { listen, timeouts, limits } = form
+  return deepFreeze({
+    listen: {
+      doh: listen.doh.map(listenerOf),
+      dot: listen.dot.map(listenerOf),
+      dns: listen.dns.map(listenerOf),
+      admin: listen.admin === false ? null : listen.admin,
+    },
+    public: {
+      name: form.public.name ?? null,
+      addresses: form.public.addresses,
+      ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null },
+    },
+    access: { dns: form.access.dns.flat(), encrypted: form.access.encrypted.flat() },
+    doh: form.doh,
+    tls: {
+      certificates: form.tls.certificates.map(({ cert, key }, i) => {
+        const at = ['tls', 'certificates', i]
+        return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
+      }),
+      minVersion: `TLSv${form.tls.minVersion}`,
+    },
+    state: absolute(form.state, ['state']),
+    upstreams: form.upstreams?.map((upstream, i) => ({ ...upstream, origin: originOf(written, ['upstreams', i]).where })) ?? null,
+    strategy: form.strategy,
+    timeouts: { queryMs: timeouts.query, handshakeMs: timeouts.handshake, drainMs: timeouts.drain },
+    edns: form.edns,
+    limits: {
+      connectionsPerClient: limits.connectionsPerClient,
+      inFlightPerConnection: limits.inFlightPerConnection,
+      idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http },
+    },
+    log: form.log,
+  })
+}
+
+function listenerOf({ address, access }: ConfigForm['listen']['doh'][number]): ListenConfig {
+  const prefixes: readonly Prefix[] | null = access?.flat() ?? null
+  return { endpoint: address, access: prefixes }
+}
+
+function deepFreeze<T>(value: T): T {
+  // the octets of an address cannot be frozen (ECMAScript §10.4.5.3); their types say that nobody writes to them
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}

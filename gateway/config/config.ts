@@ -1,0 +1,64 @@
+import type { Endpoint, Prefix } from '../../net/address.ts'
+
+/**
+ * The configuration as the gateway uses it: complete, parsed and deep-frozen. Every default is already in it, so no code
+ * below config/ asks whether something was set. The operator's form is described by schema.ts.
+ */
+export interface Config {
+  readonly listen: {
+    readonly doh: readonly ListenConfig[]
+    readonly dot: readonly ListenConfig[]
+    readonly dns: readonly ListenConfig[]
+    /** Null when the operator switched it off (`admin: false`). */
+    readonly admin: Endpoint | null
+  }
+  /** How clients reach the gateway, where that differs from the listeners: certificate names, URLs to paste, HTTP authorities. */
+  readonly public: {
+    readonly name: string | null
+    readonly addresses: readonly string[]
+    readonly ports: { readonly doh: number | null; readonly dot: number | null }
+  }
+  readonly access: { readonly dns: readonly Prefix[]; readonly encrypted: readonly Prefix[] }
+  readonly doh: { readonly paths: readonly string[] }
+  readonly tls: { readonly certificates: readonly CertificateConfig[]; readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
+  /** Absolute path of the state directory. */
+  readonly state: string
+  /** Null: the resolvers of /etc/resolv.conf. */
+  readonly upstreams: readonly UpstreamConfig[] | null
+  readonly strategy: 'ordered'
+  readonly timeouts: { readonly queryMs: number; readonly handshakeMs: number; readonly drainMs: number }
+  readonly edns: { readonly padding: boolean; readonly clientSubnet: 'off' }
+  readonly limits: {
+    readonly connectionsPerClient: number
+    readonly inFlightPerConnection: number
+    readonly idle: { readonly streamMs: number; readonly httpMs: number }
+  }
+  readonly log: { readonly level: LogLevel; readonly queries: QueryLogConfig }
+}
+
+export interface ListenConfig {
+  readonly endpoint: Endpoint
+  /** Null: `access.dns` or `access.encrypted`, as the transport is. */
+  readonly access: readonly Prefix[] | null
+}
+
+/** Absolute paths of PEM files. */
+export interface CertificateConfig {
+  readonly cert: string
+  readonly key: string
+  /** Where the operator wrote it, "file:line:column", for errors about the files' content. */
+  readonly origin: string
+}
+
+export interface UpstreamConfig {
+  readonly name: string
+  readonly protocol: 'udp' | 'tcp'
+  readonly endpoint: Endpoint
+  /** Where the operator wrote it, for the error about an upstream that is ourselves. */
+  readonly origin: string
+}
+
+export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
+
+/** Share of queries that get a log line: all of them 1, none 0; or only those that were answered with an error. */
+export type QueryLogConfig = { readonly kind: 'share'; readonly share: number } | { readonly kind: 'errors' }

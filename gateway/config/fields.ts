@@ -1,0 +1,98 @@
+import * as z from 'zod'
+import type { Knob } from '../../dns/knob.ts'
+import type { Path } from './located.ts'
+import { pathText, show } from './problem.ts'
+import { DURATION_PATTERN, formatDuration, parseDuration } from './units.ts'
+
+/**
+ * The kinds of field the form is made of. Each parses: what comes out is what the gateway uses. The message of an issue says
+ * only what was expected; issues.ts adds what was received, and where.
+ */
+
+/** A section: a map of settings in which every key is optional, so it may be missing or empty itself ("tls:" and nothing below). */
+export function section<S extends z.ZodType>(settings: S, description: string) {
+  return z
+    .preprocess((value) => value ?? {}, settings)
+    .prefault({})
+    .describe(description)
+}
+
+/** A map of exactly these keys. */
+export function settings<S extends z.core.$ZodLooseShape>(shape: S) {
+  return z.strictObject(shape, { error: 'expected a map of settings' })
+}
+
+/** Text that `parse` understands; null is what it does not. `expected` may depend on what was received. `pattern` helps editors only. */
+export function text<T>(
+  expected: string | ((received: unknown) => string),
+  { parse, pattern }: { parse: (text: string) => T | null; pattern?: RegExp },
+) {
+  const messageFor = (received: unknown): string => (typeof expected === 'string' ? expected : expected(received))
+  const form = z.string({ error: ({ input }) => messageFor(input) }).meta(pattern === undefined ? {} : { pattern: pattern.source })
+  return form.transform((value, context) => {
+    const parsed = parse(value)
+    if (parsed !== null) return parsed
+    context.addIssue({ code: 'custom', message: messageFor(value) })
+    return z.NEVER
+  })
+}
+
+/** Text that stays as it is when `pattern` matches all of it. */
+export function word(expected: string, pattern: RegExp) {
+  return text(expected, { pattern, parse: (value) => (pattern.test(value) ? value : null) })
+}
+
+/** Milliseconds, written with their unit. */
+export function duration(range: Knob, description: string) {
+  const from = formatDuration(range.min)
+  const to = formatDuration(range.max)
+  const standard = formatDuration(range.default)
+  const expected = (received: unknown): string => {
+    if (/^[\d.]+$/.test(String(received))) return `expected a number with its unit (ms, s, m, h, d), such as "${standard}"`
+    return `expected a duration from ${from} to ${to}, such as "${standard}"`
+  }
+  const parse = (value: string): number | null => {
+    const ms = parseDuration(value)
+    return ms !== null && ms >= range.min && ms <= range.max ? ms : null
+  }
+  return text(expected, { parse, pattern: DURATION_PATTERN })
+    .prefault(standard)
+    .describe(`${description}: a number with its unit (ms, s, m, h, d), ${from} to ${to}`)
+}
+
+/** A whole number. */
+export function count(range: Knob, description: string) {
+  return wholeNumber(range).prefault(range.default).describe(`${description}: ${range.min} to ${range.max}`)
+}
+
+export function wholeNumber({ min, max }: Omit<Knob, 'default'>) {
+  const error = `expected a whole number from ${min} to ${max}`
+  return z.int({ error }).min(min, { error }).max(max, { error })
+}
+
+/** One of `words`; `note` ends the message. */
+export function choice<const T extends readonly [string, ...string[]]>(words: T, note = '') {
+  const listed = words.map((each) => `"${each}"`).join(', ')
+  return z.enum(words, { error: `expected ${words.length === 1 ? listed : `one of ${listed}`}${note}` })
+}
+
+/** A path of the file system; relative ones are resolved in complete.ts, which knows where they were written. */
+export function filePath(what: string) {
+  return text(`expected the path of ${what}`, { parse: (value) => (value === '' || value.includes('\0') ? null : value) })
+}
+
+/** A refinement for the list at `path`: no two entries with the same key. */
+export function distinct<T>(expected: string, { path, keyOf }: { path: Path; keyOf: (entry: T) => string }) {
+  return (entries: readonly T[], context: z.core.$RefinementCtx<readonly T[]>): void => {
+    const first = new Map<string, number>()
+    for (const [i, entry] of entries.entries()) {
+      const key = keyOf(entry)
+      const earlier = first.get(key)
+      if (earlier === undefined) first.set(key, i)
+      else {
+        const params = { received: `${show(key)}, which ${pathText([...path, earlier])} has` }
+        context.addIssue({ code: 'custom', path: [i], message: expected, params })
+      }
+    }
+  }
+}

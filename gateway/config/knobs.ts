@@ -1,0 +1,40 @@
+import { type Knob, knob } from '../../dns/knob.ts'
+
+/** How long a client waits for its answer. Upper bound: stub resolvers have given up long before (glibc 5 s, twice). */
+export const QUERY_TIMEOUT_MS: Knob = knob(4_000, 100, 60_000)
+
+/** TLS handshakes, inbound and outbound: one lost packet and its retransmission fit; a peer that stays silent holds nothing for long. */
+export const HANDSHAKE_TIMEOUT_MS: Knob = knob(5_000, 500, 60_000)
+
+/** How long a stopping gateway finishes what it has begun. Shorter than the 30 s after which Kubernetes kills; 0 closes at once. */
+export const DRAIN_TIMEOUT_MS: Knob = knob(10_000, 0, 3_600_000)
+
+/** Connections of one client address over all transports. A household or office behind one IPv4 address fits. */
+export const CONNECTIONS_PER_CLIENT: Knob = knob(100, 1, 1_000_000)
+
+/** Unanswered queries of one connection, then we stop reading it. RFC 9113 §6.5.2 advises no less than 100 HTTP/2 streams. */
+export const IN_FLIGHT_PER_CONNECTION: Knob = knob(100, 1, 10_000)
+
+/** Idle TCP and DoT connections. RFC 7766 §6.2.3 asks for seconds; long enough that the next page load needs no new handshake. */
+export const STREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)
+
+/** Idle HTTP connections: browsers hold one open to their resolver and pay a handshake when it is gone. */
+export const HTTP_IDLE_MS: Knob = knob(60_000, 1_000, 3_600_000)
+
+/** Plain DNS (RFC 1035 §4.2), for an upstream without a port. */
+export const UPSTREAM_PORT: Knob = knob(53, 1, 65_535)
+
+/** What may be called the public port; there is no default but the listener's own. */
+export const PUBLIC_PORT_RANGE: Omit<Knob, 'default'> = Object.freeze({ min: 1, max: 65_535 })
+
+/** Size of a configuration or `_FILE` file: far above any real one, below what a mistaken path (a disk image) would cost to read. */
+export const MAX_FILE_BYTES = 1024 * 1024
+
+/** Depth of the YAML tree; the form needs 5. An alias inside what it names ends here too. */
+export const MAX_YAML_DEPTH = 32
+
+/** Nodes of the YAML tree with its aliases written out: room for long address lists, an end to aliases of aliases of aliases. */
+export const MAX_YAML_NODES = 100_000
+
+/** Syntax errors reported at once: after the first few, a parser mostly complains about its own recovery. */
+export const MAX_SYNTAX_PROBLEMS = 10

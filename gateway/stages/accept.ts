@@ -1,0 +1,54 @@
+import { Answer } from '../../dns/answer.ts'
+import { NO_KEEPALIVE, type Stage, Verdict } from '../../dns/contracts.ts'
+import { Failure } from '../../dns/failure.ts'
+import { Flag } from '../../dns/header.ts'
+import { KEEPALIVE_ABSENT, type Query } from '../../dns/query.ts'
+import { readQuery } from '../../dns/query-reader.ts'
+import { Class, Rcode, Type } from '../../dns/types.ts'
+
+const ASK_OVER_STREAM = new Answer({ rcode: Rcode.NOERROR, source: 'local', truncated: true })
+
+/** RFC 6895 §3.1: 128-255 are QTYPEs and meta types; what is not listed here is not defined. */
+const FIRST_META_TYPE = 128
+const LAST_META_TYPE = 255
+
+/** Parses the message and refuses what the gateway does not serve (conformance §1-2, policies P-1 to P-12). */
+export class AcceptStage implements Stage {
+  readonly name = 'accept'
+
+  onQuery(query: Query): Verdict {
+    query.failure = readQuery(query) ?? refusal(query)
+    if (query.failure !== null) return Verdict.FAILED
+    // RFC 8482 §4.4: ANY is what amplification asks for, so a spoofable transport gets no data (P-9)
+    if (query.qtype === Type.ANY && query.client.traits.datagram) {
+      query.answer = ASK_OVER_STREAM
+      return Verdict.ANSWERED
+    }
+    return Verdict.NEXT
+  }
+}
+
+function refusal(query: Query): Failure | null {
+  // RFC 7828 §3.2.1: empty from a client; a client that sends a timeout is forgiven (KA-05); §3.3.1: ignored where it has no meaning
+  const keepalive = query.keepaliveLength
+  if (query.client.keepalive !== NO_KEEPALIVE && keepalive !== KEEPALIVE_ABSENT && keepalive !== 0 && keepalive !== 2) {
+    return Failure.malformed_message
+  }
+  return refusedType(query.qtype) ?? refusedClassOrFlags(query)
+}
+
+function refusedType(type: number): Failure | null {
+  if (type === 0 || type === Type.OPT) return Failure.malformed_message
+  if (type < FIRST_META_TYPE || type > LAST_META_TYPE || type === Type.ANY) return null
+  // RFC 9824 §3.5: a question for NXNAME is malformed and is not forwarded
+  if (type === Type.NXNAME) return Failure.type_invalid
+  if (type === Type.AXFR || type === Type.IXFR) return Failure.transfer_refused
+  if (type === Type.TSIG || type === Type.TKEY) return Failure.signature_refused
+  return Failure.type_not_implemented
+}
+
+function refusedClassOrFlags(query: Query): Failure | null {
+  if (query.qclass !== Class.IN) return Failure.class_refused
+  // P-4: without recursion only a cache could be asked, and what others looked up is nobody's business
+  return (query.flags & Flag.RD) === 0 ? Failure.recursion_not_desired : null
+}

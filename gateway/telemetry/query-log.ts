@@ -1,0 +1,45 @@
+import type { Logger } from 'pino'
+import type { Answer } from '../../dns/answer.ts'
+import type { Failure } from '../../dns/failure.ts'
+import { HEADER_LENGTH } from '../../dns/header.ts'
+import type { Query } from '../../dns/query.ts'
+import { nameText, rcodeText, typeText } from '../../dns/text.ts'
+import { Rcode } from '../../dns/types.ts'
+import type { QueryLogConfig } from '../config/config.ts'
+import type { PipelineObserver } from '../pipeline.ts'
+
+/** One line for each query that `log.queries` asks for. Off by default: who asked what is nobody's business. */
+export class QueryLog implements PipelineObserver {
+  readonly #log: Logger
+  readonly #config: QueryLogConfig
+
+  constructor(log: Logger, config: QueryLogConfig) {
+    this.#log = log
+    this.#config = config
+  }
+
+  onQuery(): void {}
+
+  onAnswer(query: Query, answer: Answer, now: number): void {
+    if (!this.#wants(answer.rcode)) return
+    this.#log.info(
+      { ...facts(query), rcode: rcodeText(answer.rcode), source: answer.source, ms: Math.round((now - query.receivedAt) * 1000) / 1000 },
+      'query',
+    )
+  }
+
+  onRefusal(query: Query, failure: Failure): void {
+    if (this.#config.kind === 'errors' || this.#wants(Rcode.REFUSED)) this.#log.info({ ...facts(query), refused: failure.code }, 'query')
+  }
+
+  #wants(rcode: number): boolean {
+    if (this.#config.kind === 'errors') return rcode !== Rcode.NOERROR && rcode !== Rcode.NXDOMAIN
+    return this.#config.share === 1 || Math.random() < this.#config.share
+  }
+}
+
+function facts(query: Query): Record<string, unknown> {
+  const { client, failure } = query
+  const asked = query.questionEnd > HEADER_LENGTH ? { name: nameText(query.wire, HEADER_LENGTH), type: typeText(query.qtype) } : {}
+  return { transport: client.traits.label, client: client.address, ...asked, ...(failure === null ? {} : { failure: failure.code }) }
+}

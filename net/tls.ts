@@ -1,0 +1,13 @@
+import type { SecureContext, SecureContextOptions } from 'node:tls'
+
+/**
+ * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
+ */
+export interface ServerIdentities {
+  /** The identity for a server name (RFC 6066 §3); the default one for an unknown name and for none (conformance DOT-16). */
+  contextFor(serverName: string | undefined): SecureContext
+  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. */
+  readonly options: SecureContextOptions
+  /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */
+  covers(host: string): boolean
+}

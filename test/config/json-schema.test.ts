@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import test, { describe } from 'node:test'
+import { textLeaves } from '../../gateway/config/json-schema.ts'
+import { configJsonSchema } from '../../gateway/config/load.ts'
+
+interface Node {
+  readonly type?: string | readonly string[]
+  readonly description?: string
+  readonly default?: unknown
+  readonly pattern?: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly additionalProperties?: boolean
+  readonly properties?: Readonly<Record<string, Node>>
+  readonly required?: readonly string[]
+  readonly items?: Node
+  readonly anyOf?: readonly Node[]
+}
+
+const schema = configJsonSchema() as Node
+
+/** Every key of the form, as "listen.doh[].address". */
+const keys = new Map([...nodes(schema, '')].filter(([path]) => path !== ''))
+
+function* nodes(node: Node, path: string): Generator<[path: string, node: Node]> {
+  if (!path.endsWith('[]')) yield [path, node]
+  for (const [key, child] of Object.entries(node.properties ?? {})) yield* nodes(child, path === '' ? key : `${path}.${key}`)
+  if (node.items !== undefined) yield* nodes(node.items, `${path}[]`)
+  for (const child of node.anyOf ?? []) for (const [inner, each] of nodes(child, path)) if (inner !== path) yield [inner, each]
+}
+
+describe('configJsonSchema()', () => {
+  test('has every key there is, and no other', () => {
+    const expected = `
+      listen: doh doh[].address doh[].access dot dot[].address dot[].access dns dns[].address dns[].access admin
+      public: name addresses ports ports.doh ports.dot
+      access: dns encrypted
+      doh: paths
+      tls: certificates certificates[].cert certificates[].key minVersion
+      state
+      upstreams: [].name [].url
+      strategy
+      timeouts: query handshake drain
+      edns: padding clientSubnet
+      limits: connectionsPerClient inFlightPerConnection idle idle.stream idle.http
+      log: level queries`
+    const lines = expected.trim().split(/\n\s*/)
+    const paths = lines.flatMap((line) => {
+      const [section = '', below] = line.split(': ')
+      return [section].concat((below?.split(' ') ?? []).map((key) => (key.startsWith('[') ? section + key : `${section}.${key}`)))
+    })
+    assert.deepEqual([...keys.keys()].toSorted(), paths.toSorted())
+  })
+
+  test('describes every key in one line', () => {
+    for (const [path, { description }] of keys) assert.match(description ?? '', /^[^\n]{3,160}$/, path)
+  })
+
+  test('has the defaults as the operator writes them', () => {
+    const defaults = [
+      'listen.dot',
+      'listen.admin',
+      'access.dns',
+      'tls.minVersion',
+      'state',
+      'timeouts.query',
+      'edns.padding',
+      'log.queries',
+    ]
+    assert.deepEqual(
+      defaults.map((path) => keys.get(path)?.default),
+      [['127.0.0.1:8853', '[::1]:8853'], '127.0.0.1:9353', ['loopback', 'private'], '1.3', './state', '4s', true, 'none'],
+    )
+  })
+
+  test('allows nothing unknown, requires no setting, and lets sections be empty', () => {
+    for (const [path, node] of [['', schema] as const, ...keys]) {
+      if (node.properties === undefined) continue
+      assert.deepEqual([node.additionalProperties, node.required, node.type], [false, undefined, ['object', 'null']], path)
+    }
+    assert.deepEqual(keys.get('tls.certificates')?.items?.required, ['cert', 'key'])
+  })
+
+  test('has ranges, and patterns that editors can compile', () => {
+    const { minimum, maximum } = keys.get('limits.inFlightPerConnection') ?? {}
+    assert.deepEqual([minimum, maximum], [1, 10_000])
+    const pattern = (path: string) => new RegExp(keys.get(path)?.pattern ?? '(', 'u')
+    assert.ok(pattern('timeouts.query').test('4s') && !pattern('timeouts.query').test('4'))
+    assert.ok(pattern('log.queries').test('sample:0.01') && !pattern('log.queries').test('sample:2'))
+    assert.ok(pattern('upstreams[].url').test('udp://[::1]:53') && !pattern('upstreams[].url').test('tls://::1'))
+    const paths = new RegExp(keys.get('doh.paths')?.items?.pattern ?? '(', 'u')
+    assert.ok(paths.test('/dns-query') && paths.test('/') && !paths.test('/../x'))
+  })
+
+  test('belongs to the caller', () => {
+    Object.assign(configJsonSchema(), { properties: {} })
+    assert.deepEqual(configJsonSchema(), schema)
+  })
+})
+
+describe('textLeaves()', () => {
+  test('are all settings but sections and lists of maps', () => {
+    const leaves = textLeaves().map(({ path }) => path.join('.'))
+    const settings = [...keys].filter(([path, node]) => !path.includes('[]') && node.properties === undefined).map(([path]) => path)
+    assert.deepEqual(leaves.toSorted(), settings.filter((path) => path !== 'tls.certificates').toSorted())
+  })
+
+  test('differ by more than underscores and letter case', () => {
+    const leaves = textLeaves().map(({ path }) => path.join('').toUpperCase())
+    assert.equal(new Set(leaves).size, leaves.length)
+    // a setting whose name ends in _FILE would take the variable that names another one's file
+    for (const leaf of leaves) assert.ok(!leaves.includes(`${leaf}FILE`), leaf)
+  })
+})

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after, describe } from 'node:test'
+import type { Config } from '../../gateway/config/config.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
+import { formatAddress } from '../../net/address.ts'
+
+const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
+after(() => rmSync(cwd, { recursive: true }))
+
+const FULL = `# every key there is
+listen:
+  doh: ["0.0.0.0:443", "[::]:443"]
+  dot:
+    - { address: "192.0.2.1:853", access: [192.0.2.0/24, "2001:db8::1"] }
+    - 127.0.0.1:0
+  dns: ["127.0.0.1:53"]
+  admin: false
+public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], ports: { doh: 443, dot: 853 } }
+access:
+  dns: [loopback]
+  encrypted: [private, 198.51.100.7]
+doh: { paths: [/dns-query, /team_a/~x.y/] }
+tls:
+  certificates:
+    - { cert: fullchain.pem, key: /etc/atlas/key.pem }
+  minVersion: "1.2"
+state: ./data
+upstreams:
+  - { name: local, url: "udp://127.0.0.1:5300" }
+  - "tcp://[2001:db8::53]"
+  - { url: "udp://192.0.2.53" }
+strategy: ordered
+timeouts: { query: 250ms, handshake: 3s, drain: 5m }
+edns: { clientSubnet: off, padding: false }
+limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h } }
+log: { level: debug, queries: sample:0.25 }
+`
+
+function load(source: string): Config {
+  writeFileSync(join(cwd, 'atlas.yaml'), source)
+  return loadConfig({ file: 'atlas.yaml', env: {}, cwd }).config
+}
+
+function accessOf(prefixes: Config['access']['dns']): readonly string[] {
+  return prefixes.map(({ address, length }) => `${formatAddress(address)} ${length}`)
+}
+
+function both(port: number): Config['listen']['doh'] {
+  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null }))
+}
+
+function queries(text: string): Config['log']['queries'] {
+  return load(`log: { queries: ${text} }`).log.queries
+}
+
+describe('loadConfig()', () => {
+  const defaults = loadConfig({ file: null, env: {}, cwd }).config
+
+  test('gives the documented defaults without a file', () => {
+    const { access, ...rest } = defaults
+    assert.deepEqual(rest, {
+      listen: { doh: both(8443), dot: both(8853), dns: both(8053), admin: { host: '127.0.0.1', port: 9353 } },
+      public: { name: null, addresses: [], ports: { doh: null, dot: null } },
+      doh: { paths: ['/dns-query'] },
+      tls: { certificates: [], minVersion: 'TLSv1.3' },
+      state: join(cwd, 'state'),
+      upstreams: null,
+      strategy: 'ordered',
+      timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
+      edns: { padding: true, clientSubnet: 'off' },
+      limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000 } },
+      log: { level: 'info', queries: { kind: 'share', share: 0 } },
+    })
+    assert.deepEqual(accessOf(access.dns), [
+      '127.0.0.0 104',
+      '::1 128',
+      '10.0.0.0 104',
+      '172.16.0.0 108',
+      '192.168.0.0 112',
+      '169.254.0.0 112',
+      'fc00:: 7',
+      'fe80:: 10',
+    ])
+    assert.deepEqual(accessOf(access.encrypted), ['0.0.0.0 96', ':: 0'])
+  })
+
+  test('gives the defaults for a file or section with nothing in it', () => {
+    const sections = ['listen', 'public', 'access', 'doh', 'tls', 'timeouts', 'edns', 'limits', 'log']
+    const empty = [
+      '',
+      '# nothing yet\n',
+      '---\n...\n',
+      '{}',
+      '\ufeff',
+      `${sections.join(':\n')}:\n`,
+      'public: {ports:}\nlimits: {idle: }\n',
+    ]
+    for (const source of empty) assert.deepEqual(load(source), defaults, JSON.stringify(source))
+  })
+
+  test('turns every key of the form into the complete configuration', () => {
+    const { access, listen, ...rest } = load(FULL)
+    const [first, second] = listen.dot
+    assert.deepEqual(
+      [listen.doh, listen.dns, listen.admin],
+      [
+        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null })),
+        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null }],
+        null,
+      ],
+    )
+    assert.deepEqual(
+      [first?.endpoint, second],
+      [
+        { host: '192.0.2.1', port: 853 },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null },
+      ],
+    )
+    assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])
+    assert.deepEqual(accessOf(access.dns), ['127.0.0.0 104', '::1 128'])
+    assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')
+    assert.deepEqual(rest, {
+      public: { name: 'dns.example.net', addresses: ['203.0.113.7', '2001:db8::7'], ports: { doh: 443, dot: 853 } },
+      doh: { paths: ['/dns-query', '/team_a/~x.y/'] },
+      tls: {
+        certificates: [{ cert: join(cwd, 'fullchain.pem'), key: '/etc/atlas/key.pem', origin: 'atlas.yaml:16:7' }],
+        minVersion: 'TLSv1.2',
+      },
+      state: join(cwd, 'data'),
+      upstreams: [
+        { name: 'local', protocol: 'udp', endpoint: { host: '127.0.0.1', port: 5300 }, origin: 'atlas.yaml:20:5' },
+        { name: '[2001:db8::53]:53', protocol: 'tcp', endpoint: { host: '2001:db8::53', port: 53 }, origin: 'atlas.yaml:21:5' },
+        { name: '192.0.2.53:53', protocol: 'udp', endpoint: { host: '192.0.2.53', port: 53 }, origin: 'atlas.yaml:22:5' },
+      ],
+      strategy: 'ordered',
+      timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },
+      edns: { padding: false, clientSubnet: 'off' },
+      limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000 } },
+      log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },
+    })
+  })
+
+  test('reads the choices of the query log', () => {
+    assert.deepEqual(queries('none'), { kind: 'share', share: 0 })
+    assert.deepEqual(queries('all'), { kind: 'share', share: 1 })
+    assert.deepEqual(queries('sample:0.01'), { kind: 'share', share: 0.01 })
+    assert.deepEqual(queries('errors'), { kind: 'errors' })
+  })
+
+  test('takes relative paths of the file from its directory, also when it stands elsewhere', () => {
+    mkdirSync(join(cwd, 'etc'), { recursive: true })
+    writeFileSync(join(cwd, 'etc/atlas.yaml'), 'tls: { certificates: [{ cert: a.pem, key: ../b.pem }] }\nstate: state\n')
+    for (const file of ['etc/atlas.yaml', join(cwd, 'etc/atlas.yaml')]) {
+      const { config } = loadConfig({ file, env: {}, cwd })
+      const [certificate] = config.tls.certificates
+      assert.deepEqual(certificate, { cert: join(cwd, 'etc/a.pem'), key: join(cwd, 'b.pem'), origin: `${file}:1:23` })
+      assert.equal(config.state, join(cwd, 'etc/state'))
+    }
+  })
+
+  test('takes the default of a path from the working directory, wherever the file is', () => {
+    mkdirSync(join(cwd, 'etc'), { recursive: true })
+    for (const source of ['', 'strategy: ordered\n']) {
+      writeFileSync(join(cwd, 'etc/other.yaml'), source)
+      assert.equal(loadConfig({ file: 'etc/other.yaml', env: {}, cwd }).config.state, join(cwd, 'state'))
+    }
+  })
+
+  test('allows a transport to be off, port 0 twice, and one link-local address on two interfaces', () => {
+    const { listen } = load('listen: { doh: ["[fe80::1%a]:1", "[fe80::1%b]:1"], dot: [], dns: ["127.0.0.1:0", "127.0.0.1:0"] }')
+    assert.deepEqual([listen.doh.length, listen.dot.length, listen.dns.length], [2, 0, 2])
+  })
+
+  test('writes aliases out', () => {
+    const config = load(
+      'access: { dns: &lan [10.0.0.0/8], encrypted: *lan }\nupstreams: [&one udp://192.0.2.1, { name: two, url: *one }]\n',
+    )
+    assert.deepEqual(accessOf(config.access.encrypted), ['10.0.0.0 104'])
+    assert.equal(config.upstreams?.[1]?.endpoint.host, '192.0.2.1')
+  })
+
+  test('binds an alias to the last anchor before it', () => {
+    const config = load('timeouts: { query: &t 1s, handshake: *t, drain: &t 2s }\nlimits: { idle: { stream: *t } }\n')
+    assert.deepEqual([config.timeouts.handshakeMs, config.limits.idle.streamMs], [1000, 2000])
+  })
+
+  test('keeps YAML 1.2 whatever the file says, so that off is no boolean', () => {
+    assert.equal(load('%YAML 1.1\n---\nedns: { clientSubnet: off }\n').edns.clientSubnet, 'off')
+  })
+
+  test('freezes the result to the last object', () => {
+    const assertFrozen = (value: unknown, path: string): void => {
+      if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return
+      assert.ok(Object.isFrozen(value), path)
+      for (const [key, inner] of Object.entries(value)) assertFrozen(inner, `${path}.${key}`)
+    }
+    assertFrozen(load(FULL), 'config')
+    assertFrozen(defaults, 'defaults')
+  })
+})

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after, describe } from 'node:test'
+import { ConfigError, loadConfig } from '../../gateway/config/load.ts'
+
+const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
+after(() => rmSync(cwd, { recursive: true }))
+
+const ENDPOINT = 'expected "host:port" with an IP address'
+
+/** The only problem of `source`, as it is printed. */
+function problem(source: string): string {
+  writeFileSync(join(cwd, 'atlas.yaml'), source)
+  try {
+    loadConfig({ file: 'atlas.yaml', env: {}, cwd })
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error))
+    return error.message
+  }
+  throw new Error('The configuration was accepted')
+}
+
+describe('loadConfig() and values', () => {
+  const DURATION = 'expected a number with its unit (ms, s, m, h, d), such as'
+  const PATH = 'expected a path of letters, digits, "-", "_", ".", "~" that begins with "/", without "//" and ".."'
+  const ACCESS = 'expected "loopback", "private", "any", an IP address or a CIDR without host bits'
+  const URLS = 'expected udp://ip[:port] or tcp://ip[:port]'
+  const PORT = 'expected a whole number from 1 to 65535'
+  const cases: readonly (readonly [source: string, at: string])[] = [
+    ['listen: 5', `9: listen: expected a map of settings: received 5`],
+    ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
+    ['listen: { doh: ["::1:8443"] }', `17: listen.doh[0]: ${ENDPOINT}: received "::1:8443"`],
+    ['listen: { doh: [8443] }', `17: listen.doh[0]: ${ENDPOINT}, or a map of address and access: received 8443`],
+    ['listen: { doh: [{ address: "127.0.0.1:65536" }] }', `28: listen.doh[0].address: ${ENDPOINT}: received "127.0.0.1:65536"`],
+    ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
+    ['listen: { dns: 127.0.0.1:53 }', '16: listen.dns: expected a list of "host:port": received "127.0.0.1:53"'],
+    ['listen: { dns: }', '16: listen.dns: expected a list of "host:port": received nothing'],
+    ['listen: { admin: true }', `18: listen.admin: ${ENDPOINT}, or false: received true`],
+    ['listen: { admin: off }', `18: listen.admin: ${ENDPOINT}, or false: received "off"`],
+    ['listen: { doh: [], dot: [], dns: [] }', '9: listen: expected at least one address in doh, dot or dns: received empty lists'],
+    ['public: { name: 192.0.2.1 }', '17: public.name: expected a host name: received "192.0.2.1"'],
+    ['public: { name: -a.example }', '17: public.name: expected a host name: received "-a.example"'],
+    ['public: { addresses: [0.0.0.0] }', '23: public.addresses[0]: expected an IP address: received "0.0.0.0"'],
+    ['public: { addresses: [fe80::1%eth0] }', '23: public.addresses[0]: expected an IP address: received "fe80::1%eth0"'],
+    ['public: { ports: { doh: 0 } }', `25: public.ports.doh: ${PORT}: received 0`],
+    ['public: { ports: { dot: 65536 } }', `25: public.ports.dot: ${PORT}: received 65536`],
+    ['public: { ports: { dot: "853" } }', `25: public.ports.dot: ${PORT}: received "853"`],
+    ['access: { dns: [10.0.0.1/8] }', `17: access.dns[0]: ${ACCESS}: received "10.0.0.1/8"`],
+    [
+      'access: { encrypted: any }',
+      '22: access.encrypted: expected a list of "loopback", "private", "any", IP addresses and CIDRs: received "any"',
+    ],
+    ['doh: { paths: [] }', '15: doh.paths: expected at least one path: received an empty list'],
+    ['doh: { paths: [dns-query] }', `16: doh.paths[0]: ${PATH}: received "dns-query"`],
+    ['doh: { paths: [/a/../b] }', `16: doh.paths[0]: ${PATH}: received "/a/../b"`],
+    ['doh: { paths: [/a/./b] }', `16: doh.paths[0]: ${PATH}: received "/a/./b"`],
+    ['doh: { paths: [/a//b] }', `16: doh.paths[0]: ${PATH}: received "/a//b"`],
+    ['doh: { paths: ["/dns-query{?dns}"] }', `16: doh.paths[0]: ${PATH}: received "/dns-query{?dns}"`],
+    ['doh: { paths: [/%41] }', `16: doh.paths[0]: ${PATH}: received "/%41"`],
+    ['doh: { paths: [/a, /b, /a] }', '24: doh.paths[2]: expected each path only once: received "/a", which doh.paths[0] has'],
+    ['tls: { minVersion: 1.3 }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received 1.3'],
+    ['tls: { minVersion: "1.1" }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received "1.1"'],
+    ['tls: { certificates: { cert: a, key: b } }', '22: tls.certificates: expected a list of { cert, key }: received a map'],
+    ['tls: { certificates: [a.pem] }', '23: tls.certificates[0]: expected a map of settings: received "a.pem"'],
+    ['state: ""', '8: state: expected the path of a directory: received ""'],
+    ['state: "a\\0b"', '8: state: expected the path of a directory: received "a\\u0000b"'],
+    [
+      'upstreams: []',
+      '12: upstreams: expected at least one upstream; leave "upstreams" out to ask the resolvers of /etc/resolv.conf: received an empty list',
+    ],
+    ['upstreams: udp://192.0.2.1', '12: upstreams: expected a list of upstreams: received "udp://192.0.2.1"'],
+    ['upstreams: [5]', `13: upstreams[0]: ${URLS} or a map of name and url: received 5`.replace('[:port] or tcp', '[:port], tcp')],
+    ['upstreams: [tls://192.0.2.1]', `13: upstreams[0]: ${URLS}: received "tls://192.0.2.1"`],
+    ['upstreams: [udp://dns.example]', `13: upstreams[0]: ${URLS}: received "udp://dns.example"`],
+    ['upstreams: ["udp://2001:db8::1"]', `13: upstreams[0]: ${URLS}: received "udp://2001:db8::1"`],
+    ['upstreams: ["udp://[192.0.2.1]"]', `13: upstreams[0]: ${URLS}: received "udp://[192.0.2.1]"`],
+    ['upstreams: [udp://192.0.2.1:0]', `13: upstreams[0]: ${URLS}: received "udp://192.0.2.1:0"`],
+    ['upstreams: [udp://192.0.2.1/x]', `13: upstreams[0]: ${URLS}: received "udp://192.0.2.1/x"`],
+    ['upstreams: [udp://0.0.0.0]', `13: upstreams[0]: ${URLS}: received "udp://0.0.0.0"`],
+    ['upstreams: [{ name: a, url: udp://a }]', `29: upstreams[0].url: ${URLS}: received "udp://a"`],
+    [
+      'upstreams: [{ name: "a b", url: udp://192.0.2.1 }]',
+      '21: upstreams[0].name: expected a name of 1 to 64 letters, digits and ".", "-", "_", ":", "[", "]": received "a b"',
+    ],
+    [
+      'upstreams: [udp://192.0.2.1, tcp://192.0.2.1]',
+      '30: upstreams[1]: expected a name of its own: received "192.0.2.1:53", which upstreams[0] has',
+    ],
+    ['strategy: race', '11: strategy: expected "ordered": received "race"'],
+    ['timeouts: { query: 30 }', `20: timeouts.query: ${DURATION} "4s": received 30`],
+    ['timeouts: { drain: "30" }', `20: timeouts.drain: ${DURATION} "10s": received "30"`],
+    ['timeouts: { handshake: 1.5s }', '24: timeouts.handshake: expected a duration from 500ms to 1m, such as "5s": received "1.5s"'],
+    ['timeouts: { query: 99ms }', '20: timeouts.query: expected a duration from 100ms to 1m, such as "4s": received "99ms"'],
+    ['timeouts: { query: 2m }', '20: timeouts.query: expected a duration from 100ms to 1m, such as "4s": received "2m"'],
+    ['edns: { padding: yes }', '18: edns.padding: expected true or false: received "yes"'],
+    ['edns: { clientSubnet: on }', '23: edns.clientSubnet: expected "off": received "on"'],
+    ['limits: { connectionsPerClient: 0 }', '33: limits.connectionsPerClient: expected a whole number from 1 to 1000000: received 0'],
+    ['limits: { inFlightPerConnection: 1.5 }', '34: limits.inFlightPerConnection: expected a whole number from 1 to 10000: received 1.5'],
+    [
+      'limits: { inFlightPerConnection: 10001 }',
+      '34: limits.inFlightPerConnection: expected a whole number from 1 to 10000: received 10001',
+    ],
+    ['limits: { idle: { stream: 1d } }', '27: limits.idle.stream: expected a duration from 1s to 1h, such as "30s": received "1d"'],
+    ['log: { level: loud }', '15: log.level: expected one of "fatal", "error", "warn", "info", "debug", "trace": received "loud"'],
+    [
+      'log: { queries: sample:2 }',
+      '17: log.queries: expected "none", "errors", "all" or "sample:" and a share from 0 to 1: received "sample:2"',
+    ],
+  ]
+  for (const [source, expected] of cases) {
+    test(`refuses ${source}`, () => assert.equal(problem(source), `atlas.yaml:1:${expected}`))
+  }
+
+  test('cuts what it repeats', () => {
+    assert.ok(problem(`strategy: ${'x'.repeat(5000)}`).length < 200)
+  })
+
+  test('refuses two listeners on one address, naming both', () => {
+    const own = 'expected an address and port of its own: received'
+    const listen =
+      'listen: { doh: ["127.0.0.1:1", "127.0.0.1:1"], dot: ["[::ffff:127.0.0.1]:1"], dns: ["127.0.0.1:1"], admin: "127.0.0.1:1" }'
+    assert.deepEqual(problem(listen).split('\n'), [
+      `atlas.yaml:1:32: listen.doh[1]: ${own} "127.0.0.1:1", which listen.doh[0] has`,
+      `atlas.yaml:1:54: listen.dot[0]: ${own} "[::ffff:127.0.0.1]:1", which listen.doh[0] has`,
+      `atlas.yaml:1:85: listen.dns[0]: ${own} "127.0.0.1:1", which listen.doh[0] has`,
+      `atlas.yaml:1:108: listen.admin: ${own} "127.0.0.1:1", which listen.doh[0] has`,
+    ])
+    assert.equal(
+      problem('listen: { doh: ["[::1]:8853"] }'),
+      `atlas.yaml:1:17: listen.doh[0]: ${own} "[::1]:8853", which listen.dot[1] has by default`,
+    )
+  })
+})

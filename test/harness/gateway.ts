@@ -1,0 +1,69 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { Config, ListenConfig } from '../../gateway/config/config.ts'
+import { type Gateway, startGateway } from '../../gateway/gateway.ts'
+import { type Endpoint, type Prefix, parsePrefix } from '../../net/address.ts'
+
+/** A running gateway on ports that the kernel chose. */
+export interface TestGateway extends AsyncDisposable {
+  readonly gateway: Gateway
+  readonly ca: string
+  readonly dns: Endpoint
+  readonly dot: Endpoint
+  readonly doh: Endpoint
+  readonly admin: Endpoint
+  /** Log lines so far. */
+  readonly log: string[]
+}
+
+const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null }]
+
+export function prefixes(...texts: string[]): readonly Prefix[] {
+  return texts.map((text) => {
+    const prefix = parsePrefix(text)
+    if (prefix === null) throw new RangeError(`Cannot parse prefix: received ${text}`)
+    return prefix
+  })
+}
+
+export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Config {
+  return {
+    listen: { dns: LOOPBACK, dot: LOOPBACK, doh: LOOPBACK, admin: { host: '127.0.0.1', port: 0 } },
+    public: { name: null, addresses: [], ports: { doh: null, dot: null } },
+    access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
+    doh: { paths: ['/dns-query'] },
+    tls: { certificates: [], minVersion: 'TLSv1.3' },
+    state: '',
+    upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),
+    strategy: 'ordered',
+    timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
+    edns: { padding: true, clientSubnet: 'off' },
+    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000 } },
+    log: { level: 'info', queries: { kind: 'share', share: 0 } },
+    ...rest,
+  }
+}
+
+export async function runGateway(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Promise<TestGateway> {
+  const state = mkdtempSync(join(tmpdir(), 'atlas-test-'))
+  const log: string[] = []
+  const config = testConfig(upstreams, { state, ...rest })
+  const gateway = await startGateway(config, pino({ level: 'debug', base: null }, { write: (line: string) => void log.push(line) }))
+  const { endpoints, admin } = gateway.facts
+  const nowhere: Endpoint = { host: '127.0.0.1', port: 0 }
+  return {
+    gateway,
+    log,
+    ca: endpoints.dot.length + endpoints.doh.length === 0 ? '' : readFileSync(join(state, 'ca.pem'), 'utf8'),
+    dns: endpoints.dns[0] ?? nowhere,
+    dot: endpoints.dot[0] ?? nowhere,
+    doh: endpoints.doh[0] ?? nowhere,
+    admin: admin ?? nowhere,
+    async [Symbol.asyncDispose]() {
+      await gateway.close()
+      rmSync(state, { recursive: true, force: true })
+    },
+  }
+}

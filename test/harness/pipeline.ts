@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import type { Answer } from '../../dns/answer.ts'
+import type { Client, Upstream } from '../../dns/contracts.ts'
+import type { Failure } from '../../dns/failure.ts'
+import { Query } from '../../dns/query.ts'
+import { Pipeline } from '../../gateway/pipeline.ts'
+import { AcceptStage } from '../../gateway/stages/accept.ts'
+import { AccessStage } from '../../gateway/stages/access.ts'
+import { ForwardStage } from '../../gateway/stages/forward.ts'
+import { ShapeStage } from '../../gateway/stages/shape.ts'
+import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
+import { aRecord, client, hex, readAnswer, response } from './messages.ts'
+
+/** One gateway without sockets: what a message is answered with on one kind of transport, and whether an upstream was asked. */
+export function ask(
+  wire: Uint8Array,
+  of: Client = client('tcp'),
+): { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } {
+  const outcome: { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } = {
+    reply: null,
+    refused: null,
+    forwarded: null,
+  }
+  const upstream: Upstream = {
+    name: 'fake',
+    send(query, sink) {
+      outcome.forwarded = query
+      sink.answered(query, readAnswer(query, response(query.wire, { answers: [aRecord()] })))
+    },
+    reconfigure: async () => {},
+    drain: async () => {},
+    close: async () => {},
+  }
+  const pipeline = new Pipeline(
+    (settler) => [
+      new ShapeStage({ padding: true }),
+      new AccessStage(),
+      new AcceptStage(),
+      new SpecialNamesStage(),
+      new ForwardStage(upstream, settler),
+    ],
+    { clock: () => 0, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
+  )
+  const sink = {
+    deliver(query: Query, answer: Answer) {
+      assert.equal(outcome.reply, null, 'answered twice')
+      const out = Buffer.alloc(65_535)
+      outcome.reply = out.subarray(0, answer.encodeInto(out, 0, query, 0))
+    },
+    refuse(_query: Query, failure: Failure) {
+      outcome.refused = failure
+    },
+  }
+  pipeline.accept(new Query(of, sink, 0, wire))
+  return outcome
+}
+
+export function replyTo(wire: Uint8Array, of?: Client): Buffer {
+  const { reply } = ask(wire, of)
+  assert.ok(reply, 'expected an answer')
+  return reply
+}
+
+export const rcode = (message: Buffer): number => (message[3] ?? 0) & 0x0f
+export const flags = (message: Buffer): number => message.readUInt16BE(2)
+export const counts = (message: Buffer): number[] => [4, 6, 8, 10].map((at) => message.readUInt16BE(at))
+
+/** Offset of the OPT record, which is always last and starts with a root name; -1 without one. */
+export function optOf(message: Buffer): number {
+  return message.readUInt16BE(10) === 0 ? -1 : message.indexOf(hex('00002904d0'))
+}
+
+export function edeOf(message: Buffer): number | null {
+  const at = optOf(message)
+  const option = at < 0 ? -1 : message.indexOf(hex('000f'), at + 11)
+  return option < 0 ? null : message.readUInt16BE(option + 4)
+}
+
+export function withRecords(wire: Buffer, countAt: number, ...records: Buffer[]): Buffer {
+  const message = Buffer.concat([wire, ...records])
+  message.writeUInt16BE(message.readUInt16BE(countAt) + records.length, countAt)
+  return message
+}

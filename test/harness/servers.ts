@@ -1,0 +1,104 @@
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { Endpoint } from '../../net/address.ts'
+import { Deframer } from '../../net/framing.ts'
+
+/** A DNS server made for one test: gets each query's bytes, answers by calling `reply`, as often as it likes. */
+export type Handler = (query: Buffer, reply: (message: Uint8Array) => void, connection: { destroy(): void }) => void
+
+export interface TestServer extends AsyncDisposable {
+  readonly endpoint: Endpoint
+  /** Queries seen, in order. */
+  readonly queries: Buffer[]
+  /** Connections accepted (TCP), or source ports seen (UDP). */
+  readonly peers: Set<number>
+  handler: Handler
+}
+
+export function frame(message: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([message.length >> 8, message.length & 0xff]), message])
+}
+
+export async function udpServer(handler: Handler, port = 0): Promise<TestServer> {
+  const socket: UdpSocket = createSocket('udp4')
+  socket.bind(port, '127.0.0.1')
+  await once(socket, 'listening')
+  const queries: Buffer[] = []
+  const peers = new Set<number>()
+  const server: TestServer = {
+    endpoint: { host: '127.0.0.1', port: socket.address().port },
+    queries,
+    peers,
+    handler,
+    async [Symbol.asyncDispose]() {
+      await new Promise<void>((resolve) => {
+        socket.close(() => resolve())
+      })
+    },
+  }
+  socket.on('message', (message: Buffer, from: RemoteInfo) => {
+    queries.push(message)
+    peers.add(from.port)
+    server.handler(message, (reply) => socket.send(reply, from.port, from.address), { destroy: () => {} })
+  })
+  return server
+}
+
+export async function tcpServer(handler: Handler, port = 0): Promise<TestServer> {
+  const sockets = new Set<Socket>()
+  const queries: Buffer[] = []
+  const peers = new Set<number>()
+  const listener = createServer((socket) => {
+    sockets.add(socket)
+    peers.add(socket.remotePort ?? 0)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+    const deframer = new Deframer()
+    socket.on('data', (chunk: Buffer) => {
+      deframer.push(chunk)
+      for (let message = deframer.next(); message !== null; message = deframer.next()) {
+        const query = Buffer.from(message)
+        queries.push(query)
+        server.handler(query, (reply) => socket.write(frame(reply)), socket)
+      }
+    })
+  })
+  listener.listen(port, '127.0.0.1')
+  await once(listener, 'listening')
+  const server: TestServer = {
+    endpoint: { host: '127.0.0.1', port: (listener.address() as AddressInfo).port },
+    queries,
+    peers,
+    handler,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise<void>((resolve) => {
+        listener.close(() => resolve())
+      })
+    },
+  }
+  return server
+}
+
+/** A UDP and a TCP server on one port, as real resolvers have. */
+export async function dnsServer(handler: Handler): Promise<{ udp: TestServer; tcp: TestServer; endpoint: Endpoint } & AsyncDisposable> {
+  for (;;) {
+    const tcp = await tcpServer(handler)
+    try {
+      const udp = await udpServer(handler, tcp.endpoint.port)
+      return {
+        udp,
+        tcp,
+        endpoint: tcp.endpoint,
+        async [Symbol.asyncDispose]() {
+          await udp[Symbol.asyncDispose]()
+          await tcp[Symbol.asyncDispose]()
+        },
+      }
+    } catch {
+      // somebody else has the UDP port of that number: take another
+      await tcp[Symbol.asyncDispose]()
+    }
+  }
+}

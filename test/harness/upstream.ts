@@ -1,0 +1,66 @@
+import type { Answer } from '../../dns/answer.ts'
+import type { Upstream, UpstreamMeter } from '../../dns/contracts.ts'
+import type { Failure } from '../../dns/failure.ts'
+import type { Query } from '../../dns/query.ts'
+import { monotonicClock } from '../../net/clock.ts'
+import { Flusher } from '../../net/flusher.ts'
+import { Wheel } from '../../net/wheel.ts'
+import type { UpstreamDependencies } from '../../upstream/server.ts'
+import { client, encode, parsedQuery, question } from './messages.ts'
+
+export interface CountingMeter extends UpstreamMeter {
+  readonly counts: { sent: number; answered: number; ignored: number; failed: string[] }
+}
+
+export function countingMeter(): CountingMeter {
+  const counts = { sent: 0, answered: 0, ignored: 0, failed: [] as string[] }
+  return {
+    counts,
+    sent: () => counts.sent++,
+    answered: () => counts.answered++,
+    ignored: () => counts.ignored++,
+    failed: (failure) => counts.failed.push(failure.code),
+  }
+}
+
+export function upstreamDependencies(): UpstreamDependencies & { meter: CountingMeter } {
+  return { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher(), meter: countingMeter() }
+}
+
+export interface Outcome {
+  readonly answer: Answer | null
+  /** The answer as a client would get it. */
+  readonly message: Buffer | null
+  readonly failure: Failure | null
+  readonly ms: number
+}
+
+export interface AskOptions {
+  readonly name?: string
+  readonly type?: number
+  readonly budgetMs?: number
+}
+
+/** Sends one question and waits for the one outcome; a second outcome is an error. */
+export async function ask(
+  upstream: Upstream<never>,
+  { name = 'example.com', type = 1, budgetMs = 2000 }: AskOptions = {},
+): Promise<Outcome> {
+  const query = parsedQuery(question({ name, type, opt: '' }), client('tcp'))
+  query.receivedAt = monotonicClock()
+  query.deadline = query.receivedAt + budgetMs
+  query.park()
+  return new Promise((resolve, reject) => {
+    let settled = false
+    const settle = (outcome: Pick<Outcome, 'answer' | 'failure'>, of: Query): void => {
+      if (settled) reject(new Error('settled twice'))
+      settled = true
+      const message = outcome.answer === null ? null : encode(outcome.answer, of)
+      resolve({ ...outcome, message, ms: monotonicClock() - of.receivedAt })
+    }
+    upstream.send(query, {
+      answered: (of, answer) => settle({ answer, failure: null }, of),
+      failed: (of, failure) => settle({ answer: null, failure }, of),
+    })
+  })
+}

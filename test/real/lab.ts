@@ -1,0 +1,135 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { aRecord, response } from '../harness/messages.ts'
+import { freePort, Holdings, type Running, start, startAtlas } from '../harness/real.ts'
+import { dnsServer } from '../harness/servers.ts'
+
+export const ADDRESS = '192.0.2.80'
+export const TTL = 600
+export const BIG_COUNT = 30
+
+/** Hosts, in one zone that only the lab's unbound has. `slow` is answered when the test says so. */
+export const NAMES = { www: 'www.lab.example', big: 'big.lab.example', page: 'page.lab.example', slow: 'slow.lab.example' } as const
+
+/** 30 texts of about 100 octets: too much for a datagram of 1,232. */
+const BIG = Array.from({ length: BIG_COUNT }, (_, i) => `${NAMES.big}. ${TTL} IN TXT ${String(i).padStart(2, '0')}${'x'.repeat(90)}`)
+const RECORDS = [
+  `${NAMES.www}. ${TTL} IN A ${ADDRESS}`,
+  `${NAMES.www}. ${TTL} IN TXT only-the-lab-knows`,
+  `${NAMES.page}. ${TTL} IN A 127.0.0.1`,
+  ...BIG,
+]
+
+export interface RealGateway {
+  readonly process: Running
+  readonly dns: number
+  readonly dot: number
+  readonly doh: number
+  readonly admin: number
+  /** Path of the local CA's certificate. */
+  readonly ca: string
+}
+
+/** The server behind `slow.lab.example`: says nothing until it is released. */
+export interface SlowServer {
+  readonly port: number
+  /** Resolves once somebody has asked. */
+  readonly asked: Promise<void>
+  release(): void
+}
+
+/** A gateway in front of an unbound in front of a slow server. */
+export interface Lab {
+  readonly holdings: Holdings
+  readonly gateway: RealGateway
+  readonly unbound: Running
+  readonly slow: SlowServer
+  restartUnbound(): Promise<Running>
+}
+
+export async function startLab(t: TestContext): Promise<Lab> {
+  const holdings = new Holdings(t)
+  const slow = await startSlow(holdings)
+  const port = await freePort()
+  const config = unboundConfig(port, slow.port)
+  const unbound = await startUnbound(holdings, 'lab', config)
+  const gateway = await startGateway(holdings, port)
+  return { holdings, gateway, unbound, slow, restartUnbound: () => startUnbound(holdings, 'lab', config) }
+}
+
+async function startSlow(holdings: Holdings): Promise<SlowServer> {
+  const asked = Promise.withResolvers<void>()
+  let waiting: (() => void)[] | null = []
+  const server = await dnsServer((query, reply) => {
+    const answer = (): void => reply(response(query, { answers: [aRecord(ADDRESS)] }))
+    if (waiting === null) answer()
+    else waiting.push(answer)
+    asked.resolve()
+  })
+  holdings.defer(() => server[Symbol.asyncDispose]())
+  return {
+    port: server.endpoint.port,
+    asked: asked.promise,
+    release: () => {
+      for (const answer of waiting ?? []) answer()
+      waiting = null
+    },
+  }
+}
+
+export async function startUnbound(holdings: Holdings, name: string, config: string): Promise<Running> {
+  const file = join(holdings.folder, `unbound-${name}.conf`)
+  writeFileSync(file, config)
+  const unbound = start(holdings, 'unbound', ['-d', '-d', '-p', '-c', file])
+  await unbound.until(/start of service/)
+  return unbound
+}
+
+/** Runs as whoever started it, needs no folder, no keys and no internet. */
+export function unboundServer(port: number): string {
+  return `server:
+  interface: 127.0.0.1@${port}
+  verbosity: 1
+  use-syslog: no
+  logfile: ""
+  chroot: ""
+  username: ""
+  directory: ""
+  pidfile: ""
+  module-config: "iterator"
+  do-not-query-localhost: no
+  do-ip6: no
+  num-threads: 1
+`
+}
+
+function unboundConfig(port: number, slow: number): string {
+  return `${unboundServer(port)}  local-zone: "lab.example." transparent
+${RECORDS.map((record) => `  local-data: '${record}'`).join('\n')}
+forward-zone:
+  name: "${NAMES.slow}"
+  forward-addr: 127.0.0.1@${slow}
+remote-control:
+  control-enable: no
+`
+}
+
+async function startGateway(holdings: Holdings, upstream: number): Promise<RealGateway> {
+  const file = join(holdings.folder, 'atlas.yaml')
+  const state = join(holdings.folder, 'state')
+  const any = '["127.0.0.1:0"]'
+  writeFileSync(
+    file,
+    `listen: { doh: ${any}, dot: ${any}, dns: ${any}, admin: "127.0.0.1:0" }
+state: ${state}
+upstreams: [{ name: lab, url: "udp://127.0.0.1:${upstream}" }]
+`,
+  )
+  const process = startAtlas(holdings, ['run', '--config', file])
+  const [line] = await process.until(/^\{.*"msg":"serving"\}$/m)
+  const [, admin] = await process.until(/http:\/\/127\.0\.0\.1:(\d+)\/metrics/)
+  const bound = JSON.parse(line) as Record<'dns' | 'dot' | 'doh', { port: number }[]>
+  const port = (kind: 'dns' | 'dot' | 'doh'): number => bound[kind][0]?.port ?? 0
+  return { process, dns: port('dns'), dot: port('dot'), doh: port('doh'), admin: Number(admin), ca: join(state, 'ca.pem') }
+}

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+import { missing, run, runAtlas } from '../harness/real.ts'
+import { ADDRESS, BIG_COUNT, NAMES, startLab } from './lab.ts'
+
+const QUERIES = 2000
+
+test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() }, async (t) => {
+  const { gateway } = await startLab(t)
+  const ca = ['--ca', gateway.ca]
+  const servers = [
+    [`@udp://127.0.0.1:${gateway.dns}`],
+    [`@tcp://127.0.0.1:${gateway.dns}`],
+    [`@tls://localhost:${gateway.dot}`, ...ca],
+    [`@https://localhost:${gateway.doh}/dns-query`, ...ca],
+    [`@https://localhost:${gateway.doh}/dns-query`, '--get', ...ca],
+  ]
+  for (const server of servers) {
+    const small = await runAtlas(['query', '--short', ...server, NAMES.www, 'A'])
+    assert.deepEqual([small.text.trim(), small.code], [ADDRESS, 0], server.join(' '))
+    const big = await runAtlas(['query', '--short', ...server, NAMES.big, 'TXT'])
+    assert.equal(big.stdout.toString().trim().split('\n').length, BIG_COUNT, big.text)
+  }
+  const untrusted = await runAtlas(['query', `@tls://localhost:${gateway.dot}`, NAMES.www])
+  assert.equal(untrusted.code, 1, untrusted.text)
+})
+
+test('dnsperf over TLS and HTTPS gets every answer', { skip: missing('dnsperf') }, async (t) => {
+  const { gateway, holdings } = await startLab(t)
+  const file = join(holdings.folder, 'queries')
+  writeFileSync(file, `${NAMES.www} A\n${NAMES.www} TXT\n`.repeat(QUERIES / 2))
+  const doh = ['-O', `doh-uri=https://localhost:${gateway.doh}/dns-query`, '-O', 'doh-method=POST']
+  for (const [mode, port, rest] of [
+    ['dot', gateway.dot, []],
+    ['doh', gateway.doh, doh],
+  ] as const) {
+    const common = ['-s', '127.0.0.1', '-d', file, '-n', '1', '-c', '4', '-T', '1', '-O', 'suppress=sockready']
+    const { code, text } = await run('dnsperf', ['-m', mode, '-p', String(port), ...common, ...rest])
+    assert.equal(code, 0, text)
+    assert.match(text, new RegExp(`Queries completed:\\s+${QUERIES} \\(100\\.00%\\)`), text)
+    assert.match(text, new RegExp(`NOERROR ${QUERIES} \\(100\\.00%\\)`), text)
+  }
+})

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+import { type Finished, findTool, missing, Running, run } from '../harness/real.ts'
+import { type RealGateway, startLab } from './lab.ts'
+
+const OPENSSL = { skip: missing('openssl') }
+
+function client(port: number, ca: string, ...rest: readonly string[]): readonly string[] {
+  return ['s_client', '-connect', `127.0.0.1:${port}`, '-servername', 'localhost', '-verify_return_error', '-CAfile', ca, ...rest]
+}
+
+function connect({ dot, ca }: RealGateway, ...rest: readonly string[]): Promise<Finished> {
+  return run('openssl', client(dot, ca, ...rest))
+}
+
+test('openssl: the DoT port speaks "dot" alone, and TLS 1.3 alone', OPENSSL, async (t) => {
+  const { gateway } = await startLab(t)
+  const right = await connect(gateway, '-alpn', 'dot')
+  assert.equal(right.code, 0, right.text)
+  assert.match(right.text, /ALPN protocol: dot/)
+  assert.match(right.text, /Verify return code: 0 \(ok\)/)
+
+  const silent = await connect(gateway)
+  assert.equal(silent.code, 0, 'RFC 7858 asks for no ALPN')
+
+  const h2 = await connect(gateway, '-alpn', 'h2')
+  assert.notEqual(h2.code, 0)
+  assert.match(h2.text, /alert number 120/, h2.text)
+
+  for (const port of [gateway.dot, gateway.doh]) {
+    const old = await run('openssl', client(port, gateway.ca, '-tls1_2'))
+    assert.notEqual(old.code, 0)
+    assert.match(old.text, /alert number 70/, old.text)
+  }
+})
+
+test('openssl resumes sessions on the DoT and the DoH port', OPENSSL, async (t) => {
+  const { gateway, holdings } = await startLab(t)
+  for (const [port, alpn] of [
+    [gateway.dot, 'dot'],
+    [gateway.doh, 'h2'],
+  ] as const) {
+    const file = join(holdings.folder, `session-${alpn}`)
+    const first = new Running(findTool('openssl') ?? 'openssl', client(port, gateway.ca, '-alpn', alpn, '-sess_out', file))
+    holdings.defer(() => first.kill())
+    // tickets come after the handshake: stay until one is there
+    await first.until(/Post-Handshake New Session Ticket arrived/)
+    first.input('')
+    assert.equal(await first.exit, 0, first.text)
+    assert.match(first.text, /^New, TLSv1\.3/m)
+    assert.ok(existsSync(file))
+    const second = await run('openssl', client(port, gateway.ca, '-alpn', alpn, '-sess_in', file))
+    assert.match(second.text, /^Reused, TLSv1\.3/m, second.text)
+  }
+})

@@ -1,0 +1,229 @@
+import type { Socket } from 'node:net'
+import type { Answer } from '../dns/answer.ts'
+import { putU16 } from '../dns/bytes.ts'
+import type { Client, QueryAcceptor, ReplySink, TransportMeter, TransportTraits } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
+import { HEADER_LENGTH } from '../dns/header.ts'
+import { Query } from '../dns/query.ts'
+import type { Clock } from '../net/clock.ts'
+import type { Flusher } from '../net/flusher.ts'
+import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
+import { scratch } from '../net/scratch.ts'
+import { type Wheel, WheelEntry } from '../net/wheel.ts'
+import type { Peer } from './stream-listener.ts'
+
+/** Output that may wait in one connection before reading pauses: four of the largest messages. */
+const MAX_PENDING_OUTPUT = 262_144
+/** Malformed messages after which a client is not worth answering (conformance TCP-16). */
+const MAX_MALFORMED = 10
+/** How long a connection that we end may take to take the rest. */
+const LINGER_MS = 2000
+
+export interface ConnectionSettings {
+  readonly idleMs: number
+  readonly inFlight: number
+}
+
+export interface ConnectionDependencies {
+  readonly acceptor: QueryAcceptor
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly flusher: Flusher
+  readonly meter: TransportMeter
+}
+
+/** Client facts of one connection; `keepalive` becomes 0 when it drains. */
+class StreamClient implements Client {
+  readonly traits: TransportTraits
+  readonly address: string
+  readonly port: number
+  readonly admitted: boolean
+  keepalive: number
+
+  constructor(traits: TransportTraits, peer: Peer, keepalive: number) {
+    this.traits = traits
+    this.address = peer.address
+    this.port = peer.port
+    this.admitted = peer.admitted
+    this.keepalive = keepalive
+  }
+}
+
+/**
+ * One client on a byte stream, TCP or TLS (RFC 7766): queries are processed concurrently and answered in whatever order
+ * they are ready; all answers of one turn of the event loop leave in one write. It reads no more than it may have in flight.
+ */
+export class StreamConnection extends WheelEntry implements ReplySink {
+  readonly #socket: Socket
+  readonly #settings: ConnectionSettings
+  readonly #dependencies: ConnectionDependencies
+  readonly #client: StreamClient
+  readonly #deframer = new Deframer()
+  readonly #output: Uint8Array[] = []
+  #outputLength = 0
+  #inFlight = 0
+  #malformed = 0
+  #flushScheduled = false
+  /** The client sent its FIN, or we drain: what has been read is still answered, nothing more is read. */
+  #halfClosed = false
+  /** Nothing more is taken; the connection ends when the last answer is out. */
+  #ending = false
+  #ended = false
+  #closed = false
+  /** The client does not take what was written: nothing is read until it does. */
+  #blocked = false
+  #lastActive: number
+
+  constructor(socket: Socket, peer: Peer, options: ConnectionDependencies & { traits: TransportTraits; settings: ConnectionSettings }) {
+    super()
+    const { traits, settings, ...dependencies } = options
+    this.#socket = socket
+    this.#settings = settings
+    this.#dependencies = dependencies
+    this.#client = new StreamClient(traits, peer, Math.floor(settings.idleMs / 100))
+    this.#lastActive = dependencies.clock()
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('end', () => this.#halfClose())
+    socket.on('drain', () => this.#onDrain())
+    // a reset is followed by 'close', which is where everything is given back
+    socket.on('error', () => {})
+    socket.on('close', () => this.#onClose())
+    dependencies.wheel.set(this, this.#lastActive + settings.idleMs)
+  }
+
+  /** Answers what is open, takes nothing new, closes. RFC 7828 §3.3.2: TIMEOUT 0 says so to the client. */
+  drain(): void {
+    this.#client.keepalive = 0
+    this.#halfClose()
+  }
+
+  deliver(query: Query, answer: Answer): void {
+    this.#inFlight--
+    // RFC 7766 §6.2.4: the client is gone
+    if (this.#closed || this.#ended) return
+    if (query.failure === Failure.malformed_message && ++this.#malformed === MAX_MALFORMED) this.#refuseMore(Failure.too_many_malformed)
+    const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, this.#dependencies.clock())
+    putU16(scratch, 0, length)
+    const message = Buffer.allocUnsafe(PREFIX_LENGTH + length)
+    scratch.copy(message, 0, 0, PREFIX_LENGTH + length)
+    this.#output.push(message)
+    this.#outputLength += message.length
+    this.#scheduleFlush()
+  }
+
+  /** Conformance P-1: a message that cannot be answered ends the connection, after the answers that are still due. */
+  refuse(): void {
+    this.#inFlight--
+    this.#end()
+  }
+
+  flush(): void {
+    this.#flushScheduled = false
+    if (this.#closed || this.#ended) return
+    this.#write()
+    this.#pump()
+    if (this.#ending && this.#inFlight === 0 && this.#output.length === 0) this.#finish()
+  }
+
+  /** RFC 7766 §6.2.3: the idle time counts from the last complete message, so a trickle of octets keeps nothing open. */
+  override onDeadline(now: number): void {
+    const idleSince = now - this.#lastActive
+    const limit = this.#ended ? LINGER_MS : this.#settings.idleMs
+    const waiting = !this.#ended && !this.#blocked && this.#inFlight > 0
+    if (idleSince < limit || waiting) {
+      this.#dependencies.wheel.set(this, waiting ? now + limit : this.#lastActive + limit)
+      return
+    }
+    if (this.#blocked) this.#dependencies.meter.dropped(Failure.slow_reader)
+    if (this.#blocked || this.#ended) this.#socket.destroy()
+    else this.#finish()
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#halfClosed || this.#ending) return
+    this.#deframer.push(chunk)
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#mayRead()) {
+      const message = this.#deframer.next()
+      if (message === null) {
+        if (this.#halfClosed) this.#end()
+        else if (this.#socket.isPaused()) this.#socket.resume()
+        return
+      }
+      this.#lastActive = this.#dependencies.clock()
+      // no length shorter than a header can be trusted to mark where the next message begins
+      if (message.length < HEADER_LENGTH) {
+        this.#refuseMore(Failure.frame_too_short)
+        return
+      }
+      this.#inFlight++
+      this.#dependencies.acceptor.accept(new Query(this.#client, this, 0, message))
+    }
+    if (!this.#ending) this.#socket.pause()
+  }
+
+  #mayRead(): boolean {
+    return !this.#ending && !this.#blocked && this.#inFlight < this.#settings.inFlight && this.#outputLength < MAX_PENDING_OUTPUT
+  }
+
+  #write(): void {
+    if (this.#output.length === 0 || this.#blocked) return
+    const [first] = this.#output
+    const bytes = this.#output.length === 1 && first !== undefined ? first : Buffer.concat(this.#output, this.#outputLength)
+    this.#output.length = 0
+    this.#outputLength = 0
+    this.#lastActive = this.#dependencies.clock()
+    this.#blocked = !this.#socket.write(bytes)
+  }
+
+  #onDrain(): void {
+    this.#blocked = false
+    this.#lastActive = this.#dependencies.clock()
+    this.#scheduleFlush()
+  }
+
+  #refuseMore(failure: Failure): void {
+    this.#dependencies.meter.dropped(failure)
+    this.#end()
+  }
+
+  /** A FIN is no cancellation (conformance TCP-10): what was asked before it is answered. */
+  #halfClose(): void {
+    this.#halfClosed = true
+    this.#scheduleFlush()
+  }
+
+  #end(): void {
+    if (this.#ending) return
+    this.#ending = true
+    // read on and discard: unread octets would turn our FIN into a reset that overtakes the answers
+    this.#socket.resume()
+    this.#scheduleFlush()
+  }
+
+  #finish(): void {
+    if (this.#ended || this.#closed) return
+    this.#ending = true
+    this.#ended = true
+    this.#lastActive = this.#dependencies.clock()
+    this.#socket.resume()
+    this.#socket.end()
+    this.#dependencies.wheel.set(this, this.#lastActive + LINGER_MS)
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled || this.#closed) return
+    this.#flushScheduled = true
+    this.#dependencies.flusher.schedule(this)
+  }
+
+  #onClose(): void {
+    this.#closed = true
+    this.#ending = true
+    this.#output.length = 0
+    this.#dependencies.wheel.clear(this)
+  }
+}

@@ -1,0 +1,110 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { QueryAcceptor, Transport, TransportMeter } from '../../dns/contracts.ts'
+import type { Endpoint } from '../../net/address.ts'
+import type { Clock } from '../../net/clock.ts'
+import type { ServerIdentities } from '../../net/tls.ts'
+import type { Wheel } from '../../net/wheel.ts'
+import type { ConnectionLimit } from '../connection-limit.ts'
+import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
+import { LiveSet } from '../live-set.ts'
+import { openStreamListener, peerOf } from '../stream-listener.ts'
+import { TlsTerminator } from '../tls-terminator.ts'
+import { DohService } from './exchange.ts'
+import { Http1Front } from './http1.ts'
+import { Http2Front } from './http2.ts'
+
+export interface DohSlice {
+  readonly listen: readonly ListenerSlice[]
+  readonly paths: readonly string[]
+}
+
+export interface DohOptions {
+  readonly identities: ServerIdentities
+  readonly handshakeMs: number
+  readonly idleMs: number
+  readonly maxStreams: number
+}
+
+export interface DohTransportDependencies {
+  readonly acceptor: QueryAcceptor
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly limit: ConnectionLimit
+  /** Connections, handshakes and requests are counted under the version they use; what fails before one is chosen, under HTTP/2. */
+  readonly meter: TransportMeter
+}
+
+/** DNS over HTTPS on TCP (RFC 8484): TLS, then HTTP/2 or HTTP/1.1 as ALPN says. */
+export class DohTransport implements Transport<DohSlice> {
+  readonly name = 'doh'
+  readonly #options: DohOptions
+  readonly #service: DohService
+  readonly #http1: Http1Front
+  readonly #http2: Http2Front
+  readonly #listeners: ListenerGroup
+  readonly #sockets = new LiveSet<Socket>()
+  #draining = false
+
+  constructor(options: DohOptions, dependencies: DohTransportDependencies) {
+    this.#options = options
+    const { limit, meter } = dependencies
+    this.#service = new DohService(this.#rules([]), dependencies)
+    this.#http1 = new Http1Front(this.#service, options)
+    this.#http2 = new Http2Front(this.#service, options)
+    const serve = (listener: Listener) => {
+      const terminator = new TlsTerminator({
+        ...options,
+        protocols: ['h2', 'http/1.1'],
+        allowHalfOpen: false,
+        meter,
+        onSecure: (socket) => this.#serve(socket, listener),
+      })
+      return (socket: Socket) => terminator.accept(socket)
+    }
+    this.#listeners = new ListenerGroup((slice) =>
+      openStreamListener(slice, { name: this.name, allowHalfOpen: false, serve, sockets: this.#sockets, limit, meter }),
+    )
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return this.#listeners.endpoints
+  }
+
+  async reconfigure(slice: DohSlice): Promise<void> {
+    await this.#listeners.apply(slice.listen)
+    this.#service.rules = this.#rules(slice.paths)
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
+    await this.#listeners.close()
+    this.#http2.drain()
+    this.#http1.drain()
+    await this.#service.open.emptied(deadlineMs)
+    // the last responses are written, not yet sent
+    await this.#sockets.emptied(Math.min(deadlineMs, LAST_WRITE_MS))
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    await this.#listeners.close()
+    this.#http1.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await this.#sockets.emptied()
+  }
+
+  #serve(socket: TLSSocket, listener: Listener): void {
+    const peer = this.#draining ? null : peerOf(socket, listener)
+    if (peer === null) socket.destroy()
+    else if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, peer)
+    else this.#http1.serve(socket, peer)
+  }
+
+  #rules(paths: readonly string[]) {
+    return { paths: new Set(paths), covers: (host: string) => this.#options.identities.covers(host) }
+  }
+}
+
+/** Time for responses that were written when the last exchange ended to leave. */
+const LAST_WRITE_MS = 500

@@ -1,0 +1,163 @@
+import type { Answer } from '../../dns/answer.ts'
+import type { Client, QueryAcceptor, ReplySink, TransportMeter } from '../../dns/contracts.ts'
+import { Failure } from '../../dns/failure.ts'
+import { Flag, flagsOf, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import { Query } from '../../dns/query.ts'
+import type { Clock } from '../../net/clock.ts'
+import { scratch } from '../../net/scratch.ts'
+import { type Wheel, WheelEntry } from '../../net/wheel.ts'
+import { LiveSet } from '../live-set.ts'
+import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
+import { answerHead, failureResponse, OPTIONS_RESPONSE, type PlainResponse, type ResponseHead } from './response.ts'
+
+/** How long a request's content may take (conformance D30). */
+const CONTENT_TIMEOUT_MS = 10_000
+const NO_TOKEN = -1
+
+/** One HTTP request and its response; each HTTP version has a class for how it responds. */
+export abstract class Exchange extends WheelEntry {
+  readonly client: Client
+  readonly service: DohService
+  readonly headOnly: boolean
+  token = NO_TOKEN
+  /** Whether content is still to come. */
+  reading = false
+  #chunks: Uint8Array[] = []
+  #length = 0
+
+  constructor(client: Client, service: DohService, method: string) {
+    super()
+    this.client = client
+    this.service = service
+    this.headOnly = method === 'HEAD'
+  }
+
+  /** Sends a DNS answer; `content` is borrowed. */
+  abstract respond(head: ResponseHead, content: Uint8Array): void
+  /** Sends anything else. The request may still be arriving: what comes is discarded. */
+  abstract dismiss(response: PlainResponse): void
+
+  override onDeadline(): void {
+    this.service.fail(this, Failure.http_body_timeout)
+  }
+
+  /** Adds content; false when there is more of it than a DNS message can have. */
+  add(chunk: Uint8Array): boolean {
+    this.#length += chunk.length
+    if (this.#length > MAX_MESSAGE_LENGTH) return false
+    this.#chunks.push(chunk)
+    return true
+  }
+
+  takeContent(): Uint8Array {
+    const [first] = this.#chunks
+    const content = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks, this.#length)
+    this.#chunks = []
+    return content
+  }
+}
+
+export interface DohDependencies {
+  readonly acceptor: QueryAcceptor
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly meter: TransportMeter
+}
+
+/** DNS over HTTPS (RFC 8484) between the HTTP versions and the pipeline. */
+export class DohService implements ReplySink {
+  rules: DohRules
+  readonly #dependencies: DohDependencies
+  readonly #waiting = new Map<number, Exchange>()
+  /** All exchanges without a response, for drain(). */
+  readonly open = new LiveSet<Exchange>()
+  #lastToken = 0
+
+  constructor(rules: DohRules, dependencies: DohDependencies) {
+    this.rules = rules
+    this.#dependencies = dependencies
+  }
+
+  /** The head of a request has arrived. */
+  begin(exchange: Exchange, head: RequestHead): void {
+    this.open.add(exchange)
+    const plan = planRequest(head, this.rules)
+    switch (plan.kind) {
+      case 'failure':
+        this.fail(exchange, plan.failure)
+        break
+      case 'options':
+        this.#close(exchange)
+        exchange.dismiss(OPTIONS_RESPONSE)
+        break
+      case 'message':
+        this.#ask(exchange, plan.message)
+        break
+      case 'content':
+        exchange.reading = true
+        this.#dependencies.wheel.set(exchange, this.#dependencies.clock() + CONTENT_TIMEOUT_MS)
+        break
+    }
+  }
+
+  content(exchange: Exchange, chunk: Uint8Array): void {
+    if (exchange.reading && !exchange.add(chunk)) this.fail(exchange, Failure.http_body_too_large)
+  }
+
+  contentEnded(exchange: Exchange): void {
+    if (!exchange.reading) return
+    exchange.reading = false
+    this.#dependencies.wheel.clear(exchange)
+    this.#ask(exchange, exchange.takeContent())
+  }
+
+  /** The client has gone: the answer may come, but nobody waits for it. */
+  abandon(exchange: Exchange): void {
+    this.#close(exchange)
+  }
+
+  fail(exchange: Exchange, failure: Failure): void {
+    this.#dependencies.meter.dropped(failure)
+    this.#dismiss(exchange, failure)
+  }
+
+  deliver(query: Query, answer: Answer): void {
+    const exchange = this.#waiting.get(query.token)
+    if (exchange === undefined) return
+    this.#close(exchange)
+    const now = this.#dependencies.clock()
+    const length = answer.encodeInto(scratch, 0, query, now)
+    const truncated = (flagsOf(scratch) & Flag.TC) !== 0
+    exchange.respond(answerHead(length, truncated ? 0 : answer.freshness(now)), scratch.subarray(0, length))
+  }
+
+  /** Counted by the pipeline already. */
+  refuse(query: Query, failure: Failure): void {
+    const exchange = this.#waiting.get(query.token)
+    if (exchange !== undefined) this.#dismiss(exchange, failure)
+  }
+
+  #ask(exchange: Exchange, message: Uint8Array): void {
+    const failure = messageFailure(message)
+    if (failure !== null) {
+      this.fail(exchange, failure)
+      return
+    }
+    // 2^53 requests take longer than any process lives
+    exchange.token = ++this.#lastToken
+    this.#waiting.set(exchange.token, exchange)
+    this.#dependencies.acceptor.accept(new Query(exchange.client, this, exchange.token, message))
+  }
+
+  #dismiss(exchange: Exchange, failure: Failure): void {
+    this.#close(exchange)
+    exchange.dismiss(failureResponse(failure))
+  }
+
+  #close(exchange: Exchange): void {
+    exchange.reading = false
+    this.#dependencies.wheel.clear(exchange)
+    this.#waiting.delete(exchange.token)
+    this.open.delete(exchange)
+  }
+}

@@ -1,0 +1,151 @@
+import { isIP } from 'node:net'
+import { Failure } from '../../dns/failure.ts'
+import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+
+/** RFC 8484 §6. */
+export const MEDIA_TYPE = 'application/dns-message'
+/** Header section, octets as RFC 9113 §10.5.1 counts them; longer messages use POST (design §4). */
+export const MAX_HEADER_LENGTH = 16_384
+
+/** What a request says before its content, in the same form from every HTTP version. Absent fields are empty. */
+export interface RequestHead {
+  readonly method: string
+  /** RFC 9112 §3.2: origin-form, absolute-form or "*". */
+  readonly target: string
+  /** Host or :authority, with or without port. */
+  readonly authority: string
+  readonly contentType: string
+  readonly contentEncoding: string
+  readonly contentLength: string
+  readonly accept: string
+}
+
+export interface DohRules {
+  /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
+  readonly paths: ReadonlySet<string>
+  /** Whether we are the host of this name. */
+  readonly covers: (host: string) => boolean
+}
+
+/** What to do with a request: refuse it, list the methods, read the content, or ask this message. */
+export type RequestPlan =
+  | { readonly kind: 'failure'; readonly failure: Failure }
+  | { readonly kind: 'options' }
+  | { readonly kind: 'content' }
+  | { readonly kind: 'message'; readonly message: Uint8Array }
+
+const OPTIONS: RequestPlan = { kind: 'options' }
+const CONTENT: RequestPlan = { kind: 'content' }
+const fail = (failure: Failure): RequestPlan => ({ kind: 'failure', failure })
+
+/** RFC 9110 §9 and RFC 5789: known, but not served. */
+const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH'])
+
+/** Reads the head of a request (RFC 8484 §4.1, status codes of conformance §14.1). Sans-IO. */
+export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
+  // RFC 9113 §8.5: it has no target, and this is no proxy
+  if (head.method === 'CONNECT') return fail(Failure.http_method)
+  const target = splitTarget(head.target)
+  if (target === null) return fail(Failure.http_bad_request)
+  // RFC 9112 §3.2.2: the authority of an absolute target counts instead of Host
+  const host = hostOf(target.authority ?? head.authority)
+  if (host === null) return fail(Failure.http_bad_request)
+  // RFC 9462 §6.3: a client that found us by address asks for that address
+  if (isIP(host) === 0 && !rules.covers(host)) return fail(Failure.http_authority)
+  if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
+  if (!rules.paths.has(target.path)) return fail(Failure.http_path)
+  switch (head.method) {
+    case 'GET':
+    case 'HEAD':
+      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planGet(target.query)
+    case 'POST':
+      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planPost(head)
+    case 'OPTIONS':
+      return OPTIONS
+    default:
+      return fail(OTHER_METHODS.has(head.method) ? Failure.http_method : Failure.http_unknown_method)
+  }
+}
+
+/** The failure of a message that cannot be answered in DNS, null when it can (conformance DOH-08). */
+export function messageFailure(message: Uint8Array): Failure | null {
+  if (message.length < HEADER_LENGTH) return Failure.message_too_short
+  return (flagsOf(message) & Flag.QR) === 0 ? null : Failure.not_a_query
+}
+
+function planGet(query: string): RequestPlan {
+  const values = parameters(query, 'dns')
+  const [value] = values
+  if (values.length !== 1 || value === undefined || value === '') return fail(Failure.http_bad_request)
+  // 65,535 octets are 87,380 characters
+  if (value.length > Math.ceil((MAX_MESSAGE_LENGTH * 4) / 3)) return fail(Failure.http_uri_too_long)
+  const message = decodeBase64url(value)
+  return message === null ? fail(Failure.http_bad_request) : { kind: 'message', message }
+}
+
+function planPost(head: RequestHead): RequestPlan {
+  const [type = ''] = head.contentType.split(';')
+  if (type.trim().toLowerCase() !== MEDIA_TYPE) return fail(Failure.http_media_type)
+  const coding = head.contentEncoding.trim().toLowerCase()
+  if (coding !== '' && coding !== 'identity') return fail(Failure.http_content_coding)
+  return Number(head.contentLength) > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : CONTENT
+}
+
+/** RFC 4648 §5 without padding and without spare bits: one message has one form. Null for anything else. */
+function decodeBase64url(value: string): Uint8Array | null {
+  if (!/^[A-Za-z0-9_-]+$/.test(value) || value.length % 4 === 1) return null
+  const message = Buffer.from(value, 'base64url')
+  return message.toString('base64url') === value ? message : null
+}
+
+/** The values of a parameter of the query component, percent-decoded once; a value that cannot be decoded is no base64url either. */
+function parameters(query: string, name: string): string[] {
+  const values: string[] = []
+  for (const pair of query.split('&')) {
+    const equals = pair.indexOf('=')
+    const key = equals < 0 ? pair : pair.slice(0, equals)
+    if (percentDecode(key) === name) values.push(equals < 0 ? '' : percentDecode(pair.slice(equals + 1)))
+  }
+  return values
+}
+
+function percentDecode(text: string): string {
+  if (!text.includes('%')) return text
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+interface Target {
+  readonly authority: string | null
+  readonly path: string
+  readonly query: string
+}
+
+function splitTarget(target: string): Target | null {
+  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
+  const authority = absolute?.[1] ?? null
+  const rest = absolute === null ? target : (absolute[2] ?? '')
+  if (rest !== '*' && !rest.startsWith('/')) return null
+  const mark = rest.indexOf('?')
+  return { authority, path: mark < 0 ? rest : rest.slice(0, mark), query: mark < 0 ? '' : rest.slice(mark + 1) }
+}
+
+/** The host of an authority, without port and brackets, in lower case; null when it is malformed or has user information. */
+function hostOf(authority: string): string | null {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^\s@:[\]/?#]+))(?::\d{1,5})?$/i.exec(authority)
+  return (match?.[1] ?? match?.[2])?.toLowerCase() ?? null
+}
+
+/** RFC 9110 §12.5.1 lets a server disregard Accept; only an explicit refusal of our one media type is heeded. */
+function isRefused(accept: string): boolean {
+  return accept
+    .toLowerCase()
+    .split(',')
+    .some((range) => {
+      const [type = '', ...rest] = range.split(';').map((part) => part.trim())
+      return type === MEDIA_TYPE && rest.some((parameter) => /^q=0(\.0{0,3})?$/.test(parameter))
+    })
+}

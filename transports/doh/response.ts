@@ -1,0 +1,72 @@
+import { STATUS_CODES } from 'node:http'
+import { Failure } from '../../dns/failure.ts'
+import { MEDIA_TYPE } from './request.ts'
+
+/** A response without its content's octets, in the same form for every HTTP version. */
+export interface ResponseHead {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | number>>
+}
+
+export interface PlainResponse extends ResponseHead {
+  readonly body: string
+}
+
+const ALLOW = 'GET, HEAD, POST, OPTIONS'
+/** Seconds after which a client that was turned away for load may come back. */
+const RETRY_AFTER_SECONDS = 2
+
+/**
+ * The head of a DNS answer, whatever its RCODE (RFC 8484 §4.2.1). `freshness`: seconds (§5.1); 0 is never stored. No Age:
+ * the TTLs are aged already.
+ */
+export function answerHead(length: number, freshness: number): ResponseHead {
+  return {
+    status: 200,
+    headers: {
+      'content-type': MEDIA_TYPE,
+      'content-length': length,
+      'cache-control': freshness > 0 ? `max-age=${freshness}` : 'no-store',
+    },
+  }
+}
+
+/** RFC 9110 §9.3.7. */
+export const OPTIONS_RESPONSE: PlainResponse = Object.freeze({ status: 204, headers: { allow: ALLOW }, body: '' })
+
+/** The response to a request that gets no DNS answer: a status and a line of text, never a DNS message (conformance DOH-07). */
+export function failureResponse(failure: Failure): PlainResponse {
+  const body = `${failure.http} ${STATUS_CODES[failure.http] ?? 'Error'}: ${EXPLANATIONS[failure.code] ?? failure.code.replaceAll('_', ' ')}\n`
+  return {
+    status: failure.http,
+    headers: {
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': Buffer.byteLength(body),
+      'cache-control': 'no-store',
+      ...extraHeaders(failure),
+    },
+    body,
+  }
+}
+
+const EXPLANATIONS: Readonly<Record<string, string>> = {
+  message_too_short: 'a DNS message has at least 12 octets',
+  not_a_query: 'the DNS message is a response',
+  http_bad_request: 'expected the parameter "dns" once, base64url without padding (RFC 8484)',
+  http_path: 'there is no DNS service at this path',
+  http_method: `expected ${ALLOW}`,
+  http_unknown_method: `expected ${ALLOW}`,
+  http_media_type: `expected content-type ${MEDIA_TYPE}`,
+  http_content_coding: 'expected no content-encoding',
+  http_not_acceptable: `only ${MEDIA_TYPE} is served`,
+  http_authority: 'this server does not answer for this host name',
+  http_body_too_large: 'a DNS message has at most 65535 octets',
+  http_header_too_large: 'the header section has more than 16384 octets; use POST for long messages',
+}
+
+function extraHeaders(failure: Failure): Record<string, string | number> {
+  if (failure === Failure.http_method) return { allow: ALLOW }
+  if (failure === Failure.http_media_type) return { accept: MEDIA_TYPE }
+  if (failure === Failure.http_content_coding) return { 'accept-encoding': 'identity' }
+  return failure.http === 503 ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
+}

@@ -1,0 +1,63 @@
+import { type Endpoint, formatEndpoint, type PrefixSet } from '../net/address.ts'
+
+/** One address to listen on, and who may ask there. */
+export interface ListenerSlice {
+  readonly endpoint: Endpoint
+  readonly access: PrefixSet
+}
+
+/** A bound socket. `access` may be exchanged while it serves. */
+export interface Listener {
+  access: PrefixSet
+  /** The bound address: the port is known even if the kernel chose it. */
+  readonly endpoint: Endpoint
+  /** Stops accepting; connections that are open live on. */
+  close(): Promise<void>
+}
+
+/** The addresses of one transport. Those that stay are never bound again: queued connections would be reset (design §3). */
+export class ListenerGroup {
+  readonly #open: (slice: ListenerSlice) => Promise<Listener>
+  readonly #listeners = new Map<string, Listener>()
+
+  constructor(open: (slice: ListenerSlice) => Promise<Listener>) {
+    this.#open = open
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return Array.from(this.#listeners.values(), (listener) => listener.endpoint)
+  }
+
+  /** Binds what is new, then closes what is gone. When an address cannot be bound, the new ones are closed again. */
+  async apply(slices: readonly ListenerSlice[]): Promise<void> {
+    const added = new Map<string, Listener>()
+    try {
+      for (const slice of slices) {
+        const key = formatEndpoint(slice.endpoint)
+        if (!this.#listeners.has(key)) added.set(key, await this.#open(slice))
+      }
+    } catch (error) {
+      await closeAll(added.values())
+      throw error
+    }
+    const wanted = new Map(slices.map((slice) => [formatEndpoint(slice.endpoint), slice]))
+    const gone = [...this.#listeners].filter(([key]) => !wanted.has(key))
+    for (const [key] of gone) this.#listeners.delete(key)
+    for (const [key, listener] of added) this.#listeners.set(key, listener)
+    for (const [key, slice] of wanted) {
+      const listener = this.#listeners.get(key)
+      if (listener !== undefined) listener.access = slice.access
+    }
+    await closeAll(gone.map(([, listener]) => listener))
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#listeners.values()]
+    this.#listeners.clear()
+    await closeAll(all)
+  }
+}
+
+async function closeAll(listeners: Iterable<Listener>): Promise<void> {
+  await Promise.all(Array.from(listeners, (listener) => listener.close()))
+}

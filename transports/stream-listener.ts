@@ -1,0 +1,66 @@
+import { createServer, type Socket } from 'node:net'
+import type { TransportMeter } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
+import { canonicalAddress, parseAddress } from '../net/address.ts'
+import { bindServer, closeServer } from '../net/listen.ts'
+import type { ConnectionLimit } from './connection-limit.ts'
+import type { Listener, ListenerSlice } from './listener.ts'
+import type { LiveSet } from './live-set.ts'
+
+/** What is known of a client when its TCP connection arrives. */
+export interface Peer {
+  readonly address: string
+  readonly port: number
+  readonly admitted: boolean
+}
+
+export interface StreamListenerOptions {
+  readonly name: string
+  /** Whether a client that has sent its FIN still gets its answers (RFC 7766 §6.2.4 via TCP-10). */
+  readonly allowHalfOpen: boolean
+  /** Called once per listener; the result takes each of its connections. */
+  readonly serve: (listener: Listener) => (socket: Socket) => void
+  /** Every open connection, whatever its state. */
+  readonly sockets: LiveSet<Socket>
+  readonly limit: ConnectionLimit
+  readonly meter: TransportMeter
+}
+
+/** The client at the other end of `socket`, plain or TLS; null when it has gone already. */
+export function peerOf(socket: Socket, listener: Listener): Peer | null {
+  const address = canonicalAddress(socket.remoteAddress ?? '')
+  const bytes = parseAddress(address)
+  return bytes === null ? null : { address, port: socket.remotePort ?? 0, admitted: listener.access.has(bytes) }
+}
+
+/** Listens on TCP and hands over each connection that the limits allow, before any octet is read. */
+export async function openStreamListener(slice: ListenerSlice, options: StreamListenerOptions): Promise<Listener> {
+  const { limit, meter, sockets } = options
+  const server = createServer({ allowHalfOpen: options.allowHalfOpen, noDelay: true })
+  const listener: Listener = {
+    access: slice.access,
+    endpoint: await bindServer(server, { name: options.name, endpoint: slice.endpoint }),
+    // server.close() calls back when the last connection has ended; the address is free at once
+    close: async () => void closeServer(server),
+  }
+  // accept() can fail for lack of descriptors; the listener itself stays usable
+  server.on('error', () => meter.dropped(Failure.connection_limit))
+  const serve = options.serve(listener)
+  server.on('connection', (socket) => {
+    const address = canonicalAddress(socket.remoteAddress ?? '')
+    if (address === '' || !limit.acquire(address)) {
+      meter.dropped(Failure.connection_limit)
+      socket.destroy()
+      return
+    }
+    meter.connectionOpened()
+    sockets.add(socket)
+    socket.once('close', () => {
+      sockets.delete(socket)
+      limit.release(address)
+      meter.connectionClosed()
+    })
+    serve(socket)
+  })
+  return listener
+}

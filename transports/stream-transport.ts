@@ -1,0 +1,104 @@
+import type { Socket } from 'node:net'
+import { TRANSPORTS, type Transport, type TransportTraits } from '../dns/contracts.ts'
+import type { Endpoint } from '../net/address.ts'
+import type { ServerIdentities } from '../net/tls.ts'
+import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
+import type { ConnectionLimit } from './connection-limit.ts'
+import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import { LiveSet } from './live-set.ts'
+import { openStreamListener, peerOf } from './stream-listener.ts'
+import { TlsTerminator } from './tls-terminator.ts'
+
+export interface StreamSlice {
+  readonly listen: readonly ListenerSlice[]
+  readonly connection: ConnectionSettings
+}
+
+export interface StreamDependencies extends ConnectionDependencies {
+  readonly limit: ConnectionLimit
+}
+
+/** RFC 7858 §3: DNS over TLS, with the ALPN token of its registry. */
+export function createDotTransport(
+  tls: { identities: ServerIdentities; handshakeMs: number },
+  dependencies: StreamDependencies,
+): StreamTransport {
+  return new StreamTransport(TRANSPORTS.dot, dependencies, (serve) => {
+    const terminator = new TlsTerminator({
+      ...tls,
+      protocols: ['dot'],
+      allowHalfOpen: true,
+      meter: dependencies.meter,
+      onSecure: serve,
+    })
+    return (socket) => terminator.accept(socket)
+  })
+}
+
+/** RFC 7766: DNS over TCP. */
+export function createTcpTransport(dependencies: StreamDependencies): StreamTransport {
+  return new StreamTransport(TRANSPORTS.tcp, dependencies, (serve) => serve)
+}
+
+type Serve = (socket: Socket) => void
+/** What one listener does with its raw connections before they are served. */
+type Terminate = (serve: Serve) => Serve
+
+/** Length-prefixed DNS messages on byte streams: TCP, and TLS on top of it. */
+export class StreamTransport implements Transport<StreamSlice> {
+  readonly name: string
+  readonly #traits: TransportTraits
+  readonly #dependencies: StreamDependencies
+  readonly #listeners: ListenerGroup
+  readonly #connections = new LiveSet<StreamConnection>()
+  /** Every connection, those that are still in their TLS handshake too. */
+  readonly #sockets = new LiveSet<Socket>()
+  #settings: ConnectionSettings = { idleMs: 0, inFlight: 0 }
+  #draining = false
+
+  constructor(traits: TransportTraits, dependencies: StreamDependencies, terminate: Terminate) {
+    this.name = traits.label
+    this.#traits = traits
+    this.#dependencies = dependencies
+    const { limit, meter } = dependencies
+    const serve = (listener: Listener) => terminate((socket) => this.#serve(socket, listener))
+    this.#listeners = new ListenerGroup((slice) =>
+      openStreamListener(slice, { name: this.name, allowHalfOpen: true, serve, sockets: this.#sockets, limit, meter }),
+    )
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return this.#listeners.endpoints
+  }
+
+  async reconfigure(slice: StreamSlice): Promise<void> {
+    this.#settings = slice.connection
+    await this.#listeners.apply(slice.listen)
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
+    await this.#listeners.close()
+    for (const connection of this.#connections) connection.drain()
+    await this.#connections.emptied(deadlineMs)
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    await this.#listeners.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await this.#sockets.emptied()
+  }
+
+  #serve(socket: Socket, listener: Listener): void {
+    const peer = this.#draining ? null : peerOf(socket, listener)
+    if (peer === null) {
+      socket.destroy()
+      return
+    }
+    const { limit: _, ...dependencies } = this.#dependencies
+    const connection = new StreamConnection(socket, peer, { ...dependencies, traits: this.#traits, settings: this.#settings })
+    this.#connections.add(connection)
+    socket.once('close', () => this.#connections.delete(connection))
+  }
+}

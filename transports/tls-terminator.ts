@@ -1,0 +1,62 @@
+import type { Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { TransportMeter } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
+import type { ServerIdentities } from '../net/tls.ts'
+
+export interface TlsTerminatorOptions {
+  readonly identities: ServerIdentities
+  /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
+  readonly protocols: readonly string[]
+  readonly handshakeMs: number
+  readonly allowHalfOpen: boolean
+  readonly meter: TransportMeter
+  readonly onSecure: (socket: TLSSocket) => void
+}
+
+/**
+ * Ends TLS on sockets that the limits have let pass. The TLS server inside never listens: sockets are given to it. When the
+ * identities change, new connections get a new server; `setSecureContext` would forget versions, groups and ALPN (design §7).
+ */
+export class TlsTerminator {
+  readonly #options: TlsTerminatorOptions
+  #server: Server
+  #madeFor: ServerIdentities['options']
+
+  constructor(options: TlsTerminatorOptions) {
+    this.#options = options
+    this.#madeFor = options.identities.options
+    this.#server = makeServer(options)
+  }
+
+  accept(socket: Socket): void {
+    const { identities } = this.#options
+    if (identities.options !== this.#madeFor) {
+      this.#madeFor = identities.options
+      this.#server = makeServer(this.#options)
+    }
+    this.#server.emit('connection', socket)
+  }
+}
+
+function makeServer(options: TlsTerminatorOptions): Server {
+  const { identities, meter } = options
+  const server = createServer({
+    ...identities.options,
+    ALPNProtocols: [...options.protocols],
+    handshakeTimeout: options.handshakeMs,
+    allowHalfOpen: options.allowHalfOpen,
+    SNICallback: (serverName, done) => done(null, identities.contextFor(serverName)),
+  })
+  server.on('tlsClientError', (_error, socket) => {
+    // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
+    meter.handshake('failed', 'none', false)
+    meter.dropped(Failure.handshake_failed)
+    socket.destroy()
+  })
+  server.on('secureConnection', (socket) => {
+    meter.handshake('ok', socket.getProtocol() ?? 'none', socket.isSessionReused())
+    options.onSecure(socket)
+  })
+  return server
+}

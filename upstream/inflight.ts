@@ -1,0 +1,98 @@
+import { randomFillSync } from 'node:crypto'
+import type { UpstreamSink } from '../dns/contracts.ts'
+import type { Query } from '../dns/query.ts'
+import { type Wheel, WheelEntry } from '../net/wheel.ts'
+
+/** Random ids are drawn in batches: one call to the generator costs more than all else here. */
+const BATCH = 1024
+const batch = new Uint16Array(BATCH)
+let drawn = BATCH
+
+/** RFC 5452 §9.2: an id nobody can guess, over the whole range. */
+function randomId(): number {
+  if (drawn === BATCH) {
+    randomFillSync(batch)
+    drawn = 0
+  }
+  return batch[drawn++] as number
+}
+
+/** Whoever owns a table of pending queries hears when one of them runs out of time. */
+export interface PendingOwner {
+  expired(pending: Pending): void
+}
+
+/** One question on its way to one server. */
+export class Pending extends WheelEntry {
+  readonly query: Query
+  readonly sink: UpstreamSink
+  readonly sentAt: number
+  readonly id: number
+  /** Whether it was sent on an earlier connection that broke (conformance TCP-13: once). */
+  readonly resent: boolean
+  readonly #owner: PendingOwner
+
+  constructor(query: Query, sink: UpstreamSink, facts: { id: number; sentAt: number; resent: boolean; owner: PendingOwner }) {
+    super()
+    this.query = query
+    this.sink = sink
+    this.id = facts.id
+    this.sentAt = facts.sentAt
+    this.resent = facts.resent
+    this.#owner = facts.owner
+  }
+
+  override onDeadline(): void {
+    this.#owner.expired(this)
+  }
+}
+
+/** The questions in flight on one socket, by message id. An id is never in use twice (RFC 7766 §6.2.1). */
+export class Inflight {
+  readonly #wheel: Wheel
+  readonly #owner: PendingOwner
+  readonly #limit: number
+  readonly #pending = new Map<number, Pending>()
+
+  /** `limit`: how many at once, below 65,536; far below it a free id is found at once. */
+  constructor(wheel: Wheel, options: { owner: PendingOwner; limit: number }) {
+    this.#wheel = wheel
+    this.#owner = options.owner
+    this.#limit = options.limit
+  }
+
+  get size(): number {
+    return this.#pending.size
+  }
+
+  get isFull(): boolean {
+    return this.#pending.size >= this.#limit
+  }
+
+  /** Precondition: not full. The entry expires at the query's deadline. */
+  add(query: Query, sink: UpstreamSink, { now, resent }: { now: number; resent: boolean }): Pending {
+    let id = randomId()
+    while (this.#pending.has(id)) id = randomId()
+    const pending = new Pending(query, sink, { id, sentAt: now, resent, owner: this.#owner })
+    this.#pending.set(id, pending)
+    this.#wheel.set(pending, query.deadline)
+    return pending
+  }
+
+  get(id: number): Pending | undefined {
+    return this.#pending.get(id)
+  }
+
+  remove(pending: Pending): void {
+    this.#pending.delete(pending.id)
+    this.#wheel.clear(pending)
+  }
+
+  /** Takes all, for a socket that broke. */
+  takeAll(): readonly Pending[] {
+    const all = [...this.#pending.values()]
+    this.#pending.clear()
+    for (const pending of all) this.#wheel.clear(pending)
+    return all
+  }
+}

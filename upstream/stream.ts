@@ -1,0 +1,252 @@
+import type { Socket } from 'node:net'
+import { Answer } from '../dns/answer.ts'
+import { AnswerReader, isAnswerTo } from '../dns/answer-reader.ts'
+import { putU16, u16 } from '../dns/bytes.ts'
+import type { UpstreamSink } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
+import { HEADER_LENGTH } from '../dns/header.ts'
+import type { Query } from '../dns/query.ts'
+import { writeQuestion } from '../dns/question.ts'
+import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
+import { scratch } from '../net/scratch.ts'
+import { WheelEntry } from '../net/wheel.ts'
+import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
+import { smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
+
+/** Questions on one connection; beyond it a second one is opened (RFC 7766 §6.2.1.1). */
+const IN_FLIGHT_PER_CONNECTION = 10_000
+/** Connections to one server; more would mean that it does not answer. */
+const MAX_CONNECTIONS = 4
+/** RFC 7766 §6.2.3: an idle connection is closed; what the server announces by RFC 7828 counts instead. */
+const IDLE_MS = 30_000
+/** Messages that answer nothing we asked, after which the other side is not trusted to keep the framing (conformance VAL-07). */
+const MAX_STRAYS = 3
+
+/** Opens a connection to the server; it may still be connecting. */
+export type Dial = () => Socket
+
+/**
+ * DNS over a byte stream to one server (RFC 7766 §6.2.1): one connection shared by all clients, questions pipelined under ids
+ * of our own, answers in any order, all questions of one turn in one write.
+ */
+export class StreamUpstream implements UpstreamServer {
+  readonly name: string
+  /** The transport itself repeats what is lost. */
+  readonly maxSends = 1
+  readonly #dial: Dial
+  readonly #connectMs: number
+  readonly #dependencies: UpstreamDependencies
+  readonly #connections = new Set<UpstreamConnection>()
+  #rtt = Number.NaN
+  #closed = false
+
+  constructor(dial: Dial, options: { name: string; connectMs: number }, dependencies: UpstreamDependencies) {
+    this.name = options.name
+    this.#dial = dial
+    this.#connectMs = options.connectMs
+    this.#dependencies = dependencies
+  }
+
+  get rtt(): number {
+    return this.#rtt
+  }
+
+  send(query: Query, sink: UpstreamSink): void {
+    this.#send(query, sink, false)
+  }
+
+  async reconfigure(): Promise<void> {}
+
+  async drain(): Promise<void> {
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const connection of this.#connections) connection.destroy()
+  }
+
+  #send(query: Query, sink: UpstreamSink, resent: boolean): void {
+    const connection = this.#closed ? null : this.#pick()
+    if (connection === null) {
+      sink.failed(query, this.#closed ? Failure.upstream_network : Failure.overloaded)
+      return
+    }
+    this.#dependencies.meter.sent()
+    connection.send(query, sink, resent)
+  }
+
+  #pick(): UpstreamConnection | null {
+    for (const connection of this.#connections) if (connection.isUsable) return connection
+    if (this.#connections.size >= MAX_CONNECTIONS) return null
+    const connection = new UpstreamConnection(this.#dial(), this.#handlers, { ...this.#dependencies, connectMs: this.#connectMs })
+    this.#connections.add(connection)
+    return connection
+  }
+
+  readonly #handlers: ConnectionHandlers = {
+    onAnswer: (pending, result, now) => {
+      const { meter } = this.#dependencies
+      if (!(result instanceof Answer)) {
+        this.#fail(pending, result)
+        return
+      }
+      this.#rtt = smooth(this.#rtt, now - pending.sentAt)
+      meter.answered(now - pending.sentAt)
+      pending.sink.answered(pending.query, result)
+    },
+    onFailed: (pending, failure) => this.#fail(pending, failure),
+    onClosed: (connection, { pending, stale }) => {
+      this.#connections.delete(connection)
+      for (const each of pending) {
+        // RFC 7766 §6.2.4: a server may close at any time; what it left unanswered is asked once more on a new connection
+        if (stale && !each.resent && !this.#closed) this.#send(each.query, each.sink, true)
+        else this.#fail(each, Failure.upstream_network)
+      }
+    },
+  }
+
+  #fail(pending: Pending, failure: Failure): void {
+    this.#dependencies.meter.failed(failure)
+    pending.sink.failed(pending.query, failure)
+  }
+}
+
+interface ConnectionHandlers {
+  onAnswer(pending: Pending, result: Answer | Failure, now: number): void
+  onFailed(pending: Pending, failure: Failure): void
+  /** `stale`: the connection had been established, so that another attempt may succeed. */
+  onClosed(connection: UpstreamConnection, rest: { pending: readonly Pending[]; stale: boolean }): void
+}
+
+class UpstreamConnection extends WheelEntry implements PendingOwner {
+  readonly #socket: Socket
+  readonly #handlers: ConnectionHandlers
+  readonly #dependencies: UpstreamDependencies
+  readonly #inflight: Inflight
+  readonly #deframer = new Deframer()
+  readonly #reader = new AnswerReader()
+  readonly #output: Uint8Array[] = []
+  #flushScheduled = false
+  #established = false
+  /** No more questions: it is broken, or the server asked us to go (RFC 7828 §3.4). */
+  #retired = false
+  #idleMs = IDLE_MS
+  #strays = 0
+  #lastReceived: number
+
+  constructor(socket: Socket, handlers: ConnectionHandlers, dependencies: UpstreamDependencies & { connectMs: number }) {
+    super()
+    this.#socket = socket
+    this.#handlers = handlers
+    this.#dependencies = dependencies
+    this.#lastReceived = dependencies.clock()
+    this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION })
+    dependencies.wheel.set(this, this.#lastReceived + dependencies.connectMs)
+    socket.setNoDelay(true)
+    socket.on('connect', () => this.#onConnect())
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    // reset, refused, unreachable: 'close' follows
+    socket.on('error', () => {})
+    socket.on('close', () => this.#onClose())
+  }
+
+  get isUsable(): boolean {
+    return !this.#retired && !this.#inflight.isFull
+  }
+
+  send(query: Query, sink: UpstreamSink, resent: boolean): void {
+    const now = this.#dependencies.clock()
+    const pending = this.#inflight.add(query, sink, { now, resent })
+    const length = writeQuestion(query, scratch, PREFIX_LENGTH, { id: pending.id, keepalive: true })
+    putU16(scratch, 0, length)
+    this.#output.push(Buffer.from(scratch.subarray(0, PREFIX_LENGTH + length)))
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    this.#dependencies.flusher.schedule(this)
+  }
+
+  flush(): void {
+    this.#flushScheduled = false
+    const [first] = this.#output
+    if (first === undefined || this.#socket.destroyed) return
+    this.#socket.write(this.#output.length === 1 ? first : Buffer.concat(this.#output))
+    this.#output.length = 0
+  }
+
+  destroy(): void {
+    this.#retired = true
+    this.#socket.destroy()
+  }
+
+  expired(pending: Pending): void {
+    this.#inflight.remove(pending)
+    // nothing at all has come since this was asked: the path is dead, whatever TCP still hopes
+    if (this.#lastReceived < pending.sentAt) this.#retired = true
+    if (this.#retired && this.#inflight.size === 0) this.destroy()
+    this.#handlers.onFailed(pending, Failure.upstream_timeout)
+  }
+
+  /** Not connected in time, or idle. */
+  override onDeadline(now: number): void {
+    if (!this.#established) {
+      this.destroy()
+      return
+    }
+    const idleUntil = this.#lastReceived + this.#idleMs
+    if (this.#inflight.size > 0 || now < idleUntil) {
+      this.#dependencies.wheel.set(this, Math.max(idleUntil, now + 1000))
+      return
+    }
+    this.#retired = true
+    this.#socket.end()
+    this.#socket.destroySoon()
+  }
+
+  #onConnect(): void {
+    this.#established = true
+    this.#lastReceived = this.#dependencies.clock()
+    this.#dependencies.wheel.set(this, this.#lastReceived + this.#idleMs)
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#lastReceived = this.#dependencies.clock()
+    this.#deframer.push(chunk)
+    for (let message = this.#deframer.next(); message !== null; message = this.#deframer.next()) {
+      if (!this.#onMessage(message)) {
+        this.destroy()
+        return
+      }
+    }
+    if (this.#retired && this.#inflight.size === 0) this.destroy()
+  }
+
+  /** False when the connection cannot be trusted any longer. */
+  #onMessage(message: Uint8Array): boolean {
+    const { clock, meter } = this.#dependencies
+    if (message.length < HEADER_LENGTH) return false
+    const pending = this.#inflight.get(u16(message, 0))
+    if (pending === undefined) {
+      meter.ignored()
+      return ++this.#strays < MAX_STRAYS
+    }
+    this.#inflight.remove(pending)
+    const now = clock()
+    const result = isAnswerTo(pending.query, message) ? this.#reader.read(pending.query, message, now) : Failure.upstream_malformed
+    if (result instanceof Answer && this.#reader.keepalive >= 0) this.#onKeepalive(this.#reader.keepalive)
+    this.#handlers.onAnswer(pending, result, now)
+    return true
+  }
+
+  /** RFC 7828 §3.2.2: TIMEOUT in units of 100 ms; 0 asks us to leave. */
+  #onKeepalive(timeout: number): void {
+    if (timeout === 0) this.#retired = true
+    else this.#idleMs = timeout * 100
+  }
+
+  #onClose(): void {
+    this.#retired = true
+    this.#dependencies.wheel.clear(this)
+    this.#handlers.onClosed(this, { pending: this.#inflight.takeAll(), stale: this.#established })
+  }
+}
