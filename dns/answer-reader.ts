@@ -12,7 +12,7 @@ import { MAX_RECORDS, RecordTable } from './record-table.ts'
 import { rewriteRecords } from './record-writer.ts'
 import { Relevance } from './relevance.ts'
 import { clampTtl, unifyTtls } from './ttl.ts'
-import { Ede, Opcode, Rcode, Type } from './types.ts'
+import { Opcode, Rcode, Type } from './types.ts'
 
 /**
  * Whether `message` is a response to the question of `query` (RFC 5452 §9.1). What is not is no answer at all: on UDP it is
@@ -113,8 +113,8 @@ export class AnswerReader {
   }
 
   #upstreamFailed(): Answer {
-    const ede = this.#ede === NO_EDE ? Ede.NO_REACHABLE_AUTHORITY : this.#ede
-    return new Answer({ rcode: Rcode.SERVFAIL, source: 'upstream', ede, edeText: this.#edeText })
+    const { rcode, ede } = Failure.upstream_failed
+    return new Answer({ rcode, source: 'upstream', ede: this.#ede === NO_EDE ? ede : this.#ede, edeText: this.#edeText })
   }
 
   #body(query: Query, message: Uint8Array, facts: BodyFacts): AnswerBody | null {

@@ -63,7 +63,14 @@ export class StreamTransport implements Transport<StreamSlice> {
     const { limit, meter } = dependencies
     const serve = (listener: Listener) => terminate((socket) => this.#serve(socket, listener))
     this.#listeners = new ListenerGroup((slice) =>
-      openStreamListener(slice, { name: this.name, allowHalfOpen: true, serve, sockets: this.#sockets, limit, meter }),
+      openStreamListener(slice, {
+        name: traits === TRANSPORTS.tcp ? 'dns (TCP)' : traits.label,
+        allowHalfOpen: true,
+        serve,
+        sockets: this.#sockets,
+        limit,
+        meter,
+      }),
     )
   }
 

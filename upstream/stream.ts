@@ -7,6 +7,7 @@ import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
 import { writeQuestion } from '../dns/question.ts'
+import { Rcode } from '../dns/types.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
 import { scratch } from '../net/scratch.ts'
 import { WheelEntry } from '../net/wheel.ts'
@@ -93,6 +94,7 @@ export class StreamUpstream implements UpstreamServer {
       }
       this.#rtt = smooth(this.#rtt, now - pending.sentAt)
       meter.answered(now - pending.sentAt)
+      if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
       pending.sink.answered(pending.query, result)
     },
     onFailed: (pending, failure) => this.#fail(pending, failure),

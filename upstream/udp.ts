@@ -9,6 +9,7 @@ import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
 import { writeQuestion } from '../dns/question.ts'
+import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { scratch } from '../net/scratch.ts'
@@ -130,6 +131,7 @@ export class UdpUpstream implements UpstreamServer {
     if (result instanceof Answer) {
       this.#rtt = smooth(this.#rtt, now - pending.sentAt)
       meter.answered(now - pending.sentAt)
+      if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
       sink.answered(query, result)
       return
     }

@@ -20,7 +20,7 @@ export function addQueryCommand(program: Command, out: Output = (text) => proces
     .command('query')
     .description('ask a DNS server over UDP, TCP, TLS or HTTPS')
     .argument('[words...]', '@server, name, type and class in any order; @server is a URL such as tls://127.0.0.1:8853')
-    .option('--ca <file>', "trust the CA certificates in this PEM file instead of the system's")
+    .option('--ca <file>', 'trust the CA certificates in this PEM file instead of the public ones')
     .option('--insecure', 'do not verify the certificate')
     .option('--server-name <name>', 'expect a certificate for this name (default: the host)')
     .option('--get', 'HTTPS: GET instead of POST')

@@ -3,10 +3,11 @@ import type { Command } from 'commander'
 import { type Logger, pino } from 'pino'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
-import { type Gateway, startGateway } from '../gateway.ts'
+import { startGateway } from '../gateway.ts'
 import { startText } from './start-text.ts'
 
 const STDERR = 2
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
 export function addRunCommand(program: Command): void {
   program
@@ -23,9 +24,8 @@ export function addRunCommand(program: Command): void {
 }
 
 async function run(config: Config, log: Logger): Promise<void> {
-  const gateway = await startGateway(config, log)
-  process.stdout.write(startText(config, gateway.facts))
-  log.info(gateway.facts.endpoints, 'serving')
+  // from the first moment on: a signal that comes while the gateway starts is heeded as soon as it has
+  const signal = Promise.race(SIGNALS.map((name) => once(process, name).then(() => name)))
   process.on('SIGHUP', () => log.warn('SIGHUP ignored: this version cannot reload its configuration; restart it'))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
@@ -33,14 +33,12 @@ async function run(config: Config, log: Logger): Promise<void> {
       process.exit(1)
     })
   }
-  const signal = await Promise.race([once(process, 'SIGTERM').then(() => 'SIGTERM'), once(process, 'SIGINT').then(() => 'SIGINT')])
-  log.info({ signal }, 'stopping')
-  await drain(gateway, log)
-}
-
-async function drain(gateway: Gateway, log: Logger): Promise<void> {
+  const gateway = await startGateway(config, log)
+  process.stdout.write(startText(config, gateway.facts))
+  log.info(gateway.facts.endpoints, 'serving')
+  log.info({ signal: await signal }, 'stopping')
   // whoever asks twice does not want to wait
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1))
+  for (const name of SIGNALS) process.once(name, () => process.exit(1))
   await gateway.drain()
   log.info('stopped')
   process.exit(0)

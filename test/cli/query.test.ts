@@ -105,6 +105,11 @@ describe('query over TCP', () => {
     assert.equal(await query(`@tcp://127.0.0.1:${port}`, 'example.com', '--short'), '192.0.2.1\n')
   })
 
+  test('fails at once when nobody listens, on whatever address of the host', async (t) => {
+    const port = await udpServer(t, () => [])
+    await assertFails([`@tcp://localhost:${port}`], /: connect ECONNREFUSED /)
+  })
+
   test('fails when the server answers something else, or nothing', async (t) => {
     const other = await tcpServer(t, (message) => [framed(withId(answer(message), 1))])
     await assertFails([`@tcp://127.0.0.1:${other}`, '--id', '2'], /: the answer has another id: 1 instead of 2$/)
@@ -192,6 +197,11 @@ describe('query over HTTPS', () => {
         await assertFails([`@https://localhost:${port}/dns-query`, '--ca', ca], message)
       }
     }
+  })
+
+  test('keeps what the server writes from steering the terminal', async (t) => {
+    const port = await http1Server(t, identity, () => ({ type: 'text/\u009b31m', body: Buffer.of() }))
+    await assertFails([`@https://localhost:${port}/`, '--ca', ca], /: received text\/ 31m$/)
   })
 
   test('accepts parameters of the content type', async (t) => {

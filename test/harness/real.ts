@@ -13,7 +13,12 @@ const READY_MS = 20_000
 const RUN_MS = 30_000
 const MAIN = fileURLToPath(new URL('../../gateway/main.ts', import.meta.url))
 /** Nothing of the caller's: no ATLAS_*, no ~/.curlrc, no proxy, no other language. */
-const ENVIRONMENT = { PATH: FOLDERS.join(':'), HOME: '/nonexistent', LC_ALL: 'C' }
+const ENVIRONMENT = {
+  PATH: FOLDERS.join(':'),
+  HOME: '/nonexistent',
+  LC_ALL: 'C',
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+}
 
 export function findTool(name: string): string | null {
   for (const folder of FOLDERS) {

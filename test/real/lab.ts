@@ -105,7 +105,8 @@ export function unboundServer(port: number): string {
 }
 
 function unboundConfig(port: number, slow: number): string {
-  return `${unboundServer(port)}  local-zone: "lab.example." transparent
+  return `${unboundServer(port)}  local-zone: "lab.example." static
+  local-zone: "${NAMES.slow}." transparent
 ${RECORDS.map((record) => `  local-data: '${record}'`).join('\n')}
 forward-zone:
   name: "${NAMES.slow}"
