@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
 import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
@@ -74,7 +76,13 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
 }
 
 function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): readonly ListenerSlice[] {
-  return listen.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? access) }))
+  // containers often have no IPv6 at all; the default addresses must not keep the gateway from starting there
+  const usable = listen.filter(({ endpoint, byDefault }) => !byDefault || !isIPv6(endpoint.host) || hasIpv6())
+  return usable.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? access) }))
+}
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
 }
 
 /** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */

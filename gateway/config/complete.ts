@@ -1,5 +1,4 @@
 import { resolve } from 'node:path'
-import type { Prefix } from '../../net/address.ts'
 import type { Config, ListenConfig } from './config.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
@@ -11,11 +10,15 @@ import type { ConfigForm } from './schema.ts'
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
   const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
   const { listen, timeouts, limits } = form
+  const listenersOf = (kind: 'doh' | 'dot' | 'dns'): readonly ListenConfig[] => {
+    const byDefault = nodeAt(written, ['listen', kind]) === null
+    return listen[kind].map((entry) => ({ endpoint: entry.address, access: entry.access?.flat() ?? null, byDefault }))
+  }
   return deepFreeze({
     listen: {
-      doh: listen.doh.map(listenerOf),
-      dot: listen.dot.map(listenerOf),
-      dns: listen.dns.map(listenerOf),
+      doh: listenersOf('doh'),
+      dot: listenersOf('dot'),
+      dns: listenersOf('dns'),
       admin: listen.admin === false ? null : listen.admin,
     },
     public: {
@@ -44,11 +47,6 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     log: form.log,
   })
-}
-
-function listenerOf({ address, access }: ConfigForm['listen']['doh'][number]): ListenConfig {
-  const prefixes: readonly Prefix[] | null = access?.flat() ?? null
-  return { endpoint: address, access: prefixes }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -40,6 +40,8 @@ export interface ListenConfig {
   readonly endpoint: Endpoint
   /** Null: `access.dns` or `access.encrypted`, as the transport is. */
   readonly access: readonly Prefix[] | null
+  /** A default of ours, not a wish of the operator: left out on a machine that has no such address family. */
+  readonly byDefault: boolean
 }
 
 /** Absolute paths of PEM files. */

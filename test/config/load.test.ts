@@ -49,7 +49,7 @@ function accessOf(prefixes: Config['access']['dns']): readonly string[] {
 }
 
 function both(port: number): Config['listen']['doh'] {
-  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null }))
+  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null, byDefault: true }))
 }
 
 function queries(text: string): Config['log']['queries'] {
@@ -107,8 +107,8 @@ describe('loadConfig()', () => {
     assert.deepEqual(
       [listen.doh, listen.dns, listen.admin],
       [
-        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null })),
-        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null }],
+        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null, byDefault: false })),
+        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, byDefault: false }],
         null,
       ],
     )
@@ -116,7 +116,7 @@ describe('loadConfig()', () => {
       [first?.endpoint, second],
       [
         { host: '192.0.2.1', port: 853 },
-        { endpoint: { host: '127.0.0.1', port: 0 }, access: null },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, byDefault: false },
       ],
     )
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])

@@ -13,6 +13,9 @@ after(() => rmSync(directory, { recursive: true, force: true }))
 
 const QUIET = 'listen: { doh: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], dns: ["127.0.0.1:0"], admin: "127.0.0.1:0" }\n'
 
+/** Nothing else: a variable of the developer's must not change what is tested. */
+const INHERITED = Object.fromEntries(Object.entries(process.env).filter(([name]) => name === 'PATH' || name === 'NODE_COMPILE_CACHE'))
+
 interface Ended {
   readonly code: number | null
   readonly stdout: string
@@ -27,7 +30,7 @@ interface Running {
 }
 
 function start(args: readonly string[], env: Record<string, string> = {}): Running {
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env: { PATH: process.env.PATH ?? '', ...env }, stdio: 'pipe' })
+  const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env: { ...INHERITED, ...env }, stdio: 'pipe' })
   const output = { stdout: '', stderr: '' }
   const serving = new Promise<string>((resolve) => {
     child.stdout.on('data', (chunk: Buffer) => {

@@ -18,7 +18,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly log: string[]
 }
 
-const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null }]
+const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null, byDefault: false }]
 
 export function prefixes(...texts: string[]): readonly Prefix[] {
   return texts.map((text) => {

@@ -5,7 +5,9 @@ import test from 'node:test'
 import { missing, run, runAtlas } from '../harness/real.ts'
 import { ADDRESS, BIG_COUNT, NAMES, startLab } from './lab.ts'
 
-const QUERIES = 2000
+const DOT_QUERIES = 2000
+/** One after the other: dnsperf 2.10 loses all but one of the responses that arrive in one TLS record (DNS-OARC/dnsperf#240). */
+const DOH_QUERIES = 50
 
 test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() }, async (t) => {
   const { gateway } = await startLab(t)
@@ -30,16 +32,16 @@ test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() },
 test('dnsperf over TLS and HTTPS gets every answer', { skip: missing('dnsperf') }, async (t) => {
   const { gateway, holdings } = await startLab(t)
   const file = join(holdings.folder, 'queries')
-  writeFileSync(file, `${NAMES.www} A\n${NAMES.www} TXT\n`.repeat(QUERIES / 2))
-  const doh = ['-O', `doh-uri=https://localhost:${gateway.doh}/dns-query`, '-O', 'doh-method=POST']
-  for (const [mode, port, rest] of [
-    ['dot', gateway.dot, []],
-    ['doh', gateway.doh, doh],
-  ] as const) {
-    const common = ['-s', '127.0.0.1', '-d', file, '-n', '1', '-c', '4', '-T', '1', '-O', 'suppress=sockready']
-    const { code, text } = await run('dnsperf', ['-m', mode, '-p', String(port), ...common, ...rest])
+  const perf = async (count: number, ...rest: readonly string[]): Promise<void> => {
+    writeFileSync(file, `${NAMES.www} A\n${NAMES.www} TXT\n`.repeat(count / 2))
+    const { code, text } = await run('dnsperf', ['-s', '127.0.0.1', '-d', file, '-n', '1', '-O', 'suppress=sockready', ...rest])
     assert.equal(code, 0, text)
-    assert.match(text, new RegExp(`Queries completed:\\s+${QUERIES} \\(100\\.00%\\)`), text)
-    assert.match(text, new RegExp(`NOERROR ${QUERIES} \\(100\\.00%\\)`), text)
+    assert.match(text, new RegExp(`Queries completed:\\s+${count} \\(100\\.00%\\)`), text)
+    assert.match(text, new RegExp(`NOERROR ${count} \\(100\\.00%\\)`), text)
+  }
+  await perf(DOT_QUERIES, '-m', 'dot', '-p', String(gateway.dot), '-c', '4', '-q', '100')
+  for (const method of ['GET', 'POST']) {
+    const doh = ['-O', `doh-uri=https://localhost:${gateway.doh}/dns-query`, '-O', `doh-method=${method}`]
+    await perf(DOH_QUERIES, '-m', 'doh', '-p', String(gateway.doh), '-c', '1', '-q', '1', ...doh)
   }
 })

@@ -10,6 +10,8 @@ import type { PlainResponse, ResponseHead } from './response.ts'
 
 /** Above MAX_HEADER_LENGTH, so that a section that is too large can be answered with 431 instead of a reset. */
 const ADVERTISED_HEADER_LIST = 8 * MAX_HEADER_LENGTH
+/** How long a session that was told to end may take. */
+const LINGER_MS = 2000
 /** RFC 9113 §10.5.1: added for every field. */
 const FIELD_OVERHEAD = 32
 
@@ -54,7 +56,16 @@ export class Http2Front {
   #onSession(session: ServerHttp2Session): void {
     if (this.#arriving !== null) this.#clients.set(session, this.#arriving)
     this.#sessions.add(session)
-    session.setTimeout(this.#settings.idleMs, () => session.close())
+    session.setTimeout(this.#settings.idleMs)
+    // GOAWAY first (RFC 9113 §9.1); a client that leaves streams open and takes nothing is cut off the second time
+    session.on('timeout', () => {
+      if (session.closed) {
+        session.destroy()
+        return
+      }
+      session.close()
+      session.setTimeout(LINGER_MS)
+    })
     session.on('close', () => this.#sessions.delete(session))
   }
 
