@@ -22,6 +22,7 @@ test('closest() looks past letter case, hyphens and underscores', () => {
 test('closest() prefers the nearest, and the first of equals', () => {
   assert.equal(closest('listenx', ['listen', 'listenxy', 'listenx']), 'listenx')
   assert.equal(closest('do', ['doh', 'dot']), 'doh')
+  assert.equal(closest('dto', ['dta', 'dot']), 'dta')
 })
 
 test('closest() finds nothing in words that are different', () => {

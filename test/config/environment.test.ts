@@ -63,6 +63,7 @@ describe('loadConfig() and the environment', () => {
   })
 
   test('takes underscores where they please', () => {
+    assert.equal(load({ ATLAS_EDNS__PADDING: 'true' }).config.edns.padding, true)
     assert.equal(load({ ATLAS_TLS_MINVERSION: '1.2' }).config.tls.minVersion, 'TLSv1.2')
     assert.equal(load({ ATLAS_LIMITS_INFLIGHTPERCONNECTION: '7' }).config.limits.inFlightPerConnection, 7)
   })
@@ -87,6 +88,7 @@ describe('loadConfig() and the environment', () => {
       problem(env, write('list.yaml', 'timeouts: []\n')),
       'list.yaml:1:11: timeouts: expected a map of settings: received an empty list',
     )
+    assert.match(problem(env, write('scalar.yaml', 'timeouts: 5\n')), /^scalar\.yaml:1:11: timeouts: .* received 5$/)
   })
 
   test('names the variable of a wrong value', () => {

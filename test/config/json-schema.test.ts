@@ -76,9 +76,14 @@ describe('configJsonSchema()', () => {
   test('allows nothing unknown, requires no setting, and lets sections be empty', () => {
     for (const [path, node] of [['', schema] as const, ...keys]) {
       if (node.properties === undefined) continue
-      assert.deepEqual([node.additionalProperties, node.required, node.type], [false, undefined, ['object', 'null']], path)
+      assert.deepEqual(
+        [node.additionalProperties, node.required, node.default, node.type],
+        [false, undefined, undefined, ['object', 'null']],
+        path,
+      )
     }
-    assert.deepEqual(keys.get('tls.certificates')?.items?.required, ['cert', 'key'])
+    const certificate = keys.get('tls.certificates')?.items
+    assert.deepEqual([certificate?.required, certificate?.type], [['cert', 'key'], 'object'])
   })
 
   test('has ranges, and patterns that editors can compile', () => {

@@ -10,11 +10,15 @@ after(() => rmSync(cwd, { recursive: true }))
 
 const ENDPOINT = 'expected "host:port" with an IP address'
 
+function accept(source: string): void {
+  writeFileSync(join(cwd, 'atlas.yaml'), source)
+  loadConfig({ file: 'atlas.yaml', env: {}, cwd })
+}
+
 /** The only problem of `source`, as it is printed. */
 function problem(source: string): string {
-  writeFileSync(join(cwd, 'atlas.yaml'), source)
   try {
-    loadConfig({ file: 'atlas.yaml', env: {}, cwd })
+    accept(source)
   } catch (error) {
     assert.ok(error instanceof ConfigError, String(error))
     return error.message
@@ -97,6 +101,10 @@ describe('loadConfig() and values', () => {
     ['edns: { padding: yes }', '18: edns.padding: expected true or false: received "yes"'],
     ['edns: { clientSubnet: on }', '23: edns.clientSubnet: expected "off": received "on"'],
     ['limits: { connectionsPerClient: 0 }', '33: limits.connectionsPerClient: expected a whole number from 1 to 1000000: received 0'],
+    [
+      'limits: { connectionsPerClient: .inf }',
+      '33: limits.connectionsPerClient: expected a whole number from 1 to 1000000: received Infinity',
+    ],
     ['limits: { inFlightPerConnection: 1.5 }', '34: limits.inFlightPerConnection: expected a whole number from 1 to 10000: received 1.5'],
     [
       'limits: { inFlightPerConnection: 10001 }',
@@ -113,7 +121,16 @@ describe('loadConfig() and values', () => {
     test(`refuses ${source}`, () => assert.equal(problem(source), `atlas.yaml:1:${expected}`))
   }
 
+  test('accepts both ends of a range', () => {
+    const name = `${'a.'.repeat(126)}a`
+    accept(`public: { name: ${name}, ports: { doh: 1, dot: 65535 } }`)
+    assert.match(problem(`public: { name: b${name} }`), /expected a host name/)
+    accept('timeouts: { query: 100ms, handshake: 60s, drain: 0s }\nlimits: { connectionsPerClient: 1, inFlightPerConnection: 10000 }')
+    accept('upstreams: [udp://192.0.2.1:1, tcp://192.0.2.1:65535]\nlog: { queries: sample:1.0 }')
+  })
+
   test('cuts what it repeats', () => {
+    assert.ok(problem(`strategy: ${'x'.repeat(80)}`).endsWith('x"'))
     assert.ok(problem(`strategy: ${'x'.repeat(5000)}`).length < 200)
   })
 

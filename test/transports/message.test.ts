@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
 import { CLIENTS, type Reaction } from '../harness/clients.ts'
+import { corpus, hasCorpus } from '../harness/corpus.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response, vector } from '../harness/messages.ts'
 import { dnsServer } from '../harness/servers.ts'
-
-/** Where a checkout has it, third-party packets; the tests hold without. */
-const CORPUS = new URL('../../../shared/data/packets/', import.meta.url).pathname
 
 /** What conformance P-1 asks for a message that cannot be answered, by client. */
 const UNANSWERABLE: Readonly<Record<string, Reaction>> = {
@@ -94,7 +90,7 @@ for (const client of CLIENTS) {
       await answersStill()
     })
 
-    test('every packet of the corpus leaves it serving', { skip: !existsSync(CORPUS) }, async () => {
+    test('every packet of the corpus leaves it serving', { skip: !hasCorpus }, async () => {
       for (const packet of corpus()) {
         // as it is, and as a query: most were recorded as responses
         for (const first of [packet, asQuery(packet)]) {
@@ -121,12 +117,4 @@ function asQuery(packet: Buffer): Buffer {
     query[3] = 0
   }
   return query
-}
-
-function corpus(): readonly Buffer[] {
-  const files = readdirSync(CORPUS, { recursive: true, withFileTypes: true })
-  return files
-    .filter((entry) => entry.isFile() && /\.(bin|pkt|raw|dns)$|^[^.]+$/.test(entry.name) && !/LICENSE|COPYRIGHT|README/.test(entry.name))
-    .map((entry) => readFileSync(join(entry.parentPath, entry.name)))
-    .filter((packet) => packet.length > 0 && packet.length <= 65_535)
 }

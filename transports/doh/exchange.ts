@@ -13,6 +13,7 @@ import { answerHead, failureResponse, OPTIONS_RESPONSE, type PlainResponse, type
 /** How long a request's content may take (conformance D30). */
 const CONTENT_TIMEOUT_MS = 10_000
 const NO_TOKEN = -1
+const EMPTY = Buffer.alloc(0)
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
 export abstract class Exchange extends WheelEntry {
@@ -22,7 +23,7 @@ export abstract class Exchange extends WheelEntry {
   token = NO_TOKEN
   /** Whether content is still to come. */
   reading = false
-  #chunks: Uint8Array[] = []
+  #content = EMPTY
   #length = 0
 
   constructor(client: Client, service: DohService, method: string) {
@@ -43,17 +44,21 @@ export abstract class Exchange extends WheelEntry {
 
   /** Adds content; false when there is more of it than a DNS message can have. */
   add(chunk: Uint8Array): boolean {
-    this.#length += chunk.length
-    if (this.#length > MAX_MESSAGE_LENGTH) return false
-    this.#chunks.push(chunk)
+    const length = this.#length + chunk.length
+    if (length > MAX_MESSAGE_LENGTH) return false
+    // copied, so that a body sent octet by octet costs its octets and not a buffer for each
+    if (length > this.#content.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#content.length))
+      this.#content.copy(larger, 0, 0, this.#length)
+      this.#content = larger
+    }
+    this.#content.set(chunk, this.#length)
+    this.#length = length
     return true
   }
 
   takeContent(): Uint8Array {
-    const [first] = this.#chunks
-    const content = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks, this.#length)
-    this.#chunks = []
-    return content
+    return this.#content.subarray(0, this.#length)
   }
 }
 
