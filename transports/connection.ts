@@ -14,7 +14,7 @@ import type { Peer } from './stream-listener.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
 const MAX_PENDING_OUTPUT = 262_144
-/** Malformed messages after which a client is not worth answering (conformance TCP-16). */
+/** Malformed messages that a client is forgiven (conformance TCP-16). */
 const MAX_MALFORMED = 10
 /** How long a connection that we end may take to take the rest. */
 const LINGER_MS = 2000
@@ -101,7 +101,7 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     this.#inFlight--
     // RFC 7766 §6.2.4: the client is gone
     if (this.#closed || this.#ended) return
-    if (query.failure === Failure.malformed_message && ++this.#malformed === MAX_MALFORMED) this.#refuseMore(Failure.too_many_malformed)
+    if (query.failure === Failure.malformed_message && ++this.#malformed === MAX_MALFORMED + 1) this.#refuseMore(Failure.too_many_malformed)
     const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, this.#dependencies.clock())
     putU16(scratch, 0, length)
     const message = Buffer.allocUnsafe(PREFIX_LENGTH + length)

@@ -136,11 +136,15 @@ for (const [name, open] of Object.entries(OPENERS)) {
       socket.destroy()
     })
 
-    test('ten malformed messages are enough', async () => {
+    test('more than ten malformed messages end the connection', async () => {
+      const patient = await open(gateway)
+      patient.write(Buffer.concat([...Array.from({ length: 10 }, () => vector('V24')), vector('V02')].map(frame)))
+      assert.equal((await collect(patient, 11)).length, 11)
+      patient.destroy()
       const socket = await open(gateway)
       socket.write(Buffer.concat(Array.from({ length: 50 }, () => frame(vector('V24')))))
       const messages = await collect(socket, 51)
-      assert.ok(messages.length >= 10 && messages.length < 50, String(messages.length))
+      assert.ok(messages.length >= 11 && messages.length < 50, String(messages.length))
     })
 
     test('a client that vanishes disturbs nobody', async () => {
