@@ -64,6 +64,9 @@ export function isWildcard(host: string): boolean {
   return address?.subarray(12).every((octet) => octet === 0) === true && (isIpv4(address) || address.every((octet) => octet === 0))
 }
 
+/** ::ffff:0:0/96 (RFC 4291 §2.5.5.2). */
+const MAPPED_PREFIX_LENGTH = 96
+
 export interface Prefix {
   readonly address: AddressBytes
   /** Bits that count, 0-128 of the mapped form. */
@@ -97,6 +100,8 @@ export class PrefixSet {
 }
 
 function covers(prefix: Prefix, address: AddressBytes): boolean {
+  // "::/0" means IPv6: what is written for one family never admits the other by its mapped form
+  if (prefix.length < MAPPED_PREFIX_LENGTH && isIpv4(address)) return false
   const whole = prefix.length >>> 3
   for (let i = 0; i < whole; i++) if (prefix.address[i] !== address[i]) return false
   const rest = prefix.length & 7

@@ -8,6 +8,7 @@ import { Query } from '../dns/query.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
+import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { Peer } from './stream-listener.ts'
@@ -16,6 +17,8 @@ import type { Peer } from './stream-listener.ts'
 const MAX_PENDING_OUTPUT = 262_144
 /** Malformed messages that a client is forgiven (conformance TCP-16). */
 const MAX_MALFORMED = 10
+/** How often a connection with open queries is looked at again. */
+const WAITING_CHECK_MS = 1000
 /** How long a connection that we end may take to take the rest. */
 const LINGER_MS = 2000
 
@@ -29,6 +32,7 @@ export interface ConnectionDependencies {
   readonly clock: Clock
   readonly wheel: Wheel
   readonly flusher: Flusher
+  readonly budget: OutputBudget
   readonly meter: TransportMeter
 }
 
@@ -61,6 +65,8 @@ export class StreamConnection extends WheelEntry implements ReplySink {
   readonly #deframer = new Deframer()
   readonly #output: Uint8Array[] = []
   #outputLength = 0
+  /** Octets counted in the budget: what waits here and what the socket has not passed on. */
+  #held = 0
   #inFlight = 0
   #malformed = 0
   #flushScheduled = false
@@ -108,6 +114,12 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     scratch.copy(message, 0, 0, PREFIX_LENGTH + length)
     this.#output.push(message)
     this.#outputLength += message.length
+    this.#held += message.length
+    if (!this.#dependencies.budget.take(message.length)) {
+      this.#dependencies.meter.dropped(Failure.slow_reader)
+      this.#socket.destroy()
+      return
+    }
     this.#scheduleFlush()
   }
 
@@ -131,7 +143,7 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     const limit = this.#ended ? LINGER_MS : this.#settings.idleMs
     const waiting = !this.#ended && !this.#blocked && this.#inFlight > 0
     if (idleSince < limit || waiting) {
-      this.#dependencies.wheel.set(this, waiting ? now + limit : this.#lastActive + limit)
+      this.#dependencies.wheel.set(this, waiting ? now + Math.min(limit, WAITING_CHECK_MS) : this.#lastActive + limit)
       return
     }
     if (this.#blocked) this.#dependencies.meter.dropped(Failure.slow_reader)
@@ -177,11 +189,13 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     this.#outputLength = 0
     this.#lastActive = this.#dependencies.clock()
     this.#blocked = !this.#socket.write(bytes)
+    if (!this.#blocked) this.#release(this.#held)
   }
 
   #onDrain(): void {
     this.#blocked = false
     this.#lastActive = this.#dependencies.clock()
+    this.#release(this.#held - this.#outputLength)
     this.#scheduleFlush()
   }
 
@@ -214,6 +228,11 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     this.#dependencies.wheel.set(this, this.#lastActive + LINGER_MS)
   }
 
+  #release(octets: number): void {
+    this.#held -= octets
+    this.#dependencies.budget.give(octets)
+  }
+
   #scheduleFlush(): void {
     if (this.#flushScheduled || this.#closed) return
     this.#flushScheduled = true
@@ -224,6 +243,7 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     this.#closed = true
     this.#ending = true
     this.#output.length = 0
+    this.#release(this.#held)
     this.#dependencies.wheel.clear(this)
   }
 }

@@ -30,17 +30,16 @@ export class ListenerGroup {
 
   /** Binds what is new, then closes what is gone. When an address cannot be bound, the new ones are closed again. */
   async apply(slices: readonly ListenerSlice[]): Promise<void> {
+    const wanted = byKey(slices)
     const added = new Map<string, Listener>()
     try {
-      for (const slice of slices) {
-        const key = formatEndpoint(slice.endpoint)
+      for (const [key, slice] of wanted) {
         if (!this.#listeners.has(key)) added.set(key, await this.#open(slice))
       }
     } catch (error) {
       await closeAll(added.values())
       throw error
     }
-    const wanted = new Map(slices.map((slice) => [formatEndpoint(slice.endpoint), slice]))
     const gone = [...this.#listeners].filter(([key]) => !wanted.has(key))
     for (const [key] of gone) this.#listeners.delete(key)
     for (const [key, listener] of added) this.#listeners.set(key, listener)
@@ -56,6 +55,19 @@ export class ListenerGroup {
     this.#listeners.clear()
     await closeAll(all)
   }
+}
+
+/** By address; with port 0 one address may stand several times, each time for a port of its own. */
+function byKey(slices: readonly ListenerSlice[]): ReadonlyMap<string, ListenerSlice> {
+  const seen = new Map<string, number>()
+  return new Map(
+    slices.map((slice) => {
+      const address = formatEndpoint(slice.endpoint)
+      const times = seen.get(address) ?? 0
+      seen.set(address, times + 1)
+      return [`${address} ${times}`, slice]
+    }),
+  )
 }
 
 async function closeAll(listeners: Iterable<Listener>): Promise<void> {

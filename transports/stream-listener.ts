@@ -1,11 +1,11 @@
 import { createServer, type Socket } from 'node:net'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { canonicalAddress, parseAddress } from '../net/address.ts'
+import { type AddressBytes, canonicalAddress, parseAddress } from '../net/address.ts'
 import { bindServer, closeServer } from '../net/listen.ts'
+import type { LiveSet } from '../net/live-set.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import type { Listener, ListenerSlice } from './listener.ts'
-import type { LiveSet } from './live-set.ts'
 
 /** What is known of a client when its TCP connection arrives. */
 export interface Peer {
@@ -16,6 +16,8 @@ export interface Peer {
 
 export interface StreamListenerOptions {
   readonly name: string
+  /** Whether a client that may not ask is told so by its protocol; otherwise its connection ends before anything is read. */
+  readonly explainsRefusal: boolean
   /** Whether a client that has sent its FIN still gets its answers (RFC 7766 §6.2.4 via TCP-10). */
   readonly allowHalfOpen: boolean
   /** Called once per listener; the result takes each of its connections. */
@@ -24,6 +26,12 @@ export interface StreamListenerOptions {
   readonly sockets: LiveSet<Socket>
   readonly limit: ConnectionLimit
   readonly meter: TransportMeter
+}
+
+/** What keeps a connection from being served, null if nothing does; then it has been counted. */
+function admit(address: AddressBytes, listener: Listener, { explainsRefusal, limit }: StreamListenerOptions): Failure | null {
+  if (!explainsRefusal && !listener.access.has(address)) return Failure.access_denied
+  return limit.acquire(address) ? null : Failure.connection_limit
 }
 
 /** The client at the other end of `socket`, plain or TLS; null when it has gone already. */
@@ -47,9 +55,10 @@ export async function openStreamListener(slice: ListenerSlice, options: StreamLi
   server.on('error', () => meter.dropped(Failure.connection_limit))
   const serve = options.serve(listener)
   server.on('connection', (socket) => {
-    const address = canonicalAddress(socket.remoteAddress ?? '')
-    if (address === '' || !limit.acquire(address)) {
-      meter.dropped(Failure.connection_limit)
+    const address = parseAddress(socket.remoteAddress ?? '')
+    const failure = address === null ? null : admit(address, listener, options)
+    if (address === null || failure !== null) {
+      if (failure !== null) meter.dropped(failure)
       socket.destroy()
       return
     }

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net'
 import { TRANSPORTS, type Transport, type TransportTraits } from '../dns/contracts.ts'
 import type { Endpoint } from '../net/address.ts'
+import { LiveSet } from '../net/live-set.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
-import { LiveSet } from './live-set.ts'
 import { openStreamListener, peerOf } from './stream-listener.ts'
 import { TlsTerminator } from './tls-terminator.ts'
 
@@ -65,6 +65,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
         name: traits === TRANSPORTS.tcp ? 'dns (TCP)' : traits.label,
+        explainsRefusal: false,
         allowHalfOpen: true,
         serve,
         sockets: this.#sockets,

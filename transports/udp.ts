@@ -15,10 +15,10 @@ import { Query } from '../dns/query.ts'
 import { type Endpoint, parseAddress } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import { listenError } from '../net/listen.ts'
+import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
-import { LiveSet } from './live-set.ts'
 
 export interface UdpSlice {
   readonly listen: readonly ListenerSlice[]

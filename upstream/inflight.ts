@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import type { Query } from '../dns/query.ts'
+import type { LiveSet } from '../net/live-set.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 
 /** Random ids are drawn in batches: one call to the generator costs more than all else here. */
@@ -52,13 +53,18 @@ export class Inflight {
   readonly #wheel: Wheel
   readonly #owner: PendingOwner
   readonly #limit: number
+  readonly #busy: LiveSet<Inflight>
   readonly #pending = new Map<number, Pending>()
 
-  /** `limit`: how many at once, below 65,536; far below it a free id is found at once. */
-  constructor(wheel: Wheel, options: { owner: PendingOwner; limit: number }) {
+  /**
+   * `limit`: how many at once, below 65,536; far below it a free id is found at once. `busy`: the tables of the upstream that are
+   * not empty, for drain().
+   */
+  constructor(wheel: Wheel, options: { owner: PendingOwner; limit: number; busy: LiveSet<Inflight> }) {
     this.#wheel = wheel
     this.#owner = options.owner
     this.#limit = options.limit
+    this.#busy = options.busy
   }
 
   get size(): number {
@@ -74,6 +80,7 @@ export class Inflight {
     let id = randomId()
     while (this.#pending.has(id)) id = randomId()
     const pending = new Pending(query, sink, { id, sentAt: now, resent, owner: this.#owner })
+    if (this.#pending.size === 0) this.#busy.add(this)
     this.#pending.set(id, pending)
     this.#wheel.set(pending, query.deadline)
     return pending
@@ -86,12 +93,14 @@ export class Inflight {
   remove(pending: Pending): void {
     this.#pending.delete(pending.id)
     this.#wheel.clear(pending)
+    if (this.#pending.size === 0) this.#busy.delete(this)
   }
 
   /** Takes all, for a socket that broke. */
   takeAll(): readonly Pending[] {
     const all = [...this.#pending.values()]
     this.#pending.clear()
+    this.#busy.delete(this)
     for (const pending of all) this.#wheel.clear(pending)
     return all
   }

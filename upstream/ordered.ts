@@ -12,6 +12,12 @@ const ATTEMPT_UNKNOWN_MS = 400
 const ATTEMPT_MIN_MS = 150
 const ATTEMPT_MAX_MS = 1000
 const RTT_FACTOR = 4
+/** RFC 9520 §3.1: how often one question is sent to one server. */
+const MAX_SENDS = 3
+/** No query waits longer. */
+const MAX_DRAIN_MS = 60_000
+/** When a server that could not be reached is tried again: time enough for a process to restart. */
+const RETRY_MS = 400
 
 /**
  * Asks the servers in their order. A server that is late is not given up: the next one is asked beside it, and the first
@@ -37,11 +43,11 @@ export class OrderedUpstream implements Upstream<readonly UpstreamServer[]> {
     new Attempts(query, sink, { servers: this.#servers, clock: this.#clock, wheel: this.#wheel }).askNext()
   }
 
-  /** New queries go to `servers`; those that are no longer named answer what they were asked and end. */
+  /** New queries go to `servers`; those that are no longer among them answer what they were asked and end. */
   async reconfigure(servers: readonly UpstreamServer[]): Promise<void> {
     const gone = this.#servers.filter((server) => !servers.includes(server))
     this.#servers = servers
-    await Promise.all(gone.map((server) => server.close()))
+    await Promise.all(gone.map((server) => server.drain(MAX_DRAIN_MS)))
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -60,13 +66,17 @@ class Attempts extends WheelEntry {
   readonly #servers: readonly UpstreamServer[]
   readonly #clock: Clock
   readonly #wheel: Wheel
-  /** How often each server may still be asked. */
+  /** By server: how often it may still be asked, how many sends are open, whether it could not be reached just now. */
   readonly #left: Uint8Array
+  readonly #open: Uint8Array
+  readonly #unreachable: Uint8Array
   #at = -1
-  /** Sends whose outcome is open. */
-  #open = 0
+  #totalOpen = 0
   #settled = false
-  #sending = false
+  #asking = false
+  #again = false
+  /** Whether the timer runs that asks those again who could not be reached. */
+  #retrying = false
   /** What to say when nobody has an answer: an upstream's own SERVFAIL with its explanation before our failure to reach it. */
   #refusal: Answer | null = null
   #failure: Failure = Failure.upstream_timeout
@@ -78,35 +88,39 @@ class Attempts extends WheelEntry {
     this.#servers = context.servers
     this.#clock = context.clock
     this.#wheel = context.wheel
-    this.#left = Uint8Array.from(context.servers, (server) => server.maxSends)
+    this.#left = new Uint8Array(context.servers.length).fill(MAX_SENDS)
+    this.#open = new Uint8Array(context.servers.length)
+    this.#unreachable = new Uint8Array(context.servers.length)
   }
 
-  /** Asks the next server that may be asked; when there is none, waits for those that were. */
+  /** Asks the next server that may be asked; when there is none, waits for those that were, or gives up. */
   askNext(): void {
+    this.#again = true
     // a server may fail within send(): the loop goes on, so that many dead servers do not nest
-    if (this.#sending) return
-    this.#sending = true
-    for (let open = this.#open; !this.#settled && open === this.#open; ) {
+    if (this.#asking) return
+    this.#asking = true
+    while (this.#again && !this.#settled) {
+      this.#again = false
       const server = this.#pick()
-      if (server === null) break
-      this.#open++
-      server.send(this.#query, new Send(this, this.#at))
-      if (this.#open > open) this.#wheel.set(this, this.#clock() + attemptMs(server.rtt))
+      if (server !== null) this.#ask(server)
+      else if (!this.#retryLater() && this.#totalOpen === 0) this.#giveUp()
     }
-    this.#sending = false
-    if (!this.#settled && this.#open === 0) this.#giveUp()
+    this.#asking = false
   }
 
   override onDeadline(): void {
+    if (this.#retrying) this.#unreachable.fill(0)
+    this.#retrying = false
     this.askNext()
   }
 
   answered(server: number, answer: Answer): void {
-    this.#open--
+    this.#ended(server)
     if (this.#settled) return
     if (answer.rcode === Rcode.SERVFAIL) {
       this.#refusal ??= answer
-      this.#passOver(server)
+      this.#left[server] = 0
+      this.askNext()
       return
     }
     this.#settle()
@@ -114,30 +128,54 @@ class Attempts extends WheelEntry {
   }
 
   failed(server: number, failure: Failure): void {
-    this.#open--
+    this.#ended(server)
     if (this.#settled) return
     this.#failure = failure
-    // silence until the deadline leaves no time to try anything
-    if (failure !== Failure.upstream_timeout) this.#passOver(server)
-    else if (this.#open === 0) this.#giveUp()
+    if (failure === Failure.upstream_timeout) {
+      // the deadline: no time is left to try anything
+      if (this.#totalOpen === 0) this.#giveUp()
+      return
+    }
+    // a server that restarts is back in a moment; one that answers nonsense is not asked this again
+    if (failure === Failure.upstream_network) this.#unreachable[server] = 1
+    else this.#left[server] = 0
+    this.askNext()
   }
 
-  /** A server that failed is not asked this again. */
-  #passOver(server: number): void {
-    this.#left[server] = 0
-    this.askNext()
+  #ask(server: UpstreamServer): void {
+    const at = this.#at
+    this.#left[at] = (this.#left[at] as number) - 1
+    this.#open[at] = (this.#open[at] as number) + 1
+    this.#totalOpen++
+    this.#wheel.set(this, this.#clock() + attemptMs(server.rtt))
+    server.send(this.#query, new Send(this, at))
+  }
+
+  #ended(server: number): void {
+    this.#open[server] = (this.#open[server] as number) - 1
+    this.#totalOpen--
   }
 
   #pick(): UpstreamServer | null {
     for (let step = 1; step <= this.#servers.length; step++) {
       const i = (this.#at + step) % this.#servers.length
-      const left = this.#left[i] ?? 0
-      if (left === 0) continue
-      this.#left[i] = left - 1
+      const server = this.#servers[i]
+      if (server === undefined || this.#left[i] === 0 || this.#unreachable[i] === 1) continue
+      if (!server.isLossy && this.#open[i] !== 0) continue
       this.#at = i
-      return this.#servers[i] ?? null
+      return server
     }
     return null
+  }
+
+  /** Whether those that could not be reached will be asked again, while there is time. */
+  #retryLater(): boolean {
+    const at = this.#clock() + RETRY_MS
+    const hope = this.#unreachable.some((value, i) => value === 1 && this.#left[i] !== 0)
+    if (!hope || at >= this.#query.deadline) return false
+    this.#retrying = true
+    this.#wheel.set(this, at)
+    return true
   }
 
   #giveUp(): void {

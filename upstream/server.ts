@@ -7,8 +7,8 @@ import type { Wheel } from '../net/wheel.ts'
 export interface UpstreamServer extends Upstream<never> {
   /** Smoothed round-trip time, milliseconds; NaN while unknown. */
   readonly rtt: number
-  /** How often one question may be sent to it: at most 3 (RFC 9520 §3.1), 1 where the transport itself repeats. */
-  readonly maxSends: number
+  /** Whether a question that got no answer yet may be sent again: on datagrams; a stream repeats what is lost by itself. */
+  readonly isLossy: boolean
 }
 
 export interface UpstreamDependencies {

@@ -9,6 +9,7 @@ import type { Query } from '../dns/query.ts'
 import { writeQuestion } from '../dns/question.ts'
 import { Rcode } from '../dns/types.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
+import { LiveSet } from '../net/live-set.ts'
 import { scratch } from '../net/scratch.ts'
 import { WheelEntry } from '../net/wheel.ts'
 import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
@@ -20,6 +21,8 @@ const IN_FLIGHT_PER_CONNECTION = 10_000
 const MAX_CONNECTIONS = 4
 /** RFC 7766 §6.2.3: an idle connection is closed; what the server announces by RFC 7828 counts instead. */
 const IDLE_MS = 30_000
+/** Octets that a server does not take before it is left alone: some twenty thousand questions. */
+const MAX_UNSENT = 1_048_576
 /** Messages that answer nothing we asked, after which the other side is not trusted to keep the framing (conformance VAL-07). */
 const MAX_STRAYS = 3
 
@@ -32,12 +35,12 @@ export type Dial = () => Socket
  */
 export class StreamUpstream implements UpstreamServer {
   readonly name: string
-  /** The transport itself repeats what is lost. */
-  readonly maxSends = 1
+  readonly isLossy = false
   readonly #dial: Dial
   readonly #connectMs: number
   readonly #dependencies: UpstreamDependencies
   readonly #connections = new Set<UpstreamConnection>()
+  readonly #busy = new LiveSet<Inflight>()
   #rtt = Number.NaN
   #closed = false
 
@@ -58,7 +61,8 @@ export class StreamUpstream implements UpstreamServer {
 
   async reconfigure(): Promise<void> {}
 
-  async drain(): Promise<void> {
+  async drain(deadlineMs: number): Promise<void> {
+    await this.#busy.emptied(deadlineMs)
     await this.close()
   }
 
@@ -80,7 +84,11 @@ export class StreamUpstream implements UpstreamServer {
   #pick(): UpstreamConnection | null {
     for (const connection of this.#connections) if (connection.isUsable) return connection
     if (this.#connections.size >= MAX_CONNECTIONS) return null
-    const connection = new UpstreamConnection(this.#dial(), this.#handlers, { ...this.#dependencies, connectMs: this.#connectMs })
+    const connection = new UpstreamConnection(this.#dial(), this.#handlers, {
+      ...this.#dependencies,
+      connectMs: this.#connectMs,
+      busy: this.#busy,
+    })
     this.#connections.add(connection)
     return connection
   }
@@ -137,13 +145,17 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   #strays = 0
   #lastReceived: number
 
-  constructor(socket: Socket, handlers: ConnectionHandlers, dependencies: UpstreamDependencies & { connectMs: number }) {
+  constructor(
+    socket: Socket,
+    handlers: ConnectionHandlers,
+    dependencies: UpstreamDependencies & { connectMs: number; busy: LiveSet<Inflight> },
+  ) {
     super()
     this.#socket = socket
     this.#handlers = handlers
     this.#dependencies = dependencies
     this.#lastReceived = dependencies.clock()
-    this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION })
+    this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION, busy: dependencies.busy })
     dependencies.wheel.set(this, this.#lastReceived + dependencies.connectMs)
     socket.setNoDelay(true)
     socket.on('connect', () => this.#onConnect())
@@ -154,7 +166,7 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   }
 
   get isUsable(): boolean {
-    return !this.#retired && !this.#inflight.isFull
+    return !this.#retired && !this.#inflight.isFull && this.#socket.writableLength < MAX_UNSENT
   }
 
   send(query: Query, sink: UpstreamSink, resent: boolean): void {
@@ -212,7 +224,6 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   }
 
   #onData(chunk: Buffer): void {
-    this.#lastReceived = this.#dependencies.clock()
     this.#deframer.push(chunk)
     for (let message = this.#deframer.next(); message !== null; message = this.#deframer.next()) {
       if (!this.#onMessage(message)) {
@@ -234,6 +245,8 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
     }
     this.#inflight.remove(pending)
     const now = clock()
+    // only answers count: octets alone do not make a server one that works
+    this.#lastReceived = now
     const result = isAnswerTo(pending.query, message) ? this.#reader.read(pending.query, message, now) : Failure.upstream_malformed
     if (result instanceof Answer && this.#reader.keepalive >= 0) this.#onKeepalive(this.#reader.keepalive)
     this.#handlers.onAnswer(pending, result, now)

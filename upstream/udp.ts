@@ -11,6 +11,7 @@ import type { Query } from '../dns/query.ts'
 import { writeQuestion } from '../dns/question.ts'
 import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
+import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { scratch } from '../net/scratch.ts'
 import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
@@ -23,8 +24,6 @@ const SOCKETS = 32
 const QUESTIONS_PER_SOCKET = 500
 /** Questions that may wait on one socket; all sockets together hold more than the gateway has in flight. */
 const IN_FLIGHT_PER_SOCKET = 4096
-/** RFC 9520 §3.1. */
-const MAX_SENDS = 3
 
 /**
  * DNS over UDP to one server: random id, random source port out of a changing set, connected sockets (so the kernel drops what
@@ -32,7 +31,7 @@ const MAX_SENDS = 3
  */
 export class UdpUpstream implements UpstreamServer {
   readonly name: string
-  readonly maxSends = MAX_SENDS
+  readonly isLossy = true
   readonly #endpoint: Endpoint
   readonly #stream: StreamUpstream
   readonly #dependencies: UpstreamDependencies
@@ -40,6 +39,7 @@ export class UdpUpstream implements UpstreamServer {
   readonly #sockets: (UdpSocket | undefined)[] = Array.from({ length: SOCKETS }, () => undefined)
   /** Sockets that take no more questions but still wait for answers. */
   readonly #retired = new Set<UdpSocket>()
+  readonly #busy = new LiveSet<Inflight>()
   #rtt = Number.NaN
   #closed = false
 
@@ -58,7 +58,7 @@ export class UdpUpstream implements UpstreamServer {
   send(query: Query, sink: UpstreamSink): void {
     const socket = this.#closed ? null : this.#pick()
     if (socket === null || socket.inflight.isFull) {
-      sink.failed(query, Failure.overloaded)
+      sink.failed(query, socket === null ? Failure.upstream_network : Failure.overloaded)
       return
     }
     this.#dependencies.meter.sent()
@@ -67,8 +67,9 @@ export class UdpUpstream implements UpstreamServer {
 
   async reconfigure(): Promise<void> {}
 
-  async drain(): Promise<void> {
-    await this.#stream.drain()
+  async drain(deadlineMs: number): Promise<void> {
+    await this.#busy.emptied(deadlineMs)
+    await this.#stream.drain(deadlineMs)
     await this.close()
   }
 
@@ -80,19 +81,19 @@ export class UdpUpstream implements UpstreamServer {
     await this.#stream.close()
   }
 
+  /** A socket of the set; null when none can be had, for want of a descriptor or a route. */
   #pick(): UdpSocket | null {
     const i = randomInt(SOCKETS)
-    let socket = this.#sockets[i]
-    if (socket?.isSpent) {
-      this.#retired.add(socket)
-      socket.retire()
-      socket = undefined
+    const present = this.#sockets[i]
+    if (present !== undefined && !present.isSpent) return present
+    if (present !== undefined) {
+      this.#retired.add(present)
+      present.retire()
     }
-    if (socket === undefined) {
-      socket = new UdpSocket(this.#endpoint, this.#dependencies, this.#handlers)
-      this.#sockets[i] = socket
-    }
-    return socket
+    const fresh = new UdpSocket(this.#endpoint, { ...this.#dependencies, busy: this.#busy }, this.#handlers)
+    // what fails while it is made is closed already, and must not take the place of one that works
+    this.#sockets[i] = fresh.isClosed ? undefined : fresh
+    return fresh.isClosed ? null : fresh
   }
 
   readonly #handlers: UdpSocketHandlers = {
@@ -156,9 +157,9 @@ class UdpSocket implements PendingOwner {
   #retired = false
   #closed = false
 
-  constructor(endpoint: Endpoint, { wheel }: UpstreamDependencies, handlers: UdpSocketHandlers) {
+  constructor(endpoint: Endpoint, { wheel, busy }: UpstreamDependencies & { busy: LiveSet<Inflight> }, handlers: UdpSocketHandlers) {
     this.#handlers = handlers
-    this.inflight = new Inflight(wheel, { owner: this, limit: IN_FLIGHT_PER_SOCKET })
+    this.inflight = new Inflight(wheel, { owner: this, limit: IN_FLIGHT_PER_SOCKET, busy })
     const type = isIPv6(endpoint.host.split('%')[0] ?? '') ? 'udp6' : 'udp4'
     this.#socket = createSocket({ type, lookup: literalLookup })
     this.#socket.on('message', (message) => handlers.onMessage(this, message))
@@ -166,6 +167,10 @@ class UdpSocket implements PendingOwner {
     this.#socket.on('error', () => this.fail(Failure.upstream_network))
     // with an address and such a lookup this binds and connects at once
     this.#socket.connect(endpoint.port, endpoint.host)
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
   }
 
   get isSpent(): boolean {

@@ -4,6 +4,7 @@ import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTrai
 import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
+import { OutputBudget } from '../../net/output-budget.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import { ConnectionLimit } from '../../transports/connection-limit.ts'
@@ -39,16 +40,17 @@ export interface TransportAssemblyDependencies {
 
 export function assembleTransports(config: Config, dependencies: TransportAssemblyDependencies): TransportAssembly {
   const { meter, identities, ...shared } = dependencies
+  const budget = new OutputBudget()
   const limit = new ConnectionLimit(config.limits.connectionsPerClient)
   const handshakeMs = config.timeouts.handshakeMs
   const connection = { idleMs: config.limits.idle.streamMs, inFlight: config.limits.inFlightPerConnection }
   const udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
-  const tcp = createTcpTransport({ ...shared, limit, meter: meter(TRANSPORTS.tcp) })
+  const tcp = createTcpTransport({ ...shared, limit, budget, meter: meter(TRANSPORTS.tcp) })
   const encrypted =
     identities === null
       ? null
       : {
-          dot: createDotTransport({ identities, handshakeMs }, { ...shared, limit, meter: meter(TRANSPORTS.dot) }),
+          dot: createDotTransport({ identities, handshakeMs }, { ...shared, limit, budget, meter: meter(TRANSPORTS.dot) }),
           doh: new DohTransport(
             { identities, handshakeMs, idleMs: config.limits.idle.httpMs, maxStreams: config.limits.inFlightPerConnection },
             { ...shared, limit, meter: meter(TRANSPORTS.doh2) },

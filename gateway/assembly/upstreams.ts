@@ -44,9 +44,14 @@ export function assembleUpstream(config: Config, dependencies: UpstreamAssemblyD
   const upstream = new OrderedUpstream(make(choice), rest)
   const names = choice.servers.map(({ protocol, endpoint }) => `${protocol}://${formatEndpoint(endpoint)}`)
   if (config.upstreams !== null) return { upstream, names, stop: () => {} }
+  let current = endpointsOf(choice)
   const onChange = (): void => {
     const changed = chooseUpstreams(config, readResolvConf(RESOLV_CONF))
-    log.info({ upstreams: changed.servers.map(({ name }) => name) }, 'resolv.conf changed')
+    const endpoints = endpointsOf(changed)
+    // a file that is just being written is empty for a moment: better the old resolvers than none
+    if (endpoints === '' || endpoints === current) return
+    current = endpoints
+    log.info({ upstreams: endpoints }, 'the resolvers of resolv.conf have changed')
     void upstream.reconfigure(make(changed))
   }
   watchFile(RESOLV_CONF, { interval: RESOLV_CONF_CHECK_MS, persistent: false }, onChange)
@@ -79,8 +84,13 @@ export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]):
   return { servers: usable.map(fromResolvConf), warnings }
 }
 
-function fromResolvConf(endpoint: Endpoint): UpstreamConfig {
-  return { name: formatEndpoint(endpoint), protocol: 'udp', endpoint, origin: '/etc/resolv.conf' }
+/** Named by position, so that a laptop that sees many networks does not collect a metric for each. */
+function fromResolvConf(endpoint: Endpoint, position: number): UpstreamConfig {
+  return { name: `system${position + 1}`, protocol: 'udp', endpoint, origin: RESOLV_CONF }
+}
+
+function endpointsOf({ servers }: UpstreamChoice): string {
+  return servers.map(({ endpoint }) => formatEndpoint(endpoint)).join(' ')
 }
 
 function isOurs(endpoint: Endpoint, listeners: readonly Endpoint[]): boolean {

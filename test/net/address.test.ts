@@ -50,6 +50,8 @@ test('PrefixSet treats a mapped IPv4 address as IPv4', () => {
   assert.ok(has(set('10.0.0.0/8'), '::ffff:10.1.2.3'))
   assert.ok(has(set('0.0.0.0/0'), '203.0.113.1'))
   assert.ok(!has(set('0.0.0.0/0'), '2001:db8::1'))
+  assert.ok(!has(set('::/0'), '192.0.2.1'))
+  assert.ok(has(set('::/0'), '2001:db8::1'))
 })
 
 test('parsePrefix() refuses lengths that cannot be and bits beyond the prefix', () => {

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
+import { connect as connectTcp } from 'node:net'
 import test, { after, before, describe } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
@@ -20,6 +25,8 @@ before(async () => {
     const soa = record({ owner: wireName('example'), type: 6, ttl: 3600, rdata: Buffer.concat([hex('0000'), numbers]) })
     if (query.includes('nxdomain')) reply(response(query, { flags: 0x8183, authorities: [soa] }))
     else if (query.includes('servfail')) reply(response(query, { flags: 0x8182 }))
+    else if (query.includes('slow')) setTimeout(() => reply(response(query, { answers: [aRecord()] })), 200)
+    else if (query.includes('never')) return
     else if (query.includes('big')) reply(response(query, { flags: 0x8380 }))
     else reply(response(query, { answers: [aRecord('192.0.2.1', { ttl: 300 }), aRecord('192.0.2.2', { ttl: 30 })] }))
   })
@@ -233,14 +240,76 @@ test('HTTP/1.1 answers pipelined requests in their order, also behind a GET with
   )
 })
 
+test('HTTP/1.1 answers what is due before it refuses what follows', async () => {
+  const slow = `GET ${get(question({ name: 'slow.example' }))} HTTP/1.1\r\nhost: localhost\r\n\r\n`
+  const text = await raw(`${slow}garbage\r\n\r\n`)
+  assert.deepEqual(
+    [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => match[1]),
+    ['200', '400'],
+  )
+})
+
+test('HTTP/1.1 keeps the connection after a refusal', async () => {
+  const text = await raw(
+    `GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\nGET ${EXAMPLE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`,
+  )
+  assert.deepEqual(
+    [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => match[1]),
+    ['404', '200'],
+  )
+})
+
+test('HTTP/1.1 has no CONNECT', async () => {
+  assert.equal(await rawStatus('CONNECT localhost:443 HTTP/1.1\r\nhost: localhost\r\n\r\n'), 405)
+})
+
+test('a client that never closes loses its connection after we have ended it', async () => {
+  await using hasty = await runGateway([upstream.endpoint], {
+    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000 } },
+  })
+  for (const protocol of ['h2', 'http/1.1']) {
+    // half-open, and deaf to the FIN
+    const raw = connectTcp({ host: hasty.doh.host, port: hasty.doh.port, allowHalfOpen: true })
+    const socket = connectTls({ socket: raw, servername: 'localhost', ca: hasty.ca, ALPNProtocols: [protocol] })
+    await once(socket, 'secureConnect')
+    if (protocol === 'h2') socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), hex('000000040000000000')]))
+    socket.on('error', () => {})
+    socket.resume()
+    while (!(await metrics(hasty)).includes('atlas_connections{transport="doh2"} 0')) await turn()
+    socket.destroy()
+  }
+})
+
+test('a reset stream frees no work: the questions of one connection are bounded', async () => {
+  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
+    ca: gateway.ca,
+    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
+  })
+  session.on('error', () => {})
+  for (let i = 0; i < 400; i++) {
+    const stream = session.request({ ':path': get(question({ name: `never${i}.example` })) })
+    stream.on('error', () => {})
+    stream.close(8)
+  }
+  await new Promise((resolve) => {
+    session.ping(() => resolve(null))
+  })
+  const open = Number(/atlas_queries_open (\d+)/.exec(await metrics(gateway))?.[1])
+  assert.ok(open <= 100, `${open} open`)
+  session.destroy()
+})
+
 test('HTTP/1.1 takes an absolute target, whose authority counts', async () => {
   assert.equal(await rawStatus(`GET https://localhost${EXAMPLE} HTTP/1.1\r\nhost: evil.test\r\nconnection: close\r\n\r\n`), 200)
   assert.equal(await rawStatus(`GET https://evil.test${EXAMPLE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`), 421)
 })
 
+async function metrics({ admin }: TestGateway): Promise<string> {
+  return (await fetch(`http://127.0.0.1:${admin.port}/metrics`)).text()
+}
+
 async function raw(request: string): Promise<string> {
-  const { connect } = await import('node:tls')
-  const socket = connect({
+  const socket = connectTls({
     host: gateway.doh.host,
     port: gateway.doh.port,
     servername: 'localhost',

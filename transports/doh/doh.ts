@@ -3,11 +3,11 @@ import type { TLSSocket } from 'node:tls'
 import type { QueryAcceptor, Transport, TransportMeter } from '../../dns/contracts.ts'
 import type { Endpoint } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
+import { LiveSet } from '../../net/live-set.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
-import type { Wheel } from '../../net/wheel.ts'
+import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionLimit } from '../connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
-import { LiveSet } from '../live-set.ts'
 import { openStreamListener, peerOf } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
@@ -31,7 +31,7 @@ export interface DohTransportDependencies {
   readonly clock: Clock
   readonly wheel: Wheel
   readonly limit: ConnectionLimit
-  /** Connections, handshakes and requests are counted under the version they use; what fails before one is chosen, under HTTP/2. */
+  /** Connections and handshakes are all counted under HTTP/2: when they begin, no version is chosen yet. */
   readonly meter: TransportMeter
 }
 
@@ -39,6 +39,8 @@ export interface DohTransportDependencies {
 export class DohTransport implements Transport<DohSlice> {
   readonly name = 'doh'
   readonly #options: DohOptions
+  readonly #wheel: Wheel
+  readonly #clock: Clock
   readonly #service: DohService
   readonly #http1: Http1Front
   readonly #http2: Http2Front
@@ -49,6 +51,8 @@ export class DohTransport implements Transport<DohSlice> {
   constructor(options: DohOptions, dependencies: DohTransportDependencies) {
     this.#options = options
     const { limit, meter } = dependencies
+    this.#wheel = dependencies.wheel
+    this.#clock = dependencies.clock
     this.#service = new DohService(this.#rules([]), dependencies)
     this.#http1 = new Http1Front(this.#service, options)
     this.#http2 = new Http2Front(this.#service, options)
@@ -63,7 +67,15 @@ export class DohTransport implements Transport<DohSlice> {
       return (socket: Socket) => terminator.accept(socket)
     }
     this.#listeners = new ListenerGroup((slice) =>
-      openStreamListener(slice, { name: this.name, allowHalfOpen: false, serve, sockets: this.#sockets, limit, meter }),
+      openStreamListener(slice, {
+        name: this.name,
+        explainsRefusal: true,
+        allowHalfOpen: false,
+        serve,
+        sockets: this.#sockets,
+        limit,
+        meter,
+      }),
     )
   }
 
@@ -96,6 +108,8 @@ export class DohTransport implements Transport<DohSlice> {
 
   #serve(socket: TLSSocket, listener: Listener): void {
     const peer = this.#draining ? null : peerOf(socket, listener)
+    // what we have ended ends, whatever the client does: a peer that never closes would keep its place for ever
+    socket.once('finish', () => this.#wheel.set(new Lingering(socket), this.#clock() + LINGER_MS))
     if (peer === null) socket.destroy()
     else if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, peer)
     else this.#http1.serve(socket, peer)
@@ -106,5 +120,21 @@ export class DohTransport implements Transport<DohSlice> {
   }
 }
 
+/** A connection that we have ended and whose client has not. */
+class Lingering extends WheelEntry {
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    super()
+    this.#socket = socket
+  }
+
+  override onDeadline(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** How long a client may take to close a connection that we have ended. */
+const LINGER_MS = 2000
 /** Time for responses that were written when the last exchange ended to leave. */
 const LAST_WRITE_MS = 500

@@ -4,33 +4,40 @@ import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
 import { Query } from '../../dns/query.ts'
 import type { Clock } from '../../net/clock.ts'
+import { LiveSet } from '../../net/live-set.ts'
 import { scratch } from '../../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
-import { LiveSet } from '../live-set.ts'
 import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
 import { answerHead, failureResponse, OPTIONS_RESPONSE, type PlainResponse, type ResponseHead } from './response.ts'
 
 /** How long a request's content may take (conformance D30). */
 const CONTENT_TIMEOUT_MS = 10_000
-const NO_TOKEN = -1
 const EMPTY = Buffer.alloc(0)
+
+/** Questions of one connection that have no answer yet, those whose client has given up included: a reset frees no work (CVE-2023-44487). */
+export interface Workload {
+  questions: number
+}
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
 export abstract class Exchange extends WheelEntry {
   readonly client: Client
   readonly service: DohService
   readonly headOnly: boolean
-  token = NO_TOKEN
+  readonly workload: Workload
+  /** The client has gone: whatever comes is not sent. */
+  abandoned = false
   /** Whether content is still to come. */
   reading = false
   #content = EMPTY
   #length = 0
 
-  constructor(client: Client, service: DohService, method: string) {
+  constructor(facts: ExchangeFacts) {
     super()
-    this.client = client
-    this.service = service
-    this.headOnly = method === 'HEAD'
+    this.client = facts.client
+    this.service = facts.service
+    this.workload = facts.workload
+    this.headOnly = facts.method === 'HEAD'
   }
 
   /** Sends a DNS answer; `content` is borrowed. */
@@ -62,6 +69,13 @@ export abstract class Exchange extends WheelEntry {
   }
 }
 
+export interface ExchangeFacts {
+  readonly client: Client
+  readonly service: DohService
+  readonly workload: Workload
+  readonly method: string
+}
+
 export interface DohDependencies {
   readonly acceptor: QueryAcceptor
   readonly clock: Clock
@@ -86,6 +100,11 @@ export class DohService implements ReplySink {
   /** The head of a request has arrived. */
   begin(exchange: Exchange, head: RequestHead): void {
     this.open.add(exchange)
+    // before anything is said about the request (conformance DNS-23)
+    if (!exchange.client.admitted) {
+      this.fail(exchange, Failure.access_denied)
+      return
+    }
     const plan = planRequest(head, this.rules)
     switch (plan.kind) {
       case 'failure':
@@ -118,17 +137,23 @@ export class DohService implements ReplySink {
 
   /** The client has gone: the answer may come, but nobody waits for it. */
   abandon(exchange: Exchange): void {
+    exchange.abandoned = true
     this.#close(exchange)
+  }
+
+  /** Counts what never became an exchange. */
+  dropped(failure: Failure): void {
+    this.#dependencies.meter.dropped(failure)
   }
 
   fail(exchange: Exchange, failure: Failure): void {
     this.#dependencies.meter.dropped(failure)
-    this.#dismiss(exchange, failure)
+    this.dismiss(exchange, failure)
   }
 
   deliver(query: Query, answer: Answer): void {
-    const exchange = this.#waiting.get(query.token)
-    if (exchange === undefined) return
+    const exchange = this.#settle(query)
+    if (exchange === null) return
     this.#close(exchange)
     const now = this.#dependencies.clock()
     const length = answer.encodeInto(scratch, 0, query, now)
@@ -138,8 +163,8 @@ export class DohService implements ReplySink {
 
   /** Counted by the pipeline already. */
   refuse(query: Query, failure: Failure): void {
-    const exchange = this.#waiting.get(query.token)
-    if (exchange !== undefined) this.#dismiss(exchange, failure)
+    const exchange = this.#settle(query)
+    if (exchange !== null) this.dismiss(exchange, failure)
   }
 
   #ask(exchange: Exchange, message: Uint8Array): void {
@@ -149,12 +174,23 @@ export class DohService implements ReplySink {
       return
     }
     // 2^53 requests take longer than any process lives
-    exchange.token = ++this.#lastToken
-    this.#waiting.set(exchange.token, exchange)
-    this.#dependencies.acceptor.accept(new Query(exchange.client, this, exchange.token, message))
+    const token = ++this.#lastToken
+    this.#waiting.set(token, exchange)
+    exchange.workload.questions++
+    this.#dependencies.acceptor.accept(new Query(exchange.client, this, token, message))
   }
 
-  #dismiss(exchange: Exchange, failure: Failure): void {
+  /** The exchange whose question has its outcome; null when its client has gone. */
+  #settle(query: Query): Exchange | null {
+    const exchange = this.#waiting.get(query.token)
+    if (exchange === undefined) return null
+    this.#waiting.delete(query.token)
+    exchange.workload.questions--
+    return exchange.abandoned ? null : exchange
+  }
+
+  /** Answers with what has been counted already. */
+  dismiss(exchange: Exchange, failure: Failure): void {
     this.#close(exchange)
     exchange.dismiss(failureResponse(failure))
   }
@@ -162,7 +198,6 @@ export class DohService implements ReplySink {
   #close(exchange: Exchange): void {
     exchange.reading = false
     this.#dependencies.wheel.clear(exchange)
-    this.#waiting.delete(exchange.token)
     this.open.delete(exchange)
   }
 }

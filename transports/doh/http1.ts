@@ -1,11 +1,10 @@
 import { createServer, type IncomingMessage, METHODS, type Server, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Peer } from '../stream-listener.ts'
-import { type DohService, Exchange } from './exchange.ts'
+import { type DohService, Exchange, type ExchangeFacts, type Workload } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import { failureResponse, type PlainResponse, type ResponseHead } from './response.ts'
 
@@ -20,12 +19,22 @@ export interface Http1Settings {
   readonly idleMs: number
 }
 
+interface ConnectionFacts {
+  readonly client: Client
+  readonly workload: Workload
+  /** Requests whose response is not complete. */
+  responsesDue: number
+  /** The request whose content is arriving. */
+  reading: Exchange | null
+  /** What follows the requests could not be parsed: said after the last response. */
+  broken: Failure | null
+}
+
 /** DoH over HTTP/1.1 (RFC 9112) on Node's own implementation. */
 export class Http1Front {
   readonly #service: DohService
   readonly #server: Server
-  readonly #clients = new WeakMap<Duplex, Client>()
-  readonly #pipelined = new WeakMap<Duplex, number>()
+  readonly #connections = new WeakMap<Duplex, ConnectionFacts>()
   #draining = false
 
   constructor(service: DohService, settings: Http1Settings) {
@@ -38,13 +47,16 @@ export class Http1Front {
       keepAliveTimeout: settings.idleMs,
     })
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    // RFC 9110 §9.3.6: this is no proxy
+    this.#server.on('connect', (_request, socket) => this.#refuse(socket, Failure.http_method))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
     // a server that never listens checks its timeouts only after this event (design §4)
     this.#server.emit('listening')
   }
 
   serve(socket: TLSSocket, peer: Peer): void {
-    this.#clients.set(socket, { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE })
+    const client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
+    this.#connections.set(socket, { client, workload: { questions: 0 }, responsesDue: 0, reading: null, broken: null })
     this.#server.emit('connection', socket)
   }
 
@@ -60,34 +72,33 @@ export class Http1Front {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request
-    const client = this.#clients.get(socket)
-    if (client === undefined) {
+    const connection = this.#connections.get(socket)
+    if (connection === undefined) {
       socket.destroy()
       return
     }
     if (this.#draining) response.setHeader('connection', 'close')
     const head = headOf(request)
-    const exchange = new Http1Exchange(request, response, { client, service: this.#service, method: head.method })
+    const exchange = new Http1Exchange(request, response, { ...connection, service: this.#service, method: head.method })
+    connection.responsesDue++
     response.on('close', () => {
-      this.#count(socket, -1)
+      connection.responsesDue--
       this.#service.abandon(exchange)
+      if (connection.broken !== null && connection.responsesDue === 0) this.#refuse(socket, connection.broken)
     })
-    if (this.#count(socket, 1) > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
-    // RFC 9112 §3.2
-    else if (countOf(request.rawHeaders, 'host') > 1) this.#service.fail(exchange, Failure.http_bad_request)
-    else this.#service.begin(exchange, head)
+    if (connection.responsesDue > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
+    else if (countOf(request.rawHeaders, 'host') > 1) {
+      // RFC 9112 §3.2; who names two hosts may mean two requests, so nothing more is read
+      response.setHeader('connection', 'close')
+      this.#service.fail(exchange, Failure.http_bad_request)
+    } else this.#service.begin(exchange, head)
     if (!exchange.reading) {
       request.resume()
       return
     }
+    connection.reading = exchange
     request.on('data', (chunk: Buffer) => this.#service.content(exchange, chunk))
     request.on('end', () => this.#service.contentEnded(exchange))
-  }
-
-  #count(socket: Socket, change: number): number {
-    const count = (this.#pipelined.get(socket) ?? 0) + change
-    this.#pipelined.set(socket, count)
-    return count
   }
 
   /** What Node's parser refuses never becomes a request: it is answered here, and the connection ends (RFC 9112 §2.2). */
@@ -96,7 +107,19 @@ export class Http1Front {
       socket.destroy()
       return
     }
-    const { status, headers, body } = failureResponse(parseFailure(error))
+    const failure = parseFailure(error)
+    this.#service.dropped(failure)
+    const connection = this.#connections.get(socket)
+    // RFC 9112 §9.3.2: responses come in the order of their requests, this one too
+    if (connection?.reading?.reading) this.#service.dismiss(connection.reading, failure)
+    else if (connection !== undefined && connection.responsesDue > 0) connection.broken = failure
+    else this.#refuse(socket, failure)
+  }
+
+  /** Answers what never became a request, and ends the connection. */
+  #refuse(socket: Duplex, failure: Failure): void {
+    if (!socket.writable) return
+    const { status, headers, body } = failureResponse(failure)
     const fields = Object.entries({ date: new Date().toUTCString(), connection: 'close', ...headers })
     socket.end(`HTTP/1.1 ${status} \r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
   }
@@ -106,8 +129,8 @@ class Http1Exchange extends Exchange {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
 
-  constructor(request: IncomingMessage, response: ServerResponse, facts: { client: Client; service: DohService; method: string }) {
-    super(facts.client, facts.service, facts.method)
+  constructor(request: IncomingMessage, response: ServerResponse, facts: ExchangeFacts) {
+    super(facts)
     this.#request = request
     this.#response = response
   }
@@ -121,11 +144,16 @@ class Http1Exchange extends Exchange {
   override dismiss(response: PlainResponse): void {
     if (this.#response.destroyed) return
     // RFC 9112 §9.3: the connection is usable again only after the whole request has been read
-    if (!this.#request.complete) this.#response.setHeader('connection', 'close')
+    if (hasContent(this.#request) && !this.#request.complete) this.#response.setHeader('connection', 'close')
     this.#response.writeHead(response.status, response.headers)
     this.#response.end(this.headOnly ? undefined : response.body)
     this.#request.resume()
   }
+}
+
+/** RFC 9112 §6.3. */
+function hasContent({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function headOf(request: IncomingMessage): RequestHead {

@@ -2,9 +2,9 @@ import { constants, createServer, type IncomingHttpHeaders, type ServerHttp2Sess
 import type { TLSSocket } from 'node:tls'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { LiveSet } from '../live-set.ts'
+import { LiveSet } from '../../net/live-set.ts'
 import type { Peer } from '../stream-listener.ts'
-import { type DohService, Exchange } from './exchange.ts'
+import { type DohService, Exchange, type ExchangeFacts, type Workload } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import type { PlainResponse, ResponseHead } from './response.ts'
 
@@ -20,13 +20,18 @@ export interface Http2Settings {
   readonly maxStreams: number
 }
 
+interface SessionFacts {
+  readonly client: Client
+  readonly workload: Workload
+}
+
 /** DoH over HTTP/2 (RFC 9113) on Node's own implementation. */
 export class Http2Front {
   readonly #service: DohService
   readonly #settings: Http2Settings
   readonly #server
   readonly #sessions = new LiveSet<ServerHttp2Session>()
-  readonly #clients = new WeakMap<ServerHttp2Session, Client>()
+  readonly #peers = new WeakMap<ServerHttp2Session, SessionFacts>()
   /** The client of the connection that is being handed over: 'session' is emitted within the call. */
   #arriving: Client | null = null
 
@@ -54,7 +59,7 @@ export class Http2Front {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    if (this.#arriving !== null) this.#clients.set(session, this.#arriving)
+    if (this.#arriving !== null) this.#peers.set(session, { client: this.#arriving, workload: { questions: 0 } })
     this.#sessions.add(session)
     session.setTimeout(this.#settings.idleMs)
     // GOAWAY first (RFC 9113 §9.1); a client that leaves streams open and takes nothing is cut off the second time
@@ -72,13 +77,13 @@ export class Http2Front {
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[]): void {
     // a reset may arrive at any time
     stream.on('error', () => {})
-    const client = this.#clients.get(stream.session as ServerHttp2Session)
-    if (client === undefined) {
+    const peer = this.#peers.get(stream.session as ServerHttp2Session)
+    if (peer === undefined || peer.workload.questions >= this.#settings.maxStreams) {
       stream.close(constants.NGHTTP2_REFUSED_STREAM)
       return
     }
     const head = headOf(headers)
-    const exchange = new Http2Exchange(stream, client, this.#service, head.method)
+    const exchange = new Http2Exchange(stream, { ...peer, service: this.#service, method: head.method })
     stream.on('close', () => this.#service.abandon(exchange))
     if (headerLength(raw) > MAX_HEADER_LENGTH) {
       this.#service.fail(exchange, Failure.http_header_too_large)
@@ -97,8 +102,8 @@ export class Http2Front {
 class Http2Exchange extends Exchange {
   readonly #stream: ServerHttp2Stream
 
-  constructor(stream: ServerHttp2Stream, client: Client, service: DohService, method: string) {
-    super(client, service, method)
+  constructor(stream: ServerHttp2Stream, facts: ExchangeFacts) {
+    super(facts)
     this.#stream = stream
   }
 

@@ -59,6 +59,8 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   http_media_type: `expected content-type ${MEDIA_TYPE}`,
   http_content_coding: 'expected no content-encoding',
   http_not_acceptable: `only ${MEDIA_TYPE} is served`,
+  http_body_timeout: 'the request did not arrive in time',
+  access_denied: 'this address may not ask here',
   http_authority: 'this server does not answer for this host name',
   http_body_too_large: 'a DNS message has at most 65535 octets',
   http_header_too_large: 'the header section has more than 16384 octets; use POST for long messages',

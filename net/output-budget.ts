@@ -1,0 +1,20 @@
+/**
+ * Octets that all connections together may hold for clients that do not take them: a bound on the memory of the process, so
+ * that many slow readers cannot exhaust it together (each is bounded by its queries in flight).
+ */
+const MAX_TOTAL_OUTPUT = 268_435_456
+
+/** Counts octets of output that the kernel has not taken yet. */
+export class OutputBudget {
+  #held = 0
+
+  /** False when there is no room for more: who asked has to end. The octets are counted in any case, until given back. */
+  take(octets: number): boolean {
+    this.#held += octets
+    return this.#held <= MAX_TOTAL_OUTPUT
+  }
+
+  give(octets: number): void {
+    this.#held -= octets
+  }
+}
