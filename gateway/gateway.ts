@@ -5,7 +5,7 @@ import { Flusher } from '../net/flusher.ts'
 import { Wheel } from '../net/wheel.ts'
 import { AdminServer } from './admin/server.ts'
 import { assembleIdentities, type IdentityAssembly } from './assembly/identities.ts'
-import { assembleTransports, type BoundEndpoints, type TransportAssembly } from './assembly/transports.ts'
+import { assembleTransports, type BoundEndpoints, listenWarnings, type TransportAssembly } from './assembly/transports.ts'
 import { assembleUpstream, type UpstreamAssembly } from './assembly/upstreams.ts'
 import type { Config } from './config/config.ts'
 import { Pipeline } from './pipeline.ts'
@@ -100,6 +100,7 @@ export class Gateway {
 
   /** Binds everything, or closes again and throws. */
   async start(): Promise<void> {
+    for (const warning of listenWarnings(this.#config)) this.#log.warn(warning)
     try {
       await this.#transports.start()
       if (this.#config.listen.admin !== null) await this.#admin.listen(this.#config.listen.admin)

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
-import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
+import { type Endpoint, formatEndpoint, isWildcard, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
@@ -81,6 +81,22 @@ function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): rea
   // containers often have no IPv6 at all; the default addresses must not keep the gateway from starting there
   const usable = listen.filter(({ endpoint, byDefault }) => !byDefault || !isIPv6(endpoint.host) || hasIpv6())
   return usable.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? access) }))
+}
+
+/** What the operator should know about the listeners. */
+export function listenWarnings(config: Config): readonly string[] {
+  const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
+  const warnings: string[] = []
+  for (const { endpoint } of config.listen.dns) {
+    const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
+    const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
+    if (!isWildcard(endpoint.host) || own.length < 2) continue
+    // the system, not we, chooses the source of a datagram from a socket that is bound to no address
+    warnings.push(
+      `listen.dns ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
+    )
+  }
+  return warnings
 }
 
 function hasIpv6(): boolean {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { createServer } from '../../upstream/dial.ts'
@@ -290,6 +291,44 @@ describe('ordered upstreams', () => {
     const upstream = ordered(only.endpoint)
     assert.ok((await ask(upstream, { budgetMs: 3000 })).answer)
     await upstream.close()
+  })
+
+  test('ask a server again that could not be reached, and is back within the budget', async () => {
+    for (const protocol of ['udp', 'tcp'] as const) {
+      const before = await dnsServer(silent)
+      await before[Symbol.asyncDispose]()
+      const dependencies = upstreamDependencies()
+      const upstream = new OrderedUpstream([serverFor(protocol, before.endpoint, dependencies)], dependencies)
+      const outcome = ask(upstream, { budgetMs: 3000 })
+      while (dependencies.meter.counts.failed.length === 0) await turn()
+      await using back = await (protocol === 'udp' ? udpServer : tcpServer)(answering, before.endpoint.port)
+      assert.ok((await outcome).answer, protocol)
+      assert.equal(back.queries.length, 1)
+      await upstream.close()
+    }
+  })
+
+  test('do not wait for a server that stays away longer than it takes to restart', async () => {
+    const away = await udpServer(silent)
+    await away[Symbol.asyncDispose]()
+    const upstream = ordered(away.endpoint)
+    const { failure, ms } = await ask(upstream, { budgetMs: 4000 })
+    assert.equal(failure, Failure.upstream_network)
+    assert.ok(ms < 2000, `${ms} ms`)
+    await upstream.close()
+  })
+
+  test('let servers that are replaced answer what they were asked', async () => {
+    const held: (() => void)[] = []
+    await using old = await udpServer((query, reply) => held.push(() => reply(response(query, { answers: [aRecord()] }))))
+    const dependencies = upstreamDependencies()
+    const upstream = new OrderedUpstream([serverFor('udp', old.endpoint, dependencies)], dependencies)
+    const outcome = ask(upstream)
+    while (held.length === 0) await turn()
+    const changed = upstream.reconfigure([])
+    held[0]?.()
+    assert.ok((await outcome).answer)
+    await changed
   })
 
   test('tell the explanation of a server when all of them fail', async () => {
