@@ -22,7 +22,7 @@ export function openState(directory: string): State {
   }
   const lock = openLock(join(directory, 'lock'))
   try {
-    lock.exec('BEGIN EXCLUSIVE')
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
   } catch (error) {
     lock.close()
     const reason = isBusy(error) ? 'another atlas-dns is running with it' : reasonOf(error)

@@ -11,6 +11,8 @@ export type AddressBytes = Uint8Array
 export function parseAddress(text: string): AddressBytes | null {
   const zone = text.indexOf('%')
   const bare = zone < 0 ? text : text.slice(0, zone)
+  // RFC 4007 §11: zones are for IPv6
+  if (zone >= 0 && !bare.includes(':')) return null
   const bytes = new Uint8Array(16)
   if (!bare.includes(':')) return parseIpv4(bare, bytes) ? bytes : null
   return isIPv6(bare) && parseIpv6(bare, bytes) ? bytes : null

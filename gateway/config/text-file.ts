@@ -49,6 +49,5 @@ function unreadable(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : null
   if (code === 'EISDIR') return 'expected a file: received a directory'
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'expected a file: received a path that does not exist'
-  if (code === 'EACCES' || code === 'EPERM') return 'expected a readable file: received one that this user may not read'
-  return `expected a readable file: received an error: ${reasonOf(error)}`
+  return `expected a readable file: received ${reasonOf(error)}`
 }

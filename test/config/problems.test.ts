@@ -41,6 +41,9 @@ describe('loadConfig() and the file', () => {
   test('names the file alone where there is no position', () => {
     mkdirSync(join(cwd, 'directory'))
     assert.equal(errorOf('nowhere.yaml').message, 'nowhere.yaml: expected a file: received a path that does not exist')
+    writeFileSync(join(cwd, 'file'), '')
+    assert.equal(errorOf('file/below').message, 'file/below: expected a file: received a path that does not exist')
+    assert.match(errorOf('x'.repeat(300)).message, /^x+: expected a readable file: received ENAMETOOLONG: /)
     assert.equal(errorOf('./directory').message, './directory: expected a file: received a directory')
     const tooLarge = load(Buffer.alloc(1024 * 1024 + 1, '#'))
     assert.equal(tooLarge.message, 'atlas.yaml: expected at most 1048576 bytes (1 MiB): received more')
@@ -102,7 +105,8 @@ describe('loadConfig() and the file', () => {
   })
 
   test('refuses deep nesting, however deep', () => {
-    for (const depth of [40, 100_000])
+    assert.match(problem(nested(32)), /unknown key/)
+    for (const depth of [33, 600, 100_000])
       assert.match(problem(nested(depth)), /^atlas\.yaml:1:\d+: .*expected at most 32 levels: received more$/)
   })
 
@@ -175,6 +179,7 @@ describe('loadConfig() and keys', () => {
       problem('edns: { fragment: 1 }'),
       'atlas.yaml:1:9: edns.fragment: unknown key "fragment": expected one of padding, clientSubnet',
     )
+    assert.equal(problem('0x10: {}'), `atlas.yaml:1:1: ["0x10"]: unknown key "0x10": expected one of ${TOP}`)
     assert.equal(problem('__proto__: {}'), `atlas.yaml:1:1: ["__proto__"]: unknown key "__proto__": expected one of ${TOP}`)
   })
 
