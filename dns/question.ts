@@ -4,9 +4,6 @@ import { Flag, HEADER_LENGTH } from './header.ts'
 import { lower } from './name.ts'
 import type { Query } from './query.ts'
 
-/** Octets of the longest message writeQuestion() makes: header, question, OPT with an empty keepalive option. */
-export const MAX_QUESTION_MESSAGE = HEADER_LENGTH + 255 + 4 + 11 + 4
-
 /**
  * Whether `message` carries exactly the question of `query`, letters without case (RFC 5452 §9.1, RFC 4343 §3). The name in a
  * question cannot be compressed, so equal questions are equally long and every offset behind them agrees.

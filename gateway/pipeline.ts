@@ -37,7 +37,7 @@ export class Pipeline implements QueryAcceptor, Settler {
   readonly #onTheWayBack: readonly (readonly Stage[])[]
   readonly #clock: Clock
   readonly #observer: PipelineObserver
-  #queryTimeoutMs: number
+  readonly #queryTimeoutMs: number
   #open = 0
 
   /** `stages` receives the settler for those that park. The order is execution order; an answer meets them in reverse. */
@@ -54,10 +54,6 @@ export class Pipeline implements QueryAcceptor, Settler {
     )
     this.#clock = clock
     this.#observer = observer
-    this.#queryTimeoutMs = queryTimeoutMs
-  }
-
-  reconfigure({ queryTimeoutMs }: { queryTimeoutMs: number }): void {
     this.#queryTimeoutMs = queryTimeoutMs
   }
 

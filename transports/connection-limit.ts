@@ -10,13 +10,9 @@ const IPV6_HOST_OCTETS = 8
 export class ConnectionLimit {
   readonly #open = new Map<string, number>()
   #total = 0
-  #perClient: number
+  readonly #perClient: number
 
   constructor(perClient: number) {
-    this.#perClient = perClient
-  }
-
-  reconfigure(perClient: number): void {
     this.#perClient = perClient
   }
 

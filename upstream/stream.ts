@@ -59,8 +59,6 @@ export class StreamUpstream implements UpstreamServer {
     this.#send(query, sink, false)
   }
 
-  async reconfigure(): Promise<void> {}
-
   async drain(deadlineMs: number): Promise<void> {
     await this.#busy.emptied(deadlineMs)
     await this.close()

@@ -65,8 +65,6 @@ export class UdpUpstream implements UpstreamServer {
     socket.send(query, sink, this.#dependencies.clock())
   }
 
-  async reconfigure(): Promise<void> {}
-
   async drain(deadlineMs: number): Promise<void> {
     await this.#busy.emptied(deadlineMs)
     await this.#stream.drain(deadlineMs)

@@ -1,12 +1,11 @@
 import type { Answer } from '../../dns/answer.ts'
 import { type Stage, type Upstream, type UpstreamSink, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { knob } from '../../dns/knob.ts'
 import type { Query } from '../../dns/query.ts'
 import type { Settler } from '../pipeline.ts'
 
 /** Queries that may wait for upstreams at once: at about 1 kB each, and 4 s each when every upstream is dead. */
-export const MAX_FORWARDED = knob(20_000, 1, 1_000_000)
+const MAX_FORWARDED = 20_000
 
 /** Parks the query and asks the upstream. */
 export class ForwardStage implements Stage, UpstreamSink {
@@ -21,7 +20,7 @@ export class ForwardStage implements Stage, UpstreamSink {
   }
 
   onQuery(query: Query): Verdict {
-    if (this.#waiting >= MAX_FORWARDED.default) {
+    if (this.#waiting >= MAX_FORWARDED) {
       query.failure = Failure.overloaded
       return Verdict.FAILED
     }

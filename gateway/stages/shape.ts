@@ -9,13 +9,9 @@ const PADDING_BLOCK = 468
 /** Settles how each answer looks on its client's transport: how large it may be, and what the OPT record says. */
 export class ShapeStage implements Stage {
   readonly name = 'shape'
-  #padding: boolean
+  readonly #padding: boolean
 
   constructor({ padding }: { padding: boolean }) {
-    this.#padding = padding
-  }
-
-  reconfigure({ padding }: { padding: boolean }): void {
     this.#padding = padding
   }
 

@@ -43,7 +43,7 @@ export interface AskOptions {
 
 /** Sends one question and waits for the one outcome; a second outcome is an error. */
 export async function ask(
-  upstream: Upstream<never>,
+  upstream: Pick<Upstream, 'send'>,
   { name = 'example.com', type = 1, budgetMs = 2000 }: AskOptions = {},
 ): Promise<Outcome> {
   const query = parsedQuery(question({ name, type, opt: '' }), client('tcp'))
