@@ -201,6 +201,42 @@ describe('the alias chain', () => {
     assert.equal(seen(response(query.wire, { answers })).readUInt16BE(6), 5)
   })
 
+  test('is not followed for a question about the alias itself', () => {
+    for (const type of [5, 255]) {
+      const of = parsedQuery(question({ name: NAME, type }), client('tcp'))
+      const reply = seen(response(of.wire, { answers: [alias(target), aRecord('192.0.2.1', { owner: target })] }), of)
+      assert.equal(reply.readUInt16BE(6), 1, String(type))
+    }
+  })
+
+  test('leaves denials and the records of the zone in the authority section, and nothing else', () => {
+    const authority = (type: number, owner = 'example.com') =>
+      record({ owner: wireName(owner), type, rdata: type === 2 ? wireName('ns.test') : Buffer.alloc(8) })
+    const kept = [authority(2), authority(43), authority(46), authority(47), authority(50, 'hash.example.com'), soa(9, 9)]
+    const dropped = [authority(2, 'example.net'), authority(16)]
+    const reply = seen(response(query.wire, { answers: [aRecord()], authorities: kept }))
+    assert.equal(reply.readUInt16BE(8), kept.length)
+    for (const each of dropped) assert.equal(seen(response(query.wire, { answers: [aRecord()], authorities: [each] })).readUInt16BE(8), 0)
+  })
+
+  test('is compared with no more records than honest answers have', () => {
+    const signatures = (count: number) => Array.from({ length: count }, () => record({ type: 46, rdata: Buffer.alloc(20) }))
+    assert.equal(seen(response(query.wire, { answers: [aRecord(), ...signatures(256)] })).readUInt16BE(6), 257)
+    assert.equal(seen(response(query.wire, { answers: [aRecord(), ...signatures(300)] })).readUInt16BE(6), 257)
+  })
+
+  test('keeps signatures of names on the way, and of no others', () => {
+    const signature = (owner: string) => record({ owner: wireName(owner), type: 46, rdata: Buffer.alloc(20) })
+    const answers = [
+      alias(target),
+      signature(NAME),
+      aRecord('192.0.2.1', { owner: target }),
+      signature('target.example.net'),
+      signature('else.test'),
+    ]
+    assert.equal(seen(response(query.wire, { answers })).readUInt16BE(6), 4)
+  })
+
   test('costs bounded work however hostile the answer is', () => {
     const deep = wireName(Array.from({ length: 120 }, () => 'a').join('.'))
     const answers = [alias(deep), ...Array.from({ length: 3900 }, () => record({ owner: hex('c02d'), type: 46, ttl: 1, rdata: hex('00') }))]
