@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, METHODS, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, METHODS, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
@@ -121,7 +121,9 @@ export class Http1Front {
     if (!socket.writable) return
     const { status, headers, body } = failureResponse(failure)
     const fields = Object.entries({ date: new Date().toUTCString(), connection: 'close', ...headers })
-    socket.end(`HTTP/1.1 ${status} \r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
+    socket.end(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+    )
   }
 }
 
