@@ -170,6 +170,8 @@ class Attempts extends WheelEntry {
 
   /** Whether those that could not be reached will be asked again, while there is time. */
   #retryLater(): boolean {
+    // one has answered that it cannot resolve this: the client is not kept waiting for another that is away
+    if (this.#refusal !== null) return false
     const at = this.#clock() + RETRY_MS
     const hope = this.#unreachable.some((value, i) => value === 1 && this.#left[i] !== 0)
     if (!hope || at >= this.#query.deadline) return false

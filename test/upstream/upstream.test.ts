@@ -318,6 +318,17 @@ describe('ordered upstreams', () => {
     await upstream.close()
   })
 
+  test('pass on at once what a server says when the others cannot be reached', async () => {
+    const away = await udpServer(silent)
+    await away[Symbol.asyncDispose]()
+    await using second = await udpServer(failing)
+    const upstream = ordered(away.endpoint, second.endpoint)
+    const { answer, ms } = await ask(upstream)
+    assert.equal(answer?.rcode, 2)
+    assert.ok(ms < 300, `${ms} ms`)
+    await upstream.close()
+  })
+
   test('let servers that are replaced answer what they were asked', async () => {
     const held: (() => void)[] = []
     await using old = await udpServer((query, reply) => held.push(() => reply(response(query, { answers: [aRecord()] }))))

@@ -108,6 +108,8 @@ export class DohTransport implements Transport<DohSlice> {
 
   #serve(socket: TLSSocket, listener: Listener): void {
     const peer = this.#draining ? null : peerOf(socket, listener)
+    // Node's servers take their listeners back with CONNECT and when a session ends; an error after that would end the process
+    socket.on('error', () => {})
     // what we have ended ends, whatever the client does: a peer that never closes would keep its place for ever
     socket.once('finish', () => this.#wheel.set(new Lingering(socket), this.#clock() + LINGER_MS))
     if (peer === null) socket.destroy()
