@@ -1,6 +1,7 @@
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { OperationalError } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
+import type { QuicIdentity } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import type { Identity } from './identity.ts'
 
@@ -16,6 +17,7 @@ export interface IdentityStoreOptions {
 export class IdentityStore implements ServerIdentities {
   readonly #policy: SecureContextOptions
   readonly #extraNames: ReadonlySet<string>
+  readonly #listeners = new Set<() => void>()
   #served: Served
 
   /** Throws OperationalError when `identities` is empty. */
@@ -28,6 +30,15 @@ export class IdentityStore implements ServerIdentities {
   /** The same object until the identities are replaced. */
   get options(): SecureContextOptions {
     return this.#served.options
+  }
+
+  get fallback(): QuicIdentity {
+    return this.#served.first
+  }
+
+  onReplaced(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   contextFor(serverName: string | undefined): SecureContext {
@@ -46,6 +57,7 @@ export class IdentityStore implements ServerIdentities {
   /** For new handshakes; open sessions keep the contexts they have. Throws as the constructor does, and changes nothing then. */
   replace(identities: readonly Identity[]): void {
     this.#served = serve(identities, this.#policy)
+    for (const listener of this.#listeners) listener()
   }
 
   /** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
@@ -62,6 +74,7 @@ export class IdentityStore implements ServerIdentities {
 /** Everything that changes together. */
 interface Served {
   readonly identities: readonly Identity[]
+  readonly first: Identity
   readonly options: SecureContextOptions
   readonly fallback: SecureContext
   readonly contexts: ReadonlyMap<string, SecureContext>
@@ -78,7 +91,7 @@ function serve(identities: readonly Identity[], policy: SecureContextOptions): S
   }
   const options = withPolicy(first, policy)
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { identities, options, fallback: createSecureContext(options), contexts, addresses }
+  return { identities, first, options, fallback: createSecureContext(options), contexts, addresses }
 }
 
 function withPolicy(identity: Identity, policy: SecureContextOptions): SecureContextOptions {

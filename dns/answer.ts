@@ -75,7 +75,7 @@ export class Answer {
   }
 
   static ofFailure(failure: Failure): Answer {
-    return new Answer({ rcode: failure.rcode, ede: failure.ede, source: 'local' })
+    return new Answer({ rcode: failure.rcode, ede: failure.ede, edeText: failure.edeText, source: 'local' })
   }
 
   /** RFC 8484 §5.1: seconds of freshness left at `now`; 0: must not be stored. */

@@ -10,7 +10,7 @@ import type { Query } from './query.ts'
 /** What holds for every connection of one kind of transport. */
 export interface TransportTraits {
   /** The `transport` label of the metrics. */
-  readonly label: 'udp' | 'tcp' | 'dot' | 'doh1' | 'doh2'
+  readonly label: 'udp' | 'tcp' | 'dot' | 'doh1' | 'doh2' | 'doh3' | 'doq'
   /** Position among the transports, for counters. */
   readonly index: number
   /** TLS or QUIC: answers are padded (RFC 7830 §6 forbids it elsewhere), and `access.encrypted` decides who may ask. */
@@ -25,6 +25,8 @@ export const TRANSPORTS = Object.freeze({
   dot: Object.freeze({ label: 'dot', index: 2, encrypted: true, datagram: false }),
   doh1: Object.freeze({ label: 'doh1', index: 3, encrypted: true, datagram: false }),
   doh2: Object.freeze({ label: 'doh2', index: 4, encrypted: true, datagram: false }),
+  doh3: Object.freeze({ label: 'doh3', index: 5, encrypted: true, datagram: false }),
+  doq: Object.freeze({ label: 'doq', index: 6, encrypted: true, datagram: false }),
 }) satisfies Record<string, TransportTraits>
 
 /** Facts of one connection (of one datagram on UDP), shared by all its queries. */

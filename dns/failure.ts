@@ -13,6 +13,8 @@ export interface Failure {
   readonly rcode: number
   /** RFC 8914 INFO-CODE, NO_EDE for none. */
   readonly ede: number
+  /** RFC 8914 EXTRA-TEXT as UTF-8, empty for none. Said to clients: it names no server and nothing that a peer chose. */
+  readonly edeText: Uint8Array
   /** HTTP status where DoH cannot or must not answer with a DNS message; 200 otherwise. */
   readonly http: number
   /** RFC 9250 §4.3 error code where DoQ cannot answer with a DNS message; 0 otherwise. */
@@ -22,12 +24,15 @@ export interface Failure {
 export const NO_ANSWER = -1
 export const NO_EDE = -1
 
-const DOQ_PROTOCOL_ERROR = 0x2
-const DOQ_EXCESSIVE_LOAD = 0x4
+export const DOQ_NO_ERROR = 0x0
+export const DOQ_PROTOCOL_ERROR = 0x2
+export const DOQ_EXCESSIVE_LOAD = 0x4
 const DOQ_UNSPECIFIED_ERROR = 0x5
 
-const answered = (rcode: number, ede: number = NO_EDE) => ({ rcode, ede, http: 200, doq: 0 })
-const unanswered = (http: number, doq: number = DOQ_UNSPECIFIED_ERROR) => ({ rcode: NO_ANSWER, ede: NO_EDE, http, doq })
+const NO_TEXT = new Uint8Array(0)
+
+const answered = (rcode: number, ede: number = NO_EDE) => ({ rcode, ede, edeText: NO_TEXT, http: 200, doq: 0 })
+const unanswered = (http: number, doq: number = DOQ_UNSPECIFIED_ERROR) => ({ rcode: NO_ANSWER, ede: NO_EDE, edeText: NO_TEXT, http, doq })
 
 const ROWS = {
   // the client's message (conformance P-1: too broken to answer, or answered with an error)
@@ -51,6 +56,15 @@ const ROWS = {
   connection_limit: unanswered(503, DOQ_EXCESSIVE_LOAD),
   slow_reader: unanswered(408),
   handshake_failed: unanswered(400),
+  cancel_flood: unanswered(400, DOQ_EXCESSIVE_LOAD),
+  input_flood: unanswered(400, DOQ_EXCESSIVE_LOAD),
+
+  // the client's QUIC connection (RFC 9250 §4.3.3)
+  doq_framing: unanswered(400, DOQ_PROTOCOL_ERROR),
+  doq_message_id: unanswered(400, DOQ_PROTOCOL_ERROR),
+  doq_keepalive: unanswered(400, DOQ_PROTOCOL_ERROR),
+  doq_unfinished_streams: unanswered(400, DOQ_EXCESSIVE_LOAD),
+  http3_error: unanswered(400),
 
   // the client's HTTP request (conformance §14.1)
   http_bad_request: unanswered(400),
@@ -70,6 +84,10 @@ const ROWS = {
   upstream_none: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
   upstream_timeout: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
   upstream_network: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
+  upstream_certificate: {
+    ...answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
+    edeText: new TextEncoder().encode('the certificate of the upstream server is not accepted'),
+  },
   upstream_malformed: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
   upstream_truncated: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
   upstream_failed: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),

@@ -1,5 +1,5 @@
 import { putU16, u8 } from './bytes.ts'
-import { EdnsOption, putOpt, putOptionHeader, setOptLength } from './edns.ts'
+import { EdnsOption, OPTION_HEADER_LENGTH, putOpt, putOptionHeader, setOptLength } from './edns.ts'
 import { Flag, HEADER_LENGTH } from './header.ts'
 import { lower } from './name.ts'
 import type { Query } from './query.ts'
@@ -21,12 +21,14 @@ export interface QuestionOptions {
   readonly id: number
   /** RFC 7828 §3.2.1: an empty keepalive option, on streams only. */
   readonly keepalive: boolean
+  /** RFC 8467 block length, on encrypted transports only (RFC 7830 §6); 0: no padding. */
+  readonly padding: number
 }
 
 /**
  * Writes the question of a parked query as a message of our own (conformance P-12: no octet of the client's message reaches
  * an upstream unparsed): RD set, CD copied, and an OPT record of our hop (RFC 6891 §6.2.6) with our size and the client's DO.
- * Returns its length.
+ * `out` has room for the padding. Returns its length.
  */
 export function writeQuestion(query: Query, out: Uint8Array, at: number, options: QuestionOptions): number {
   const { wire, questionEnd } = query
@@ -40,6 +42,16 @@ export function writeQuestion(query: Query, out: Uint8Array, at: number, options
   const optAt = at + questionEnd
   let end = putOpt(out, optAt, { extendedRcode: 0, dnssecOk: query.dnssecOk })
   if (options.keepalive) end = putOptionHeader(out, end, EdnsOption.KEEPALIVE, 0)
+  // RFC 8467 §4.1; computed last, because its length depends on everything before it
+  if (options.padding > 0) end = putPadding(out, { at, end, block: options.padding })
   setOptLength(out, optAt, end)
   return end - at
+}
+
+/** Fills the message that begins at `at` up to a whole number of blocks. */
+function putPadding(out: Uint8Array, { at, end, block }: { at: number; end: number; block: number }): number {
+  const used = end + OPTION_HEADER_LENGTH - at
+  const padded = at + Math.ceil(used / block) * block
+  out.fill(0, putOptionHeader(out, end, EdnsOption.PADDING, padded - at - used), padded)
+  return padded
 }

@@ -5,6 +5,7 @@ import { Flusher } from '../net/flusher.ts'
 import { Wheel } from '../net/wheel.ts'
 import { AdminServer } from './admin/server.ts'
 import { assembleIdentities, type IdentityAssembly } from './assembly/identities.ts'
+import { assembleQuic } from './assembly/quic.ts'
 import { assembleTransports, type BoundEndpoints, listenWarnings, type TransportAssembly } from './assembly/transports.ts'
 import { assembleUpstream, type UpstreamAssembly } from './assembly/upstreams.ts'
 import type { Config } from './config/config.ts'
@@ -66,6 +67,7 @@ export class Gateway {
       ...shared,
       acceptor: this.#pipeline,
       identities: parts.identities?.store ?? null,
+      quic: assembleQuic(config, log, shared),
       meter: (traits) => this.#telemetry.transportMeter(traits),
     })
     this.#admin = new AdminServer({ isReady: () => this.#ready, metrics: () => this.#renderMetrics() })

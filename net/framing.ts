@@ -34,6 +34,11 @@ export class Deframer {
     this.#at = 0
   }
 
+  /** Whether octets are left that next() has not handed out. */
+  get hasRest(): boolean {
+    return this.#held > 0 || this.#at < this.#chunk.length
+  }
+
   /** The next whole message, borrowed until the next call; null when more octets are needed. */
   next(): Uint8Array | null {
     if (this.#held > 0) return this.#nextFromPartial()

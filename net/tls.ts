@@ -1,4 +1,5 @@
 import type { SecureContext, SecureContextOptions } from 'node:tls'
+import type { QuicIdentity } from './quic.ts'
 
 /**
  * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
@@ -8,6 +9,10 @@ export interface ServerIdentities {
   contextFor(serverName: string | undefined): SecureContext
   /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. */
   readonly options: SecureContextOptions
+  /** The default identity as PEM, for QUIC, which offers no choice by name. */
+  readonly fallback: QuicIdentity
+  /** Calls `listener` whenever the identities have been replaced; the result ends that. */
+  onReplaced(listener: () => void): () => void
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */
   covers(host: string): boolean
 }

@@ -51,11 +51,11 @@ test('the full example of the README shows the defaults', () => {
 
 test('docs/errors.md has a row for every failure, as the table says it', () => {
   const text = read('docs/errors.md').replaceAll(/ +/g, ' ')
-  for (const { code, ede, http } of FAILURES) {
+  for (const { code, ede, http, doq } of FAILURES) {
     const row = text.split('\n').find((line) => line.startsWith(`| \`${code}\` |`))
-    assert.ok(row?.endsWith(`| ${ede < 0 ? '–' : ede} | ${http} |`), code)
+    assert.ok(row?.endsWith(`| ${ede < 0 ? '–' : ede} | ${http} | ${doq === 0 ? '–' : `0x${doq}`} |`), code)
   }
-  assert.equal(text.match(/^\| `[a-z_]+` \|/gm)?.length, FAILURES.length)
+  assert.equal(text.match(/^\| `[a-z0-9_]+` \|/gm)?.length, FAILURES.length)
 })
 
 test('docs/metrics.md names every metric, and every name is well-formed', () => {

@@ -1,21 +1,46 @@
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Endpoint } from '../net/address.ts'
+import { TlsDialer, type TlsTrust } from './dial-tls.ts'
 import type { UpstreamDependencies, UpstreamServer } from './server.ts'
-import { StreamUpstream } from './stream.ts'
+import { type Dialer, StreamUpstream } from './stream.ts'
 import { UdpUpstream } from './udp.ts'
 
-export interface ServerOptions {
+export type ServerOptions = PlainServerOptions | TlsServerOptions
+
+interface CommonOptions {
   readonly name: string
-  readonly protocol: 'udp' | 'tcp'
   readonly endpoint: Endpoint
   /** How long a connection may take to be established. */
   readonly connectMs: number
 }
 
+export interface PlainServerOptions extends CommonOptions {
+  readonly protocol: 'udp' | 'tcp'
+}
+
+export interface TlsServerOptions extends CommonOptions {
+  readonly protocol: 'tls'
+  readonly trust: TlsTrust
+}
+
 /** Makes the server for one upstream URL; nothing is dialled before the first question. */
 export function createServer(options: ServerOptions, dependencies: UpstreamDependencies): UpstreamServer {
   const { name, endpoint } = options
-  const dial = () => connect({ host: endpoint.host, port: endpoint.port })
-  const stream = new StreamUpstream(dial, options, dependencies)
+  if (options.protocol === 'tls') return new StreamUpstream(new TlsDialer(endpoint, options.trust, dependencies), options, dependencies)
+  const stream = new StreamUpstream(new TcpDialer(endpoint), options, dependencies)
   return options.protocol === 'tcp' ? stream : new UdpUpstream(endpoint, { name, stream }, dependencies)
+}
+
+class TcpDialer implements Dialer {
+  readonly padding = 0
+  readonly refusal = null
+  readonly #endpoint: Endpoint
+
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint
+  }
+
+  dial(onReady: () => void): Socket {
+    return connect({ host: this.#endpoint.host, port: this.#endpoint.port }, onReady)
+  }
 }

@@ -16,6 +16,14 @@ export interface UpstreamDependencies {
   readonly wheel: Wheel
   readonly flusher: Flusher
   readonly meter: UpstreamMeter
+  readonly trust: TrustObserver
+}
+
+/** Hears when the certificate of a server ceases to be accepted, and when it is again: of the change, not of every connection. */
+export interface TrustObserver {
+  /** `reason`: for the operator, as TLS has it. It may repeat text of the server's certificate. */
+  refused(reason: string): void
+  accepted(): void
 }
 
 /** RFC 6298 §2: weight of a new sample in the smoothed round-trip time. */

@@ -26,8 +26,15 @@ const MAX_UNSENT = 1_048_576
 /** Messages that answer nothing we asked, after which the other side is not trusted to keep the framing (conformance VAL-07). */
 const MAX_STRAYS = 3
 
-/** Opens a connection to the server; it may still be connecting. */
-export type Dial = () => Socket
+/** Opens the connections to one server. */
+export interface Dialer {
+  /** RFC 8467 block length of what is sent; 0: no padding. */
+  readonly padding: number
+  /** What questions fail with at once, because a connection was refused a moment ago; null: dial. */
+  readonly refusal: Failure | null
+  /** Opens a connection. `onReady` says that it may be written to; it is not called for one that is refused, which just closes. */
+  dial(onReady: () => void): Socket
+}
 
 /**
  * DNS over a byte stream to one server (RFC 7766 §6.2.1): one connection shared by all clients, questions pipelined under ids
@@ -36,7 +43,7 @@ export type Dial = () => Socket
 export class StreamUpstream implements UpstreamServer {
   readonly name: string
   readonly isLossy = false
-  readonly #dial: Dial
+  readonly #dialer: Dialer
   readonly #connectMs: number
   readonly #dependencies: UpstreamDependencies
   readonly #connections = new Set<UpstreamConnection>()
@@ -44,9 +51,9 @@ export class StreamUpstream implements UpstreamServer {
   #rtt = Number.NaN
   #closed = false
 
-  constructor(dial: Dial, options: { name: string; connectMs: number }, dependencies: UpstreamDependencies) {
+  constructor(dialer: Dialer, options: { name: string; connectMs: number }, dependencies: UpstreamDependencies) {
     this.name = options.name
-    this.#dial = dial
+    this.#dialer = dialer
     this.#connectMs = options.connectMs
     this.#dependencies = dependencies
   }
@@ -70,19 +77,21 @@ export class StreamUpstream implements UpstreamServer {
   }
 
   #send(query: Query, sink: UpstreamSink, resent: boolean): void {
-    const connection = this.#closed ? null : this.#pick()
-    if (connection === null) {
-      sink.failed(query, this.#closed ? Failure.upstream_network : Failure.overloaded)
+    const connection = this.#closed ? Failure.upstream_network : this.#pick()
+    if (!(connection instanceof UpstreamConnection)) {
+      this.#dependencies.meter.failed(connection)
+      sink.failed(query, connection)
       return
     }
     this.#dependencies.meter.sent()
     connection.send(query, sink, resent)
   }
 
-  #pick(): UpstreamConnection | null {
+  #pick(): UpstreamConnection | Failure {
     for (const connection of this.#connections) if (connection.isUsable) return connection
-    if (this.#connections.size >= MAX_CONNECTIONS) return null
-    const connection = new UpstreamConnection(this.#dial(), this.#handlers, {
+    if (this.#connections.size >= MAX_CONNECTIONS) return Failure.overloaded
+    if (this.#dialer.refusal !== null) return this.#dialer.refusal
+    const connection = new UpstreamConnection(this.#dialer, this.#handlers, {
       ...this.#dependencies,
       connectMs: this.#connectMs,
       busy: this.#busy,
@@ -109,7 +118,7 @@ export class StreamUpstream implements UpstreamServer {
       for (const each of pending) {
         // RFC 7766 §6.2.4: a server may close at any time; what it left unanswered is asked once more on a new connection
         if (stale && !each.resent && !this.#closed) this.#send(each.query, each.sink, true)
-        else this.#fail(each, Failure.upstream_network)
+        else this.#fail(each, this.#dialer.refusal ?? Failure.upstream_network)
       }
     },
   }
@@ -129,6 +138,7 @@ interface ConnectionHandlers {
 
 class UpstreamConnection extends WheelEntry implements PendingOwner {
   readonly #socket: Socket
+  readonly #padding: number
   readonly #handlers: ConnectionHandlers
   readonly #dependencies: UpstreamDependencies
   readonly #inflight: Inflight
@@ -144,23 +154,23 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   #lastReceived: number
 
   constructor(
-    socket: Socket,
+    dialer: Dialer,
     handlers: ConnectionHandlers,
     dependencies: UpstreamDependencies & { connectMs: number; busy: LiveSet<Inflight> },
   ) {
     super()
-    this.#socket = socket
     this.#handlers = handlers
     this.#dependencies = dependencies
     this.#lastReceived = dependencies.clock()
     this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION, busy: dependencies.busy })
     dependencies.wheel.set(this, this.#lastReceived + dependencies.connectMs)
-    socket.setNoDelay(true)
-    socket.on('connect', () => this.#onConnect())
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#padding = dialer.padding
+    this.#socket = dialer.dial(() => this.#onReady())
+    this.#socket.setNoDelay(true)
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     // reset, refused, unreachable: 'close' follows
-    socket.on('error', () => {})
-    socket.on('close', () => this.#onClose())
+    this.#socket.on('error', () => {})
+    this.#socket.on('close', () => this.#onClose())
   }
 
   get isUsable(): boolean {
@@ -170,7 +180,7 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   send(query: Query, sink: UpstreamSink, resent: boolean): void {
     const now = this.#dependencies.clock()
     const pending = this.#inflight.add(query, sink, { now, resent })
-    const length = writeQuestion(query, scratch, PREFIX_LENGTH, { id: pending.id, keepalive: true })
+    const length = writeQuestion(query, scratch, PREFIX_LENGTH, { id: pending.id, keepalive: true, padding: this.#padding })
     putU16(scratch, 0, length)
     this.#output.push(Buffer.from(scratch.subarray(0, PREFIX_LENGTH + length)))
     if (this.#flushScheduled) return
@@ -181,7 +191,8 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   flush(): void {
     this.#flushScheduled = false
     const [first] = this.#output
-    if (first === undefined || this.#socket.destroyed) return
+    // RFC 8310 §5: not an octet before the server has proved who it is
+    if (first === undefined || !this.#established || this.#socket.destroyed) return
     this.#socket.write(this.#output.length === 1 ? first : Buffer.concat(this.#output))
     this.#output.length = 0
   }
@@ -215,10 +226,11 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
     this.#socket.destroySoon()
   }
 
-  #onConnect(): void {
+  #onReady(): void {
     this.#established = true
     this.#lastReceived = this.#dependencies.clock()
     this.#dependencies.wheel.set(this, this.#lastReceived + this.#idleMs)
+    this.flush()
   }
 
   #onData(chunk: Buffer): void {

@@ -178,7 +178,7 @@ class UdpSocket implements PendingOwner {
   send(query: Query, sink: UpstreamSink, now: number): void {
     this.#sent++
     const pending = this.inflight.add(query, sink, { now, resent: false })
-    const length = writeQuestion(query, scratch, 0, { id: pending.id, keepalive: false })
+    const length = writeQuestion(query, scratch, 0, { id: pending.id, keepalive: false, padding: 0 })
     try {
       this.#socket.send(Buffer.from(scratch.subarray(0, length)))
     } catch {

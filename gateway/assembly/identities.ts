@@ -22,7 +22,8 @@ export interface IdentityAssembly {
 
 /** The gateway's certificates: the configured files, or the local CA's. Null when nothing is encrypted. */
 export async function assembleIdentities(config: Config, log: Logger): Promise<IdentityAssembly | null> {
-  if (config.listen.doh.length + config.listen.dot.length === 0) return null
+  const { doh, dot, doq } = config.listen
+  if (doh.length + dot.length + doq.length === 0) return null
   const policy = tlsPolicy({ minVersion: config.tls.minVersion })
   const extraNames = config.public.name === null ? [] : [config.public.name]
   if (config.tls.certificates.length > 0) {
@@ -50,6 +51,8 @@ export async function assembleIdentities(config: Config, log: Logger): Promise<I
 
 /** The addresses by which clients may reach us without a name. A wildcard names none: `public.addresses` does. */
 function localAddresses(config: Config): readonly string[] {
-  const listeners = [...config.listen.doh, ...config.listen.dot].map(({ endpoint }) => endpoint.host).filter((host) => !isWildcard(host))
+  const listeners = [...config.listen.doh, ...config.listen.dot, ...config.listen.doq]
+    .map(({ endpoint }) => endpoint.host)
+    .filter((host) => !isWildcard(host))
   return [...new Set([...LOCAL_ADDRESSES, ...listeners, ...config.public.addresses].map(canonicalAddress))]
 }

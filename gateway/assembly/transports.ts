@@ -5,10 +5,13 @@ import { type Endpoint, formatEndpoint, isWildcard, type Prefix, PrefixSet } fro
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
+import type { QuicEngine } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import { ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
+import { Http3Transport } from '../../transports/doh/http3.ts'
+import { DoqTransport } from '../../transports/doq/doq.ts'
 import type { ListenerSlice } from '../../transports/listener.ts'
 import { createDotTransport, createTcpTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
@@ -17,6 +20,7 @@ import type { Config, ListenConfig } from '../config/config.ts'
 export interface BoundEndpoints {
   readonly dns: readonly Endpoint[]
   readonly dot: readonly Endpoint[]
+  readonly doq: readonly Endpoint[]
   readonly doh: readonly Endpoint[]
 }
 
@@ -36,10 +40,12 @@ export interface TransportAssemblyDependencies {
   readonly meter: (traits: TransportTraits) => TransportMeter
   /** Null when nothing is encrypted. */
   readonly identities: ServerIdentities | null
+  /** Null when nothing listens on QUIC, or when there is none for this machine. */
+  readonly quic: QuicEngine | null
 }
 
 export function assembleTransports(config: Config, dependencies: TransportAssemblyDependencies): TransportAssembly {
-  const { meter, identities, ...shared } = dependencies
+  const { meter, identities, quic, ...shared } = dependencies
   const budget = new OutputBudget()
   const limit = new ConnectionLimit(config.limits.connectionsPerClient)
   const handshakeMs = config.timeouts.handshakeMs
@@ -56,17 +62,28 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
             { ...shared, limit, meter: meter(TRANSPORTS.doh2) },
           ),
         }
-  const all = [udp, tcp, ...(encrypted === null ? [] : [encrypted.dot, encrypted.doh])]
+  const overQuic =
+    identities === null || quic === null ? null : assembleQuicTransports(config, { ...dependencies, identities, quic, limit })
+  const all = [udp, tcp, encrypted?.dot, encrypted?.doh, overQuic?.doq, overQuic?.http3].filter((each) => each != null)
   const { listen, access } = config
   return {
     async start() {
       await tcp.reconfigure({ listen: slices(listen.dns, access.dns), connection })
       await udp.reconfigure({ listen: withPorts(slices(listen.dns, access.dns), tcp.endpoints) })
       await encrypted?.dot.reconfigure({ listen: slices(listen.dot, access.encrypted), connection })
-      await encrypted?.doh.reconfigure({ listen: slices(listen.doh, access.encrypted), paths: config.doh.paths })
+      const http3 = overQuic?.http3 == null ? null : { port: config.public.ports.doh }
+      const doh = { listen: slices(listen.doh, access.encrypted), paths: config.doh.paths, http3 }
+      await encrypted?.doh.reconfigure(doh)
+      await overQuic?.http3?.reconfigure({ ...doh, listen: withPorts(doh.listen, encrypted?.doh.endpoints ?? []) })
+      await overQuic?.doq.reconfigure({ listen: slices(listen.doq, access.encrypted) })
     },
     get endpoints() {
-      return { dns: udp.endpoints, dot: encrypted?.dot.endpoints ?? [], doh: encrypted?.doh.endpoints ?? [] }
+      return {
+        dns: udp.endpoints,
+        dot: encrypted?.dot.endpoints ?? [],
+        doq: overQuic?.doq.endpoints ?? [],
+        doh: encrypted?.doh.endpoints ?? [],
+      }
     },
     async drain(deadlineMs) {
       await Promise.all(all.map((transport) => transport.drain(deadlineMs)))
@@ -77,6 +94,32 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
   }
 }
 
+function assembleQuicTransports(
+  config: Config,
+  dependencies: Omit<TransportAssemblyDependencies, 'identities' | 'quic'> & {
+    identities: ServerIdentities
+    quic: QuicEngine
+    limit: ConnectionLimit
+  },
+) {
+  const { meter, identities, quic: engine, ...shared } = dependencies
+  const settings = {
+    handshakeMs: config.timeouts.handshakeMs,
+    idleMs: config.limits.idle.quicMs,
+    inFlight: config.limits.inFlightPerConnection,
+  }
+  const options = { engine, identities, settings }
+  return {
+    doq: new DoqTransport(options, { ...shared, meter: meter(TRANSPORTS.doq) }),
+    http3:
+      servesHttp3(config) && engine.opensUnidirectional ? new Http3Transport(options, { ...shared, meter: meter(TRANSPORTS.doh3) }) : null,
+  }
+}
+
+export function servesHttp3(config: Config): boolean {
+  return config.doh.http3 && config.listen.doh.length > 0
+}
+
 function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): readonly ListenerSlice[] {
   // containers often have no IPv6 at all; the default addresses must not keep the gateway from starting there
   const usable = listen.filter(({ endpoint, byDefault }) => !byDefault || !isIPv6(endpoint.host) || hasIpv6())
@@ -85,16 +128,23 @@ function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): rea
 
 /** What the operator should know about the listeners. */
 export function listenWarnings(config: Config): readonly string[] {
+  const { listen, tls } = config
   const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
   const warnings: string[] = []
-  for (const { endpoint } of config.listen.dns) {
-    const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
-    const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
-    if (!isWildcard(endpoint.host) || own.length < 2) continue
-    // the system, not we, chooses the source of a datagram from a socket that is bound to no address
-    warnings.push(
-      `listen.dns ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
-    )
+  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh : [] }
+  for (const [kind, entries] of Object.entries(overUdp)) {
+    for (const { endpoint } of entries) {
+      const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
+      const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
+      if (!isWildcard(endpoint.host) || own.length < 2) continue
+      // the system, not we, chooses the source of a datagram from a socket that is bound to no address
+      warnings.push(
+        `listen.${kind} ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
+      )
+    }
+  }
+  if (tls.certificates.length > 1 && overUdp.doq.length + overUdp.doh.length > 0) {
+    warnings.push('tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for')
   }
   return warnings
 }

@@ -1,6 +1,9 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
+import { loadRoots } from '../../certs/roots.ts'
+import { clientTlsPolicy } from '../../certs/tls-policy.ts'
 import type { UpstreamMeter } from '../../dns/contracts.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
@@ -8,9 +11,11 @@ import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import { createServer } from '../../upstream/dial.ts'
+import type { TlsTrust } from '../../upstream/dial-tls.ts'
 import { OrderedUpstream } from '../../upstream/ordered.ts'
 import { readResolvConf } from '../../upstream/resolv-conf.ts'
-import type { Config, UpstreamConfig } from '../config/config.ts'
+import type { TrustObserver, UpstreamServer } from '../../upstream/server.ts'
+import type { Config, TlsUpstreamConfig, UpstreamConfig } from '../config/config.ts'
 
 const RESOLV_CONF = '/etc/resolv.conf'
 /** How soon a change of network is noticed. */
@@ -34,14 +39,13 @@ export interface UpstreamAssemblyDependencies {
 
 /** Makes the upstream; where it is the machine's resolvers, it changes with them. */
 export function assembleUpstream(config: Config, dependencies: UpstreamAssemblyDependencies): UpstreamAssembly {
-  const { log, meter, ...rest } = dependencies
+  const { log } = dependencies
   const make = (choice: UpstreamChoice) => {
     for (const warning of choice.warnings) log.warn(warning)
-    const connectMs = config.timeouts.handshakeMs
-    return choice.servers.map((server) => createServer({ ...server, connectMs }, { ...rest, meter: meter(server.name) }))
+    return choice.servers.map((server) => makeServer(server, config, dependencies))
   }
   const choice = chooseUpstreams(config, readResolvConf(RESOLV_CONF))
-  const upstream = new OrderedUpstream(make(choice), rest)
+  const upstream = new OrderedUpstream(make(choice), dependencies)
   const names = choice.servers.map(({ protocol, endpoint }) => `${protocol}://${formatEndpoint(endpoint)}`)
   if (config.upstreams !== null) return { upstream, names, stop: () => {} }
   let current = endpointsOf(choice)
@@ -58,6 +62,34 @@ export function assembleUpstream(config: Config, dependencies: UpstreamAssemblyD
   return { upstream, names, stop: () => unwatchFile(RESOLV_CONF, onChange) }
 }
 
+function makeServer(server: UpstreamConfig, config: Config, dependencies: UpstreamAssemblyDependencies): UpstreamServer {
+  const { log, meter, ...rest } = dependencies
+  const parts = { ...rest, meter: meter(server.name), trust: trustLog(server, log) }
+  const connectMs = config.timeouts.handshakeMs
+  if (server.protocol !== 'tls') return createServer({ ...server, connectMs }, parts)
+  return createServer({ ...server, connectMs, trust: trustOf(server) }, parts)
+}
+
+/** How a server is authenticated. Reads its CA file; throws OperationalError where that cannot be used. */
+export function trustOf({ serverName, ca, pins }: TlsUpstreamConfig): TlsTrust {
+  const roots = ca === null ? {} : { ca: [...loadRoots(ca)] }
+  return {
+    context: createSecureContext({ ...clientTlsPolicy(), ...roots }),
+    serverName,
+    pins,
+    // RFC 7858 §4.2: a pin authenticates by itself; RFC 8310 §8: with other credentials beside it, all must hold (ADR 13)
+    verifiesChain: pins.length === 0 || serverName !== null || ca !== null,
+  }
+}
+
+function trustLog({ name, endpoint }: UpstreamConfig, log: Logger): TrustObserver {
+  const upstream = { upstream: name, address: formatEndpoint(endpoint) }
+  return {
+    refused: (reason) => log.warn({ ...upstream, reason }, 'the certificate of the upstream is not accepted: it is not asked'),
+    accepted: () => log.info(upstream, 'the certificate of the upstream is accepted again'),
+  }
+}
+
 export interface UpstreamChoice {
   readonly servers: readonly UpstreamConfig[]
   /** What the operator should know about the choice. */
@@ -69,16 +101,17 @@ export interface UpstreamChoice {
  * every question would come back to us: in the configuration that is an error, in resolv.conf such a line is passed over.
  */
 export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]): UpstreamChoice {
-  const ours = config.listen.dns.map(({ endpoint }) => endpoint)
+  const plain = config.listen.dns.map(({ endpoint }) => endpoint)
+  const encrypted = config.listen.dot.map(({ endpoint }) => endpoint)
   if (config.upstreams !== null) {
     for (const { endpoint, origin, protocol } of config.upstreams) {
-      if (!isOurs(endpoint, ours)) continue
+      if (!isOurs(endpoint, protocol === 'tls' ? encrypted : plain)) continue
       const url = `${protocol}://${formatEndpoint(endpoint)}`
       throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${url}: it is one of our own listeners: ${origin}`)
     }
     return { servers: config.upstreams, warnings: [] }
   }
-  const usable = resolvers.filter((endpoint) => !isOurs(endpoint, ours))
+  const usable = resolvers.filter((endpoint) => !isOurs(endpoint, plain))
   const warnings =
     usable.length > 0 ? [] : ['no resolver in /etc/resolv.conf other than ourselves: every query will fail until "upstreams" names one']
   return { servers: usable.map(fromResolvConf), warnings }

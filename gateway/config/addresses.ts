@@ -8,7 +8,7 @@ import {
   parseEndpoint,
   parsePrefix,
 } from '../../net/address.ts'
-import { UPSTREAM_PORT } from './knobs.ts'
+import { UPSTREAM_PORT, UPSTREAM_TLS_PORT } from './knobs.ts'
 
 /** The words of an access list. */
 const ACCESS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -24,21 +24,23 @@ export function parseAccess(text: string): readonly Prefix[] | null {
   return prefixes.every((prefix) => prefix !== null) ? prefixes : null
 }
 
-export const UPSTREAM_PATTERN = /^(udp|tcp):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::\d{1,5})?$/
+export const UPSTREAM_PATTERN = /^(udp|tcp|tls):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::\d{1,5})?$/
 
 export interface UpstreamUrl {
-  readonly protocol: 'udp' | 'tcp'
+  readonly protocol: 'udp' | 'tcp' | 'tls'
   readonly endpoint: Endpoint
 }
 
-/** udp://ip[:port] or tcp://ip[:port]. A wildcard is refused: as a destination the kernel takes it for ourselves. */
+/** udp://ip[:port], tcp://ip[:port] or tls://ip[:port]. A wildcard is refused: as a destination the kernel takes it for ourselves. */
 export function parseUpstreamUrl(text: string): UpstreamUrl | null {
   const match = UPSTREAM_PATTERN.exec(text)
   if (match === null) return null
+  const protocol = match[1] as UpstreamUrl['protocol']
+  const port = protocol === 'tls' ? UPSTREAM_TLS_PORT : UPSTREAM_PORT
   const authority = text.slice(text.indexOf('//') + 2)
-  const endpoint = parseEndpoint(authority === match[2] ? `${authority}:${UPSTREAM_PORT.default}` : authority)
-  if (endpoint === null || endpoint.port < UPSTREAM_PORT.min || isWildcard(endpoint.host)) return null
-  return { protocol: match[1] === 'udp' ? 'udp' : 'tcp', endpoint }
+  const endpoint = parseEndpoint(authority === match[2] ? `${authority}:${port.default}` : authority)
+  if (endpoint === null || endpoint.port < port.min || isWildcard(endpoint.host)) return null
+  return { protocol, endpoint }
 }
 
 /** An address by which clients reach the gateway, canonical. Null for a wildcard or an address with a zone. */

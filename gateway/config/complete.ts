@@ -1,7 +1,8 @@
 import { resolve } from 'node:path'
-import type { Config, ListenConfig } from './config.ts'
+import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
+import type { UpstreamForm } from './upstream-form.ts'
 
 /**
  * The form as the gateway uses it: relative paths made absolute, origins noted, frozen to the last object. `cwd` is what the
@@ -10,21 +11,29 @@ import type { ConfigForm } from './schema.ts'
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
   const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
   const { listen, timeouts, limits } = form
-  const listenersOf = (kind: 'doh' | 'dot' | 'dns'): readonly ListenConfig[] => {
+  const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
     return listen[kind].map((entry) => ({ endpoint: entry.address, access: entry.access?.flat() ?? null, byDefault }))
+  }
+  const upstreamOf = ({ serverName, ca, pins, ...rest }: UpstreamForm, i: number): UpstreamConfig => {
+    const { protocol, ...common } = { ...rest, origin: originOf(written, ['upstreams', i]).where }
+    if (protocol !== 'tls') return { ...common, protocol }
+    const at = ['upstreams', i, 'ca']
+    const roots = ca === undefined ? null : { file: absolute(ca, at), origin: originOf(written, at).where }
+    return { ...common, protocol, serverName: serverName ?? null, ca: roots, pins: pins ?? [] }
   }
   return deepFreeze({
     listen: {
       doh: listenersOf('doh'),
       dot: listenersOf('dot'),
+      doq: listenersOf('doq'),
       dns: listenersOf('dns'),
       admin: listen.admin === false ? null : listen.admin,
     },
     public: {
       name: form.public.name ?? null,
       addresses: form.public.addresses,
-      ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null },
+      ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null, doq: form.public.ports.doq ?? null },
     },
     access: { dns: form.access.dns.flat(), encrypted: form.access.encrypted.flat() },
     doh: form.doh,
@@ -36,14 +45,14 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       minVersion: `TLSv${form.tls.minVersion}`,
     },
     state: absolute(form.state, ['state']),
-    upstreams: form.upstreams?.map((upstream, i) => ({ ...upstream, origin: originOf(written, ['upstreams', i]).where })) ?? null,
+    upstreams: form.upstreams?.map(upstreamOf) ?? null,
     strategy: form.strategy,
     timeouts: { queryMs: timeouts.query, handshakeMs: timeouts.handshake, drainMs: timeouts.drain },
     edns: form.edns,
     limits: {
       connectionsPerClient: limits.connectionsPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
-      idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http },
+      idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http, quicMs: limits.idle.quic },
     },
     log: form.log,
   })

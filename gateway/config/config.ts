@@ -8,6 +8,7 @@ export interface Config {
   readonly listen: {
     readonly doh: readonly ListenConfig[]
     readonly dot: readonly ListenConfig[]
+    readonly doq: readonly ListenConfig[]
     readonly dns: readonly ListenConfig[]
     /** Null when the operator switched it off (`admin: false`). */
     readonly admin: Endpoint | null
@@ -16,10 +17,10 @@ export interface Config {
   readonly public: {
     readonly name: string | null
     readonly addresses: readonly string[]
-    readonly ports: { readonly doh: number | null; readonly dot: number | null }
+    readonly ports: { readonly doh: number | null; readonly dot: number | null; readonly doq: number | null }
   }
   readonly access: { readonly dns: readonly Prefix[]; readonly encrypted: readonly Prefix[] }
-  readonly doh: { readonly paths: readonly string[] }
+  readonly doh: { readonly paths: readonly string[]; readonly http3: boolean }
   readonly tls: { readonly certificates: readonly CertificateConfig[]; readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
   /** Absolute path of the state directory. */
   readonly state: string
@@ -31,7 +32,7 @@ export interface Config {
   readonly limits: {
     readonly connectionsPerClient: number
     readonly inFlightPerConnection: number
-    readonly idle: { readonly streamMs: number; readonly httpMs: number }
+    readonly idle: { readonly streamMs: number; readonly httpMs: number; readonly quicMs: number }
   }
   readonly log: { readonly level: LogLevel; readonly queries: QueryLogConfig }
 }
@@ -52,12 +53,27 @@ export interface CertificateConfig {
   readonly origin: string
 }
 
-export interface UpstreamConfig {
+export type UpstreamConfig = PlainUpstreamConfig | TlsUpstreamConfig
+
+interface CommonUpstreamConfig {
   readonly name: string
-  readonly protocol: 'udp' | 'tcp'
   readonly endpoint: Endpoint
   /** Where the operator wrote it, for the error about an upstream that is ourselves. */
   readonly origin: string
+}
+
+export interface PlainUpstreamConfig extends CommonUpstreamConfig {
+  readonly protocol: 'udp' | 'tcp'
+}
+
+export interface TlsUpstreamConfig extends CommonUpstreamConfig {
+  readonly protocol: 'tls'
+  /** The name in the server's certificate; null: its address. */
+  readonly serverName: string | null
+  /** Roots to trust in place of the usual ones: the absolute path of a PEM file, and where the operator wrote it. */
+  readonly ca: { readonly file: string; readonly origin: string } | null
+  /** Base64 of the SHA-256 of acceptable public keys; empty for any. */
+  readonly pins: readonly string[]
 }
 
 export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'

@@ -76,6 +76,11 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T,
   return z.enum(words, { error: `expected ${words.length === 1 ? listed : `one of ${listed}`}${note}` })
 }
 
+/** A switch that is on unless it is switched off. */
+export function toggle(description: string) {
+  return z.boolean({ error: 'expected true or false' }).prefault(true).describe(description)
+}
+
 /** A path of the file system; relative ones are resolved in complete.ts, which knows where they were written. */
 export function filePath(what: string) {
   return text(`expected the path of ${what}`, { parse: (value) => (value === '' || value.includes('\0') ? null : value) })

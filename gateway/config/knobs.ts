@@ -21,8 +21,12 @@ export const STREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)
 /** Idle HTTP connections: browsers hold one open to their resolver and pay a handshake when it is gone. */
 export const HTTP_IDLE_MS: Knob = knob(60_000, 1_000, 3_600_000)
 
-/** Plain DNS (RFC 1035 §4.2), for an upstream without a port. */
+/** Idle QUIC connections: as most servers have it (conformance P-10); each costs every other one time (docs/quic.md). */
+export const QUIC_IDLE_MS: Knob = knob(30_000, 1_000, 600_000)
+
+/** Plain DNS (RFC 1035 §4.2) and DNS over TLS (RFC 7858 §3.1), for an upstream without a port. */
 export const UPSTREAM_PORT: Knob = knob(53, 1, 65_535)
+export const UPSTREAM_TLS_PORT: Knob = knob(853, 1, 65_535)
 
 /** What may be called the public port; there is no default but the listener's own. */
 export const PUBLIC_PORT_RANGE: Omit<Knob, 'default'> = Object.freeze({ min: 1, max: 65_535 })

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../../net/address.ts'
-import { parseAccess, parseHostName, parsePublicAddress, parseUpstreamUrl, socketKey, UPSTREAM_PATTERN } from './addresses.ts'
+import { parseAccess, parseHostName, parsePublicAddress, socketKey } from './addresses.ts'
 import type { LogLevel, QueryLogConfig } from './config.ts'
-import { choice, count, distinct, duration, filePath, section, settings, text, wholeNumber, word } from './fields.ts'
+import { choice, count, distinct, duration, filePath, section, settings, text, toggle, wholeNumber, word } from './fields.ts'
 import {
   CONNECTIONS_PER_CLIENT,
   DRAIN_TIMEOUT_MS,
@@ -11,8 +11,10 @@ import {
   IN_FLIGHT_PER_CONNECTION,
   PUBLIC_PORT_RANGE,
   QUERY_TIMEOUT_MS,
+  QUIC_IDLE_MS,
   STREAM_IDLE_MS,
 } from './knobs.ts'
+import { upstreams } from './upstream-form.ts'
 
 /** What zod makes of the operator's form; complete.ts turns it into a Config. */
 export type ConfigForm = z.output<typeof configSchema>
@@ -41,10 +43,13 @@ const listeners = z.array(listener, { error: 'expected a list of "host:port"' })
 const listen = settings({
   doh: listeners
     .prefault(['127.0.0.1:8443', '[::1]:8443'])
-    .describe('DNS over HTTPS: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
+    .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access }; port 0: the kernel picks; []: off'),
   dot: listeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
     .describe('DNS over TLS: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
+  doq: listeners
+    .prefault(['127.0.0.1:8853', '[::1]:8853'])
+    .describe('DNS over QUIC: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
   dns: listeners
     .prefault(['127.0.0.1:8053', '[::1]:8053'])
     .describe('plain DNS over UDP and TCP: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
@@ -68,6 +73,7 @@ const publicFacts = settings({
     settings({
       doh: wholeNumber(PUBLIC_PORT_RANGE).optional().describe('port of DNS over HTTPS: 1 to 65535; by default that of the listener'),
       dot: wholeNumber(PUBLIC_PORT_RANGE).optional().describe('port of DNS over TLS: 1 to 65535; by default that of the listener'),
+      doq: wholeNumber(PUBLIC_PORT_RANGE).optional().describe('port of DNS over QUIC: 1 to 65535; by default that of the listener'),
     }),
     'ports as clients see them',
   ),
@@ -86,29 +92,6 @@ const certificate = settings({
   key: filePath('a PEM file').describe('PEM file: the private key'),
 })
 
-const upstreamUrl = text('expected udp://ip[:port] or tcp://ip[:port]', {
-  pattern: UPSTREAM_PATTERN,
-  parse: (url) => {
-    const upstream = parseUpstreamUrl(url)
-    return upstream === null ? null : { ...upstream, name: formatEndpoint(upstream.endpoint) }
-  },
-})
-const upstreamName = word('expected a name of 1 to 64 letters, digits and ".", "-", "_", ":", "[", "]"', /^[\w.:[\]-]{1,64}$/)
-const upstream = z.union(
-  [
-    upstreamUrl,
-    settings({
-      name: upstreamName.optional().describe('its name in metrics and logs, unique; by default host:port of the URL'),
-      url: upstreamUrl.describe('udp://ip[:port] or tcp://ip[:port]; the port is 53 by default'),
-    }).transform(({ name, url }) => ({ ...url, name: name ?? url.name })),
-  ],
-  { error: 'expected udp://ip[:port], tcp://ip[:port] or a map of name and url' },
-)
-const upstreams = z
-  .array(upstream, { error: 'expected a list of upstreams' })
-  .min(1, { error: 'expected at least one upstream; leave "upstreams" out to ask the resolvers of /etc/resolv.conf' })
-  .superRefine(distinct('expected a name of its own', { path: ['upstreams'], keyOf: ({ name }) => name }))
-
 const limits = settings({
   connectionsPerClient: count(CONNECTIONS_PER_CLIENT, 'connections of one client address, all transports together'),
   inFlightPerConnection: count(IN_FLIGHT_PER_CONNECTION, 'unanswered queries of one connection, which is then no longer read'),
@@ -116,6 +99,7 @@ const limits = settings({
     settings({
       stream: duration(STREAM_IDLE_MS, 'after this long without a query a TCP or DoT connection is closed'),
       http: duration(HTTP_IDLE_MS, 'after this long without a request an HTTP connection is closed'),
+      quic: duration(QUIC_IDLE_MS, 'after this long without a query a QUIC connection, HTTP/3 too, is closed'),
     }),
     'how long idle connections stay open',
   ),
@@ -130,11 +114,17 @@ const root = settings({
   access: section(
     settings({
       dns: access.prefault(['loopback', 'private']).describe('who may use plain DNS: loopback, private, any, CIDRs, addresses'),
-      encrypted: access.prefault(['any']).describe('who may use DNS over HTTPS and TLS: loopback, private, any, CIDRs, addresses'),
+      encrypted: access.prefault(['any']).describe('who may use DNS over HTTPS, TLS and QUIC: loopback, private, any, CIDRs, addresses'),
     }),
     'who may ask',
   ),
-  doh: section(settings({ paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS') }), 'DNS over HTTPS'),
+  doh: section(
+    settings({
+      paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS'),
+      http3: toggle('whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
+    }),
+    'DNS over HTTPS',
+  ),
   tls: section(
     settings({
       certificates: z
@@ -146,7 +136,7 @@ const root = settings({
     'TLS of the listeners',
   ),
   state: filePath('a directory').prefault('./state').describe('directory of the files that the gateway keeps, made when missing'),
-  upstreams: upstreams.optional().describe('servers to ask, URLs or { name, url }; by default the resolvers of /etc/resolv.conf'),
+  upstreams: upstreams.optional().describe('servers to ask, URLs or { name, url, … }; by default the resolvers of /etc/resolv.conf'),
   strategy: choice(['ordered']).prefault('ordered').describe('which upstream is asked; ordered: the first that works'),
   timeouts: section(
     settings({
@@ -158,7 +148,7 @@ const root = settings({
   ),
   edns: section(
     settings({
-      padding: z.boolean({ error: 'expected true or false' }).prefault(true).describe('pad encrypted answers (RFC 8467)'),
+      padding: toggle('pad encrypted answers (RFC 8467)'),
       clientSubnet: choice(['off']).prefault('off').describe('EDNS Client Subnet towards upstreams; off: never sent'),
     }),
     'EDNS options',
@@ -186,24 +176,41 @@ function parseQueryLog(value: string): QueryLogConfig | null {
 interface ListenForm {
   readonly doh: readonly { readonly address: Endpoint }[]
   readonly dot: readonly { readonly address: Endpoint }[]
+  readonly doq: readonly { readonly address: Endpoint }[]
   readonly dns: readonly { readonly address: Endpoint }[]
   readonly admin: Endpoint | false
 }
 
-/** All listeners use TCP (dns uses UDP besides), so none may share its address with another. */
-function checkListeners({ doh, dot, dns, admin }: ListenForm, context: z.core.$RefinementCtx<ListenForm>): void {
-  if (doh.length + dot.length + dns.length === 0) {
+/** RFC 9250 §4.1.1: DNS over QUIC must not use it. */
+const PLAIN_DNS_PORT = 53
+
+/** Which sockets a listener has. DoH counts for both, so that HTTP/3 can be switched on. */
+const SOCKETS = { doh: ['tcp', 'udp'], dot: ['tcp'], doq: ['udp'], dns: ['tcp', 'udp'], admin: ['tcp'] } as const
+
+/** An address and port is of one listener only, on TCP and on UDP. */
+function checkListeners({ admin, ...lists }: ListenForm, context: z.core.$RefinementCtx<ListenForm>): void {
+  if (Object.values(lists).every((list) => list.length === 0)) {
     const params = { received: 'empty lists' }
-    context.addIssue({ code: 'custom', message: 'expected at least one address in doh, dot or dns', params })
+    context.addIssue({ code: 'custom', message: 'expected at least one address in doh, dot, doq or dns', params })
   }
-  const all = Object.entries({ doh, dot, dns }).flatMap(([kind, list]) => list.map(({ address }, i) => ({ address, path: [kind, i] })))
   const taken = new Map<string, (string | number)[]>()
-  for (const { address, path } of [...all, ...(admin === false ? [] : [{ address: admin, path: ['admin'] }])]) {
+  const check = (kind: keyof typeof SOCKETS, address: Endpoint, path: (string | number)[]): void => {
     const key = socketKey(address)
-    const other = key === null ? undefined : taken.get(key)
-    if (key !== null && other === undefined) taken.set(key, path)
-    if (other === undefined) continue
+    if (key === null) return
+    const sockets = SOCKETS[kind].map((protocol) => `${protocol} ${key}`)
+    const other = sockets.map((socket) => taken.get(socket)).find((each) => each !== undefined)
+    for (const socket of sockets) if (!taken.has(socket)) taken.set(socket, path)
+    if (other === undefined) return
     const params = { received: JSON.stringify(formatEndpoint(address)), clashesWith: ['listen', ...other] }
     context.addIssue({ code: 'custom', path, message: 'expected an address and port of its own', params })
+  }
+  for (const kind of ['doh', 'dot', 'doq', 'dns'] as const) {
+    for (const [i, { address }] of lists[kind].entries()) check(kind, address, [kind, i])
+  }
+  if (admin !== false) check('admin', admin, ['admin'])
+  for (const [i, { address }] of lists.doq.entries()) {
+    if (address.port !== PLAIN_DNS_PORT) continue
+    const params = { received: JSON.stringify(formatEndpoint(address)) }
+    context.addIssue({ code: 'custom', path: ['doq', i], message: 'expected another port than 53 for DNS over QUIC', params })
   }
 }

@@ -1,5 +1,5 @@
 import { Answer } from '../../dns/answer.ts'
-import { NO_KEEPALIVE, type Stage, Verdict } from '../../dns/contracts.ts'
+import { NO_KEEPALIVE, type Stage, TRANSPORTS, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { Flag } from '../../dns/header.ts'
 import { KEEPALIVE_ABSENT, type Query } from '../../dns/query.ts'
@@ -29,6 +29,8 @@ export class AcceptStage implements Stage {
 }
 
 function refusal(query: Query): Failure | null {
+  // RFC 9250 §5.5.2: it would be about the QUIC connection, which has a timeout of its own
+  if (query.client.traits === TRANSPORTS.doq && query.keepaliveLength !== KEEPALIVE_ABSENT) return Failure.doq_keepalive
   // RFC 7828 §3.2.1: empty from a client; a client that sends a timeout is forgiven (KA-05); §3.3.1: ignored where it has no meaning
   const keepalive = query.keepaliveLength
   if (query.client.keepalive !== NO_KEEPALIVE && keepalive !== KEEPALIVE_ABSENT && keepalive !== 0 && keepalive !== 2) {

@@ -99,11 +99,11 @@ describe('loadConfig() and the environment', () => {
     )
     assert.match(problem({ ATLAS_LIMITS_CONNECTIONS_PER_CLIENT: '1e3' }), /^ATLAS_LIMITS_CONNECTIONS_PER_CLIENT: .* received "1e3"$/)
     assert.match(
-      problem({ ATLAS_LISTEN_DOH: '[::1]:8853' }),
+      problem({ ATLAS_LISTEN_DOH: '[::1]:8853', ATLAS_LISTEN_DOQ: '' }),
       /^ATLAS_LISTEN_DOH: listen\.doh\[0\]: .* which listen\.dot\[1\] has by default$/,
     )
     assert.match(
-      problem({ ATLAS_LISTEN_DOH: '', ATLAS_LISTEN_DOT: '', ATLAS_LISTEN_DNS: '' }),
+      problem({ ATLAS_LISTEN_DOH: '', ATLAS_LISTEN_DOT: '', ATLAS_LISTEN_DOQ: '', ATLAS_LISTEN_DNS: '' }),
       /^ATLAS_LISTEN_\w+: listen: expected at least one/,
     )
   })

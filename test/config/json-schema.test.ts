@@ -32,17 +32,17 @@ function* nodes(node: Node, path: string): Generator<[path: string, node: Node]>
 describe('configJsonSchema()', () => {
   test('has every key there is, and no other', () => {
     const expected = `
-      listen: doh doh[].address doh[].access dot dot[].address dot[].access dns dns[].address dns[].access admin
-      public: name addresses ports ports.doh ports.dot
+      listen: doh doh[].address doh[].access dot dot[].address dot[].access doq doq[].address doq[].access dns dns[].address dns[].access admin
+      public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted
-      doh: paths
+      doh: paths http3
       tls: certificates certificates[].cert certificates[].key minVersion
       state
-      upstreams: [].name [].url
+      upstreams: [].name [].url [].serverName [].ca [].pins
       strategy
       timeouts: query handshake drain
       edns: padding clientSubnet
-      limits: connectionsPerClient inFlightPerConnection idle idle.stream idle.http
+      limits: connectionsPerClient inFlightPerConnection idle idle.stream idle.http idle.quic
       log: level queries`
     const lines = expected.trim().split(/\n\s*/)
     const paths = lines.flatMap((line) => {
@@ -92,7 +92,7 @@ describe('configJsonSchema()', () => {
     const pattern = (path: string) => new RegExp(keys.get(path)?.pattern ?? '(', 'u')
     assert.ok(pattern('timeouts.query').test('4s') && !pattern('timeouts.query').test('4'))
     assert.ok(pattern('log.queries').test('sample:0.01') && !pattern('log.queries').test('sample:2'))
-    assert.ok(pattern('upstreams[].url').test('udp://[::1]:53') && !pattern('upstreams[].url').test('tls://::1'))
+    assert.ok(pattern('upstreams[].url').test('tls://[::1]:53') && !pattern('upstreams[].url').test('tls://::1'))
     const paths = new RegExp(keys.get('doh.paths')?.items?.pattern ?? '(', 'u')
     assert.ok(paths.test('/dns-query') && paths.test('/') && !paths.test('/../x'))
   })

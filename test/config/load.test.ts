@@ -18,11 +18,11 @@ listen:
     - 127.0.0.1:0
   dns: ["127.0.0.1:53"]
   admin: false
-public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], ports: { doh: 443, dot: 853 } }
+public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], ports: { doh: 443, dot: 853, doq: 8853 } }
 access:
   dns: [loopback]
   encrypted: [private, 198.51.100.7]
-doh: { paths: [/dns-query, /team_a/~x.y/] }
+doh: { paths: [/dns-query, /team_a/~x.y/], http3: false }
 tls:
   certificates:
     - { cert: fullchain.pem, key: /etc/atlas/key.pem }
@@ -32,10 +32,12 @@ upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }
   - "tcp://[2001:db8::53]"
   - { url: "udp://192.0.2.53" }
+  - { name: corp, url: "tls://192.0.2.54", serverName: DNS.Corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }
+  - tls://[2001:db8::54]
 strategy: ordered
 timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 edns: { clientSubnet: off, padding: false }
-limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h } }
+limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
 `
 
@@ -62,16 +64,16 @@ describe('loadConfig()', () => {
   test('gives the documented defaults without a file', () => {
     const { access, ...rest } = defaults
     assert.deepEqual(rest, {
-      listen: { doh: both(8443), dot: both(8853), dns: both(8053), admin: { host: '127.0.0.1', port: 9353 } },
-      public: { name: null, addresses: [], ports: { doh: null, dot: null } },
-      doh: { paths: ['/dns-query'] },
+      listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: { host: '127.0.0.1', port: 9353 } },
+      public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
+      doh: { paths: ['/dns-query'], http3: true },
       tls: { certificates: [], minVersion: 'TLSv1.3' },
       state: join(cwd, 'state'),
       upstreams: null,
       strategy: 'ordered',
       timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
       edns: { padding: true, clientSubnet: 'off' },
-      limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000 } },
+      limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
       log: { level: 'info', queries: { kind: 'share', share: 0 } },
     })
     assert.deepEqual(accessOf(access.dns), [
@@ -123,8 +125,8 @@ describe('loadConfig()', () => {
     assert.deepEqual(accessOf(access.dns), ['127.0.0.0 104', '::1 128'])
     assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')
     assert.deepEqual(rest, {
-      public: { name: 'dns.example.net', addresses: ['203.0.113.7', '2001:db8::7'], ports: { doh: 443, dot: 853 } },
-      doh: { paths: ['/dns-query', '/team_a/~x.y/'] },
+      public: { name: 'dns.example.net', addresses: ['203.0.113.7', '2001:db8::7'], ports: { doh: 443, dot: 853, doq: 8853 } },
+      doh: { paths: ['/dns-query', '/team_a/~x.y/'], http3: false },
       tls: {
         certificates: [{ cert: join(cwd, 'fullchain.pem'), key: '/etc/atlas/key.pem', origin: 'atlas.yaml:16:7' }],
         minVersion: 'TLSv1.2',
@@ -134,11 +136,29 @@ describe('loadConfig()', () => {
         { name: 'local', protocol: 'udp', endpoint: { host: '127.0.0.1', port: 5300 }, origin: 'atlas.yaml:20:5' },
         { name: '[2001:db8::53]:53', protocol: 'tcp', endpoint: { host: '2001:db8::53', port: 53 }, origin: 'atlas.yaml:21:5' },
         { name: '192.0.2.53:53', protocol: 'udp', endpoint: { host: '192.0.2.53', port: 53 }, origin: 'atlas.yaml:22:5' },
+        {
+          name: 'corp',
+          protocol: 'tls',
+          endpoint: { host: '192.0.2.54', port: 853 },
+          origin: 'atlas.yaml:23:5',
+          serverName: 'dns.corp.example',
+          ca: { file: join(cwd, 'corp.pem'), origin: 'atlas.yaml:23:78' },
+          pins: [`${'A'.repeat(43)}=`],
+        },
+        {
+          name: '[2001:db8::54]:853',
+          protocol: 'tls',
+          endpoint: { host: '2001:db8::54', port: 853 },
+          origin: 'atlas.yaml:24:5',
+          serverName: null,
+          ca: null,
+          pins: [],
+        },
       ],
       strategy: 'ordered',
       timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },
       edns: { padding: false, clientSubnet: 'off' },
-      limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000 } },
+      limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 } },
       log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },
     })
   })

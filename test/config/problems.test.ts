@@ -188,17 +188,10 @@ describe('loadConfig() and keys', () => {
       'workers: auto',
       'cache: {}',
       'routes: []',
-      'listen: { doq: [] }',
-      'public: { ports: { doq: 1 } }',
+      'listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }',
       'access: { tokens: {} }',
     ]
-    const more = [
-      'doh: { http3: true }',
-      'tls: { acme: {} }',
-      'edns: { cookies: true }',
-      'limits: { queriesPerSecond: 0 }',
-      'limits: { idle: { quic: 1s } }',
-    ]
+    const more = ['doh: { json: true }', 'tls: { acme: {} }', 'edns: { cookies: true }', 'limits: { queriesPerSecond: 0 }']
     for (const source of [...later, ...more]) assert.match(problem(source), /unknown key/, source)
   })
 
@@ -206,7 +199,7 @@ describe('loadConfig() and keys', () => {
     const entries = 'listen: { doh: [{ address: "127.0.0.1:1", cleartext: true }] }\nupstreams: [{ url: "udp://192.0.2.1", weight: 1 }]\n'
     assert.deepEqual(problem(`${entries}tls: { certificates: [{ cert: a, key: b, pfx: c }] }`).split('\n'), [
       'atlas.yaml:1:43: listen.doh[0].cleartext: unknown key "cleartext": expected one of address, access',
-      'atlas.yaml:2:39: upstreams[0].weight: unknown key "weight": expected one of name, url',
+      'atlas.yaml:2:39: upstreams[0].weight: unknown key "weight": expected one of name, url, serverName, ca, pins',
       'atlas.yaml:3:42: tls.certificates[0].pfx: unknown key "pfx": expected one of cert, key',
     ])
   })

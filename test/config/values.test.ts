@@ -30,7 +30,9 @@ describe('loadConfig() and values', () => {
   const DURATION = 'expected a number with its unit (ms, s, m, h, d), such as'
   const PATH = 'expected a path of letters, digits, "-", "_", ".", "~" that begins with "/", without "//" and ".."'
   const ACCESS = 'expected "loopback", "private", "any", an IP address or a CIDR without host bits'
-  const URLS = 'expected udp://ip[:port] or tcp://ip[:port]'
+  const URLS = 'expected udp://ip[:port], tcp://ip[:port] or tls://ip[:port]'
+  const TLS_ONLY = 'expected only beside a tls:// url: received'
+  const PIN = 'expected the base64 of a SHA-256: 44 characters: received'
   const PORT = 'expected a whole number from 1 to 65535'
   const cases: readonly (readonly [source: string, at: string])[] = [
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
@@ -43,7 +45,10 @@ describe('loadConfig() and values', () => {
     ['listen: { dns: }', '16: listen.dns: expected a list of "host:port": received nothing'],
     ['listen: { admin: true }', `18: listen.admin: ${ENDPOINT}, or false: received true`],
     ['listen: { admin: off }', `18: listen.admin: ${ENDPOINT}, or false: received "off"`],
-    ['listen: { doh: [], dot: [], dns: [] }', '9: listen: expected at least one address in doh, dot or dns: received empty lists'],
+    [
+      'listen: { doh: [], dot: [], doq: [], dns: [] }',
+      '9: listen: expected at least one address in doh, dot, doq or dns: received empty lists',
+    ],
     ['public: { name: 192.0.2.1 }', '17: public.name: expected a host name: received "192.0.2.1"'],
     ['public: { name: -a.example }', '17: public.name: expected a host name: received "-a.example"'],
     ['public: { addresses: [0.0.0.0] }', '23: public.addresses[0]: expected an IP address: received "0.0.0.0"'],
@@ -75,8 +80,23 @@ describe('loadConfig() and values', () => {
       '12: upstreams: expected at least one upstream; leave "upstreams" out to ask the resolvers of /etc/resolv.conf: received an empty list',
     ],
     ['upstreams: udp://192.0.2.1', '12: upstreams: expected a list of upstreams: received "udp://192.0.2.1"'],
-    ['upstreams: [5]', `13: upstreams[0]: ${URLS} or a map of name and url: received 5`.replace('[:port] or tcp', '[:port], tcp')],
-    ['upstreams: [tls://192.0.2.1]', `13: upstreams[0]: ${URLS}: received "tls://192.0.2.1"`],
+    ['upstreams: [5]', `13: upstreams[0]: ${URLS} or a map of name and url: received 5`.replace('[:port] or tls', '[:port], tls')],
+    ['upstreams: [https://192.0.2.1]', `13: upstreams[0]: ${URLS}: received "https://192.0.2.1"`],
+    ['upstreams: [tls://dns.example]', `13: upstreams[0]: ${URLS}: received "tls://dns.example"`],
+    ['upstreams: [tls://192.0.2.1:0]', `13: upstreams[0]: ${URLS}: received "tls://192.0.2.1:0"`],
+    ['upstreams: [{ url: udp://192.0.2.1, serverName: a.example }]', `49: upstreams[0].serverName: ${TLS_ONLY} "a.example"`],
+    ['upstreams: [{ url: tcp://192.0.2.1, ca: ca.pem }]', `41: upstreams[0].ca: ${TLS_ONLY} "ca.pem"`],
+    [`upstreams: [{ url: tcp://192.0.2.1, pins: [${'A'.repeat(43)}=] }]`, `43: upstreams[0].pins: ${TLS_ONLY} a list`],
+    [
+      'upstreams: [{ url: tls://192.0.2.1, serverName: 192.0.2.1 }]',
+      '49: upstreams[0].serverName: expected a host name: received "192.0.2.1"',
+    ],
+    ['upstreams: [{ url: tls://192.0.2.1, ca: "" }]', '41: upstreams[0].ca: expected the path of a PEM file: received ""'],
+    ['upstreams: [{ url: tls://192.0.2.1, pins: [] }]', '43: upstreams[0].pins: expected at least one pin: received an empty list'],
+    ['upstreams: [{ url: tls://192.0.2.1, pins: abc }]', '43: upstreams[0].pins: expected a list of base64 SHA-256 hashes: received "abc"'],
+    ['upstreams: [{ url: tls://192.0.2.1, pins: [abc] }]', `44: upstreams[0].pins[0]: ${PIN} "abc"`],
+    // a spare bit is set
+    [`upstreams: [{ url: tls://192.0.2.1, pins: [${'A'.repeat(42)}B=] }]`, `44: upstreams[0].pins[0]: ${PIN} "${'A'.repeat(42)}B="`],
     ['upstreams: [udp://dns.example]', `13: upstreams[0]: ${URLS}: received "udp://dns.example"`],
     ['upstreams: ["udp://2001:db8::1"]', `13: upstreams[0]: ${URLS}: received "udp://2001:db8::1"`],
     ['upstreams: ["udp://[192.0.2.1]"]', `13: upstreams[0]: ${URLS}: received "udp://[192.0.2.1]"`],
@@ -146,7 +166,30 @@ describe('loadConfig() and values', () => {
     ])
     assert.equal(
       problem('listen: { doh: ["[::1]:8853"] }'),
-      `atlas.yaml:1:17: listen.doh[0]: ${own} "[::1]:8853", which listen.dot[1] has by default`,
+      ['dot', 'doq']
+        .map((kind) => `atlas.yaml:1:17: listen.doh[0]: ${own} "[::1]:8853", which listen.${kind}[1] has by default`)
+        .join('\n'),
+    )
+  })
+
+  test('lets DoT and DoQ share an address, and DoQ no other listener on UDP', () => {
+    const own = 'expected an address and port of its own: received'
+    accept('listen: { dot: ["127.0.0.1:853"], doq: ["127.0.0.1:853"], admin: "127.0.0.1:8853" }')
+    assert.equal(
+      problem('listen: { dns: ["127.0.0.1:8853"], dot: [] }'),
+      `atlas.yaml:1:17: listen.dns[0]: ${own} "127.0.0.1:8853", which listen.doq[0] has by default`,
+    )
+    assert.equal(
+      problem('listen: { doh: ["127.0.0.1:4"], doq: ["127.0.0.1:4"] }'),
+      `atlas.yaml:1:39: listen.doq[0]: ${own} "127.0.0.1:4", which listen.doh[0] has`,
+    )
+  })
+
+  // RFC 9250 §4.1.1
+  test('refuses port 53 for DNS over QUIC', () => {
+    assert.equal(
+      problem('listen: { doq: ["127.0.0.1:53"] }'),
+      'atlas.yaml:1:17: listen.doq[0]: expected another port than 53 for DNS over QUIC: received "127.0.0.1:53"',
     )
   })
 })

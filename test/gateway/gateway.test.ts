@@ -63,7 +63,7 @@ describe('access', () => {
   test('of one listener goes before that of all', async () => {
     await using upstream = await dnsServer(answering)
     const closed = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: prefixes('192.0.2.1'), byDefault: false }]
-    await using gateway = await runGateway([upstream.endpoint], { listen: { dns: [], dot: closed, doh: [], admin: null } })
+    await using gateway = await runGateway([upstream.endpoint], { listen: { dns: [], dot: closed, doq: [], doh: [], admin: null } })
     await assert.rejects(openTls(gateway))
   })
 })
@@ -160,7 +160,9 @@ describe('the admin listener', () => {
     assert.equal(await metric(gateway, 'atlas_connections{transport="dot"}'), 1)
     assert.equal(await metric(gateway, 'atlas_handshakes_total{transport="dot",outcome="ok",version="TLSv1.3",resumed="false"}'), 2)
     assert.equal(await metric(gateway, 'atlas_query_seconds_count{transport="dot",source="upstream"}'), 2)
-    assert.equal(await metric(gateway, 'atlas_upstream_answers_total{upstream="upstream0"}'), 7)
+    assert.equal(await metric(gateway, 'atlas_upstream_answers_total{upstream="upstream0"}'), CLIENTS.length + 1)
+    assert.equal(await metric(gateway, 'atlas_handshakes_total{transport="doq",outcome="ok",version="TLSv1.3",resumed="false"}'), 1)
+    assert.equal(await metric(gateway, 'atlas_answers_total{transport="doh3",rcode="NOERROR",source="upstream"}'), 1)
     assert.ok((await metric(gateway, 'atlas_certificate_expiry_seconds{name="localhost"}')) > 390 * 86_400)
     assert.equal(await metric(gateway, 'atlas_queries_open'), 0)
     socket.destroy()

@@ -6,6 +6,7 @@ import { type Socket, connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { Deframer } from '../../net/framing.ts'
 import type { TestGateway } from './gateway.ts'
+import { doh3, sendDoq } from './quic.ts'
 import { frame } from './servers.ts'
 
 /** What came of one message. */
@@ -139,6 +140,8 @@ export const CLIENTS: readonly TestClient[] = [
   { name: 'dot', send: async (gateway, message) => exchange(await openTls(gateway), message) },
   { name: 'doh1', send: post(doh1) },
   { name: 'doh2', send: post(doh2) },
+  { name: 'doh3', send: post(doh3) },
+  { name: 'doq', send: sendDoq },
   {
     name: 'doh2 by GET',
     send: async (gateway, message) =>

@@ -12,6 +12,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly ca: string
   readonly dns: Endpoint
   readonly dot: Endpoint
+  readonly doq: Endpoint
   readonly doh: Endpoint
   readonly admin: Endpoint
   /** Log lines so far. */
@@ -30,17 +31,17 @@ export function prefixes(...texts: string[]): readonly Prefix[] {
 
 export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Config {
   return {
-    listen: { dns: LOOPBACK, dot: LOOPBACK, doh: LOOPBACK, admin: { host: '127.0.0.1', port: 0 } },
-    public: { name: null, addresses: [], ports: { doh: null, dot: null } },
+    listen: { dns: LOOPBACK, dot: LOOPBACK, doq: LOOPBACK, doh: LOOPBACK, admin: { host: '127.0.0.1', port: 0 } },
+    public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
-    doh: { paths: ['/dns-query'] },
+    doh: { paths: ['/dns-query'], http3: true },
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',
     upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),
     strategy: 'ordered',
     timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
     edns: { padding: true, clientSubnet: 'off' },
-    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000 } },
+    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
     log: { level: 'info', queries: { kind: 'share', share: 0 } },
     ...rest,
   }
@@ -56,9 +57,10 @@ export async function runGateway(upstreams: readonly Endpoint[], rest: Partial<C
   return {
     gateway,
     log,
-    ca: endpoints.dot.length + endpoints.doh.length === 0 ? '' : readFileSync(join(state, 'ca.pem'), 'utf8'),
+    ca: endpoints.dot.length + endpoints.doq.length + endpoints.doh.length === 0 ? '' : readFileSync(join(state, 'ca.pem'), 'utf8'),
     dns: endpoints.dns[0] ?? nowhere,
     dot: endpoints.dot[0] ?? nowhere,
+    doq: endpoints.doq[0] ?? nowhere,
     doh: endpoints.doh[0] ?? nowhere,
     admin: admin ?? nowhere,
     async [Symbol.asyncDispose]() {

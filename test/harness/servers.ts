@@ -1,6 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls'
 import type { Endpoint } from '../../net/address.ts'
 import { Deframer } from '../../net/framing.ts'
 
@@ -45,11 +46,32 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
   return server
 }
 
-export async function tcpServer(handler: Handler, port = 0): Promise<TestServer> {
+export function tcpServer(handler: Handler, port = 0): Promise<TestServer> {
+  return streamServer(createServer(), { handler, port, event: 'connection' })
+}
+
+export interface TlsTestServer extends TestServer {
+  readonly listener: TlsServer
+  /** Connections in the order of their handshakes. */
+  readonly sockets: readonly TLSSocket[]
+}
+
+export async function tlsServer(handler: Handler, { port = 0, ...options }: TlsOptions & { port?: number }): Promise<TlsTestServer> {
+  const listener = createTlsServer({ ALPNProtocols: ['dot'], ...options })
+  const sockets: TLSSocket[] = []
+  listener.on('secureConnection', (socket: TLSSocket) => sockets.push(socket))
+  listener.on('tlsClientError', () => {})
+  return Object.assign(await streamServer(listener, { handler, port, event: 'secureConnection' }), { listener, sockets })
+}
+
+async function streamServer(
+  listener: Server,
+  { handler, port, event }: { handler: Handler; port: number; event: 'connection' | 'secureConnection' },
+): Promise<TestServer> {
   const sockets = new Set<Socket>()
   const queries: Buffer[] = []
   const peers = new Set<number>()
-  const listener = createServer((socket) => {
+  listener.on(event, (socket: Socket) => {
     sockets.add(socket)
     peers.add(socket.remotePort ?? 0)
     socket.on('error', () => {})

@@ -5,7 +5,7 @@ import type { Query } from '../../dns/query.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
 import { Wheel } from '../../net/wheel.ts'
-import type { UpstreamDependencies } from '../../upstream/server.ts'
+import type { TrustObserver, UpstreamDependencies } from '../../upstream/server.ts'
 import { client, encode, parsedQuery, question } from './messages.ts'
 
 export interface CountingMeter extends UpstreamMeter {
@@ -23,8 +23,15 @@ export function countingMeter(): CountingMeter {
   }
 }
 
-export function upstreamDependencies(): UpstreamDependencies & { meter: CountingMeter } {
-  return { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher(), meter: countingMeter() }
+export interface RecordingTrust extends TrustObserver {
+  /** What was said of the server's certificate, in order: reasons, and '' for an accepted one. */
+  readonly said: string[]
+}
+
+export function upstreamDependencies(): UpstreamDependencies & { meter: CountingMeter; trust: RecordingTrust } {
+  const said: string[] = []
+  const trust = { said, refused: (reason: string) => void said.push(reason), accepted: () => void said.push('') }
+  return { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher(), meter: countingMeter(), trust }
 }
 
 export interface Outcome {

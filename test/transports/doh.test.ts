@@ -8,6 +8,7 @@ import { connect as connectTls } from 'node:tls'
 import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
+import { doh3 } from '../harness/quic.ts'
 import { dnsServer } from '../harness/servers.ts'
 
 const TYPE = { 'content-type': 'application/dns-message' }
@@ -44,6 +45,7 @@ after(async () => {
 for (const [name, client] of [
   ['HTTP/1.1', doh1],
   ['HTTP/2', doh2],
+  ['HTTP/3', doh3],
 ] as const) {
   describe(`DoH over ${name}`, () => {
     const ask = (request: DohRequest) => client(gateway, request)
@@ -58,8 +60,9 @@ for (const [name, client] of [
         assert.equal(headers['content-length'], String(body.length))
         assert.equal(headers['cache-control'], 'max-age=30')
         assert.match(String(headers.date), /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/)
-        for (const absent of ['age', 'set-cookie', 'vary', 'content-location', 'content-encoding', 'alt-svc'])
-          assert.equal(headers[absent], undefined)
+        for (const absent of ['age', 'set-cookie', 'vary', 'content-location', 'content-encoding']) assert.equal(headers[absent], undefined)
+        // RFC 7838: where HTTP/3 is, said by the other versions
+        assert.equal(headers['alt-svc'], client === doh3 ? undefined : `h3=":${gateway.doh.port}"; ma=86400`)
       }
     })
 
@@ -265,7 +268,7 @@ test('HTTP/1.1 has no CONNECT', async () => {
 
 test('a client that never closes loses its connection after we have ended it', async () => {
   await using hasty = await runGateway([upstream.endpoint], {
-    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000 } },
+    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
   })
   for (const protocol of ['h2', 'http/1.1']) {
     // half-open, and deaf to the FIN

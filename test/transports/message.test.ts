@@ -14,6 +14,8 @@ const UNANSWERABLE: Readonly<Record<string, Reaction>> = {
   doh1: { kind: 'status', status: 400 },
   doh2: { kind: 'status', status: 400 },
   'doh2 by GET': { kind: 'status', status: 400 },
+  doh3: { kind: 'status', status: 400 },
+  doq: { kind: 'closed' },
 }
 
 const rcode = (reaction: Reaction) => (reaction.kind === 'answer' ? (reaction.message[3] ?? 0) & 15 : reaction)

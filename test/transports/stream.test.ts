@@ -12,7 +12,7 @@ import { dnsServer, frame } from '../harness/servers.ts'
 
 const OPENERS = { tcp: openTcp, dot: openTls } as const
 const IMPATIENT: Partial<Config> = {
-  limits: { connectionsPerClient: 5, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000 } },
+  limits: { connectionsPerClient: 5, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
 }
 
 let upstream: Awaited<ReturnType<typeof dnsServer>>

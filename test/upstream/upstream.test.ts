@@ -3,23 +3,19 @@ import test, { describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
-import { createServer } from '../../upstream/dial.ts'
 import { OrderedUpstream } from '../../upstream/ordered.ts'
 import { parseResolvConf } from '../../upstream/resolv-conf.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { dnsServer, type Handler, type TestServer, tcpServer, udpServer } from '../harness/servers.ts'
 import { ask, upstreamDependencies } from '../harness/upstream.ts'
+import { serverFor, startServer } from './servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const silent: Handler = () => {}
 const failing: Handler = (query, reply) => reply(response(query, { flags: 0x8182 }))
 
-function serverFor(protocol: 'udp' | 'tcp', endpoint: Endpoint, dependencies = upstreamDependencies()) {
-  return createServer({ name: 'test', protocol, endpoint, connectMs: 1000 }, dependencies)
-}
-
-for (const protocol of ['udp', 'tcp'] as const) {
-  const start = (handler: Handler): Promise<TestServer> => (protocol === 'udp' ? udpServer(handler) : tcpServer(handler))
+for (const protocol of ['udp', 'tcp', 'tls'] as const) {
+  const start = (handler: Handler): Promise<TestServer> => startServer(protocol, handler)
 
   describe(`a ${protocol} upstream`, () => {
     test('answers', async () => {
@@ -36,8 +32,9 @@ for (const protocol of ['udp', 'tcp'] as const) {
       await ask(upstream)
       const [sent] = server.queries
       assert.ok(sent)
-      const expected = question({ name: 'example.com', id: sent.readUInt16BE(0), opt: protocol === 'tcp' ? '000b0000' : '' })
-      assert.deepEqual(sent, expected)
+      // RFC 8467 §4.1: 128 octets, in the option that comes last; RFC 7830 §6: never in the clear
+      const opt = { udp: '', tcp: '000b0000', tls: `000b0000 000c0050 ${'00'.repeat(80)}` }[protocol]
+      assert.deepEqual(sent, question({ name: 'example.com', id: sent.readUInt16BE(0), opt }))
       await upstream.close()
     })
 
@@ -48,7 +45,7 @@ for (const protocol of ['udp', 'tcp'] as const) {
       const ids = server.queries.map((query) => query.readUInt16BE(0))
       const sequential = ids.filter((id, i) => i > 0 && id === (ids[i - 1] ?? 0) + 1).length
       assert.ok(sequential < 5)
-      if (protocol === 'tcp') assert.equal(new Set(ids).size, 300)
+      if (protocol !== 'udp') assert.equal(new Set(ids).size, 300)
       await upstream.close()
     })
 
@@ -153,73 +150,77 @@ describe('a udp upstream', () => {
   })
 })
 
-describe('a tcp upstream', () => {
-  test('shares one connection between all questions', async () => {
-    await using server = await tcpServer(answering)
-    const upstream = serverFor('tcp', server.endpoint)
-    for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 100 }, () => ask(upstream)))
-    assert.equal(server.peers.size, 1)
-    await upstream.close()
-  })
-
-  test('spills to a second connection when there are more questions than one may carry', async () => {
-    const held: (() => void)[] = []
-    await using server = await tcpServer((query, reply) => {
-      held.push(() => reply(response(query, { answers: [aRecord()] })))
-      if (held.length === 12_000) for (const send of held) send()
+for (const protocol of ['tcp', 'tls'] as const) {
+  describe(`a ${protocol} upstream`, () => {
+    test('shares one connection between all questions', async () => {
+      await using server = await startServer(protocol, answering)
+      const upstream = serverFor(protocol, server.endpoint)
+      for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 100 }, () => ask(upstream)))
+      assert.equal(server.peers.size, 1)
+      await upstream.close()
     })
-    const upstream = serverFor('tcp', server.endpoint)
-    const outcomes = await Promise.all(Array.from({ length: 12_000 }, () => ask(upstream, { budgetMs: 20_000 })))
-    assert.ok(outcomes.every(({ answer }) => answer !== null))
-    assert.equal(server.peers.size, 2)
-    await upstream.close()
-  })
 
-  test('asks once more on a new connection what a closed one left unanswered', async () => {
-    let seen = 0
-    await using server = await tcpServer((query, reply, connection) => {
-      if (++seen <= 10) {
-        if (seen === 10) connection.destroy()
-        return
-      }
-      reply(response(query, { answers: [aRecord()] }))
+    test('spills to a second connection when there are more questions than one may carry', async () => {
+      const held: (() => void)[] = []
+      await using server = await startServer(protocol, (query, reply) => {
+        held.push(() => reply(response(query, { answers: [aRecord()] })))
+        if (held.length === 12_000) for (const send of held) send()
+      })
+      const upstream = serverFor(protocol, server.endpoint)
+      const outcomes = await Promise.all(Array.from({ length: 12_000 }, () => ask(upstream, { budgetMs: 20_000 })))
+      assert.ok(outcomes.every(({ answer }) => answer !== null))
+      assert.equal(server.peers.size, 2)
+      await upstream.close()
     })
-    const upstream = serverFor('tcp', server.endpoint)
-    const outcomes = await Promise.all(Array.from({ length: 10 }, () => ask(upstream)))
-    assert.ok(outcomes.every(({ answer }) => answer !== null))
-    assert.equal(server.queries.length, 20)
-    await upstream.close()
-  })
 
-  test('does not ask for ever when every connection is closed', async () => {
-    await using server = await tcpServer((_query, _reply, connection) => connection.destroy())
-    const upstream = serverFor('tcp', server.endpoint)
-    assert.equal((await ask(upstream)).failure, Failure.upstream_network)
-    assert.equal(server.queries.length, 2)
-    await upstream.close()
-  })
+    test('asks once more on a new connection what a closed one left unanswered', async () => {
+      let seen = 0
+      await using server = await startServer(protocol, (query, reply, connection) => {
+        if (++seen <= 10) {
+          if (seen === 10) connection.destroy()
+          return
+        }
+        reply(response(query, { answers: [aRecord()] }))
+      })
+      const upstream = serverFor(protocol, server.endpoint)
+      const outcomes = await Promise.all(Array.from({ length: 10 }, () => ask(upstream)))
+      assert.ok(outcomes.every(({ answer }) => answer !== null))
+      assert.equal(server.queries.length, 20)
+      await upstream.close()
+    })
 
-  test('takes an answer to another question, or a truncated one, for a failure', async () => {
-    await using server = await tcpServer((query, reply) =>
-      reply(response(question({ name: 'evil.example', id: query.readUInt16BE(0) }), {})),
-    )
-    const upstream = serverFor('tcp', server.endpoint)
-    assert.equal((await ask(upstream)).failure, Failure.upstream_malformed)
-    server.handler = (query, reply) => reply(response(query, { flags: 0x8380 }))
-    assert.equal((await ask(upstream)).failure, Failure.upstream_truncated)
-    await upstream.close()
-  })
+    test('does not ask for ever when every connection is closed', async () => {
+      await using server = await startServer(protocol, (_query, _reply, connection) => connection.destroy())
+      const upstream = serverFor(protocol, server.endpoint)
+      assert.equal((await ask(upstream)).failure, Failure.upstream_network)
+      assert.equal(server.queries.length, 2)
+      await upstream.close()
+    })
 
-  test('leaves when the server says so (keepalive 0), after what is open is answered', async () => {
-    const leave = hex('00 0029 04d0 00000000 0006 000b00020000')
-    await using server = await tcpServer((query, reply) => reply(response(query, { answers: [aRecord()], additionals: [leave] })))
-    const upstream = serverFor('tcp', server.endpoint)
-    await ask(upstream)
-    await ask(upstream)
-    assert.equal(server.peers.size, 2)
-    await upstream.close()
+    test('takes an answer to another question, or a truncated one, for a failure', async () => {
+      await using server = await startServer(protocol, (query, reply) =>
+        reply(response(question({ name: 'evil.example', id: query.readUInt16BE(0) }), {})),
+      )
+      const upstream = serverFor(protocol, server.endpoint)
+      assert.equal((await ask(upstream)).failure, Failure.upstream_malformed)
+      server.handler = (query, reply) => reply(response(query, { flags: 0x8380 }))
+      assert.equal((await ask(upstream)).failure, Failure.upstream_truncated)
+      await upstream.close()
+    })
+
+    test('leaves when the server says so (keepalive 0), after what is open is answered', async () => {
+      const leave = hex('00 0029 04d0 00000000 0006 000b00020000')
+      await using server = await startServer(protocol, (query, reply) =>
+        reply(response(query, { answers: [aRecord()], additionals: [leave] })),
+      )
+      const upstream = serverFor(protocol, server.endpoint)
+      await ask(upstream)
+      await ask(upstream)
+      assert.equal(server.peers.size, 2)
+      await upstream.close()
+    })
   })
-})
+}
 
 describe('ordered upstreams', () => {
   const ordered = (...endpoints: readonly Endpoint[]) => {

@@ -17,6 +17,8 @@ import { Http2Front } from './http2.ts'
 export interface DohSlice {
   readonly listen: readonly ListenerSlice[]
   readonly paths: readonly string[]
+  /** Null: HTTP/3 is not served; its public port, null for that of the listener. */
+  readonly http3: { readonly port: number | null } | null
 }
 
 export interface DohOptions {
@@ -46,6 +48,7 @@ export class DohTransport implements Transport<DohSlice> {
   readonly #http2: Http2Front
   readonly #listeners: ListenerGroup
   readonly #sockets = new LiveSet<Socket>()
+  #http3: DohSlice['http3'] = null
   #draining = false
 
   constructor(options: DohOptions, dependencies: DohTransportDependencies) {
@@ -86,6 +89,7 @@ export class DohTransport implements Transport<DohSlice> {
   async reconfigure(slice: DohSlice): Promise<void> {
     await this.#listeners.apply(slice.listen)
     this.#service.rules = this.#rules(slice.paths)
+    this.#http3 = slice.http3
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -113,8 +117,13 @@ export class DohTransport implements Transport<DohSlice> {
     // what we have ended ends, whatever the client does: a peer that never closes would keep its place for ever
     socket.once('finish', () => this.#wheel.set(new Lingering(socket), this.#clock() + LINGER_MS))
     if (peer === null) socket.destroy()
-    else if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, peer)
-    else this.#http1.serve(socket, peer)
+    else if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, peer, this.#altSvc(listener))
+    else this.#http1.serve(socket, peer, this.#altSvc(listener))
+  }
+
+  /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
+  #altSvc({ endpoint }: Listener): string | null {
+    return this.#http3 === null ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
   #rules(paths: readonly string[]) {
@@ -136,6 +145,8 @@ class Lingering extends WheelEntry {
   }
 }
 
+/** How long a client may remember that there is HTTP/3. */
+const ALT_SVC_SECONDS = 86_400
 /** How long a client may take to close a connection that we have ended. */
 const LINGER_MS = 2000
 /** Time for responses that were written when the last exchange ended to leave. */

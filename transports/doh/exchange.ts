@@ -7,17 +7,13 @@ import type { Clock } from '../../net/clock.ts'
 import { LiveSet } from '../../net/live-set.ts'
 import { scratch } from '../../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
+import type { Workload } from '../workload.ts'
 import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
 import { answerHead, failureResponse, OPTIONS_RESPONSE, type PlainResponse, type ResponseHead } from './response.ts'
 
 /** How long a request's content may take (conformance D30). */
 const CONTENT_TIMEOUT_MS = 10_000
 const EMPTY = Buffer.alloc(0)
-
-/** Questions of one connection that have no answer yet, those whose client has given up included: a reset frees no work (CVE-2023-44487). */
-export interface Workload {
-  questions: number
-}
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
 export abstract class Exchange extends WheelEntry {

@@ -4,7 +4,8 @@ import type { TLSSocket } from 'node:tls'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Peer } from '../stream-listener.ts'
-import { type DohService, Exchange, type ExchangeFacts, type Workload } from './exchange.ts'
+import type { Workload } from '../workload.ts'
+import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import { failureResponse, type PlainResponse, type ResponseHead } from './response.ts'
 
@@ -22,6 +23,7 @@ export interface Http1Settings {
 interface ConnectionFacts {
   readonly client: Client
   readonly workload: Workload
+  readonly altSvc: string | null
   /** Requests whose response is not complete. */
   responsesDue: number
   /** The request whose content is arriving. */
@@ -54,9 +56,10 @@ export class Http1Front {
     this.#server.emit('listening')
   }
 
-  serve(socket: TLSSocket, peer: Peer): void {
+  /** `altSvc`: the value of Alt-Svc, null for none. */
+  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): void {
     const client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
-    this.#connections.set(socket, { client, workload: { questions: 0 }, responsesDue: 0, reading: null, broken: null })
+    this.#connections.set(socket, { client, workload: { questions: 0 }, altSvc, responsesDue: 0, reading: null, broken: null })
     this.#server.emit('connection', socket)
   }
 
@@ -78,6 +81,7 @@ export class Http1Front {
       return
     }
     if (this.#draining) response.setHeader('connection', 'close')
+    if (connection.altSvc !== null) response.setHeader('alt-svc', connection.altSvc)
     const head = headOf(request)
     const exchange = new Http1Exchange(request, response, { ...connection, service: this.#service, method: head.method })
     connection.responsesDue++

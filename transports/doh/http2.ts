@@ -4,7 +4,8 @@ import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { LiveSet } from '../../net/live-set.ts'
 import type { Peer } from '../stream-listener.ts'
-import { type DohService, Exchange, type ExchangeFacts, type Workload } from './exchange.ts'
+import type { Workload } from '../workload.ts'
+import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import type { PlainResponse, ResponseHead } from './response.ts'
 
@@ -23,6 +24,8 @@ export interface Http2Settings {
 interface SessionFacts {
   readonly client: Client
   readonly workload: Workload
+  /** For every response of the session. */
+  readonly fields: Readonly<Record<string, string>>
 }
 
 /** DoH over HTTP/2 (RFC 9113) on Node's own implementation. */
@@ -32,8 +35,8 @@ export class Http2Front {
   readonly #server
   readonly #sessions = new LiveSet<ServerHttp2Session>()
   readonly #peers = new WeakMap<ServerHttp2Session, SessionFacts>()
-  /** The client of the connection that is being handed over: 'session' is emitted within the call. */
-  #arriving: Client | null = null
+  /** The connection that is being handed over: 'session' is emitted within the call. */
+  #arriving: SessionFacts | null = null
 
   constructor(service: DohService, settings: Http2Settings) {
     this.#service = service
@@ -47,8 +50,10 @@ export class Http2Front {
     this.#server.on('sessionError', () => {})
   }
 
-  serve(socket: TLSSocket, peer: Peer): void {
-    this.#arriving = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
+  /** `altSvc`: the value of Alt-Svc, null for none. */
+  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): void {
+    const client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
+    this.#arriving = { client, workload: { questions: 0 }, fields: altSvc === null ? {} : { 'alt-svc': altSvc } }
     this.#server.emit('connection', socket)
     this.#arriving = null
   }
@@ -59,7 +64,7 @@ export class Http2Front {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    if (this.#arriving !== null) this.#peers.set(session, { client: this.#arriving, workload: { questions: 0 } })
+    if (this.#arriving !== null) this.#peers.set(session, this.#arriving)
     this.#sessions.add(session)
     session.setTimeout(this.#settings.idleMs)
     // GOAWAY first (RFC 9113 §9.1); a client that leaves streams open and takes nothing is cut off the second time
@@ -83,7 +88,7 @@ export class Http2Front {
       return
     }
     const head = headOf(headers)
-    const exchange = new Http2Exchange(stream, { ...peer, service: this.#service, method: head.method })
+    const exchange = new Http2Exchange(stream, peer.fields, { ...peer, service: this.#service, method: head.method })
     stream.on('close', () => this.#service.abandon(exchange))
     if (headerLength(raw) > MAX_HEADER_LENGTH) {
       this.#service.fail(exchange, Failure.http_header_too_large)
@@ -101,15 +106,17 @@ export class Http2Front {
 
 class Http2Exchange extends Exchange {
   readonly #stream: ServerHttp2Stream
+  readonly #fields: SessionFacts['fields']
 
-  constructor(stream: ServerHttp2Stream, facts: ExchangeFacts) {
+  constructor(stream: ServerHttp2Stream, fields: SessionFacts['fields'], facts: ExchangeFacts) {
     super(facts)
     this.#stream = stream
+    this.#fields = fields
   }
 
   override respond(head: ResponseHead, content: Uint8Array): void {
     if (this.#stream.destroyed || this.#stream.closed) return
-    this.#stream.respond({ ':status': head.status, ...head.headers }, { endStream: this.headOnly })
+    this.#stream.respond({ ':status': head.status, ...head.headers, ...this.#fields }, { endStream: this.headOnly })
     if (!this.headOnly) this.#stream.end(Buffer.from(content))
   }
 
@@ -117,7 +124,7 @@ class Http2Exchange extends Exchange {
     const stream = this.#stream
     if (stream.destroyed || stream.closed) return
     const bodiless = this.headOnly || response.body === ''
-    stream.respond({ ':status': response.status, ...response.headers }, { endStream: bodiless })
+    stream.respond({ ':status': response.status, ...response.headers, ...this.#fields }, { endStream: bodiless })
     if (!bodiless) stream.end(response.body)
     // RFC 9113 §8.1: the rest of the request is not wanted
     if (!stream.endAfterHeaders && !stream.readableEnded) stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))

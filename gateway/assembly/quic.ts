@@ -1,0 +1,19 @@
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { EndpointDependencies } from '../../net/quic/endpoint.ts'
+import { createQuicEngine } from '../../net/quic/load.ts'
+import type { QuicEngine } from '../../net/quic.ts'
+import type { Config } from '../config/config.ts'
+import { servesHttp3 } from './transports.ts'
+
+/** QUIC, where something listens on it and this machine has it. */
+export function assembleQuic(config: Config, log: Logger, dependencies: EndpointDependencies): QuicEngine | null {
+  if (config.listen.doq.length === 0 && !servesHttp3(config)) return null
+  const engine = createQuicEngine(join(config.state, 'quic'), dependencies)
+  if ('unavailable' in engine) {
+    log.warn({ reason: engine.unavailable }, 'no QUIC on this machine: DNS over QUIC and HTTP/3 are off, everything else works')
+    return null
+  }
+  if (servesHttp3(config) && !engine.opensUnidirectional) log.warn('HTTP/3 is off: the QUIC library lacks its native event interface')
+  return engine
+}

@@ -1,0 +1,368 @@
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import test, { after, before, describe } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { Flusher } from '../../net/flusher.ts'
+import type { QuicBinding, QuicEvent, QuicEventSink } from '../../net/quic/binding.ts'
+import { LibraryEngine } from '../../net/quic/engine.ts'
+import { KeyDirectory } from '../../net/quic/key-files.ts'
+import { createQuicEngine } from '../../net/quic/load.ts'
+import { NativeBinding, type NativeClasses } from '../../net/quic/native-binding.ts'
+import { PublicBinding, type PublicModule } from '../../net/quic/public-binding.ts'
+import type { QuicAcceptor, QuicConnection, QuicEngine, QuicHandler, QuicIdentity, QuicListener } from '../../net/quic.ts'
+import { Wheel } from '../../net/wheel.ts'
+import { started } from '../certs/local.ts'
+import { QuicTestClient } from '../harness/quic.ts'
+
+const require = createRequire(import.meta.url)
+const entry = require.resolve('@currentspace/http3')
+const BINDINGS: Readonly<Record<string, () => QuicBinding>> = {
+  native: () => new NativeBinding(require(join(dirname(entry), '..', 'index.js')) as NativeClasses),
+  public: () => new PublicBinding(require(entry) as PublicModule),
+}
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 }
+const LIMITS = { idleMs: 10_000, streams: 100, window: 262_144 }
+const ECHO = Buffer.from('what was sent comes back')
+
+let identity: QuicIdentity
+let roots: string
+let directory: string
+
+before(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'atlas-quic-test-'))
+  const { stateDir, ca } = await started()
+  identity = ca.identity
+  roots = readFileSync(join(stateDir, 'ca.pem'), 'utf8')
+})
+after(() => rmSync(directory, { recursive: true, force: true }))
+
+/** Sends back what came, once the client has finished; notes everything. */
+class EchoServer implements QuicAcceptor {
+  readonly connections: EchoConnection[] = []
+  reply: (received: Buffer) => Buffer = (received) => received
+
+  arrived(connection: QuicConnection): QuicHandler {
+    const handler = new EchoConnection(connection, this)
+    this.connections.push(handler)
+    return handler
+  }
+}
+
+class EchoConnection implements QuicHandler {
+  readonly quic: QuicConnection
+  readonly resets: number[] = []
+  readonly stalls: number[] = []
+  readonly #server: EchoServer
+  readonly begun = new Map<number, Buffer>()
+  isClosed = false
+
+  constructor(quic: QuicConnection, server: EchoServer) {
+    this.quic = quic
+    this.#server = server
+  }
+
+  established(): void {}
+
+  received(stream: number, bytes: Uint8Array, fin: boolean): void {
+    const received = Buffer.concat([this.begun.get(stream) ?? Buffer.alloc(0), bytes])
+    this.begun.set(stream, received)
+    if (fin) this.quic.send(stream, this.#server.reply(received), true)
+  }
+
+  reset(stream: number): void {
+    this.resets.push(stream)
+  }
+
+  stalled(stream: number): void {
+    this.stalls.push(stream)
+    this.quic.reset(stream, 4)
+  }
+
+  closed(): void {
+    this.isClosed = true
+  }
+}
+
+/** Counts what the library says. */
+class CountingBinding implements QuicBinding {
+  readonly events: QuicEvent[] = []
+  readonly opensUnidirectional = true
+  readonly #inner: QuicBinding
+
+  constructor(inner: QuicBinding) {
+    this.#inner = inner
+  }
+
+  async listen(...[options, address, sink]: Parameters<QuicBinding['listen']>) {
+    return this.#inner.listen(options, address, this.#counting(sink))
+  }
+
+  async connect(...[options, server, sink]: Parameters<QuicBinding['connect']>) {
+    return this.#inner.connect(options, server, sink)
+  }
+
+  #counting(sink: QuicEventSink): QuicEventSink {
+    return (events) => {
+      this.events.push(...events)
+      sink(events)
+    }
+  }
+}
+
+for (const [name, bindingOf] of Object.entries(BINDINGS)) {
+  describe(`QUIC on the library's ${name} interface`, () => {
+    let skew = 0
+    const clock = () => performance.now() + skew
+    const wheel = new Wheel(clock)
+    let binding: CountingBinding
+    let engine: QuicEngine
+    let server: EchoServer
+    let listener: QuicListener
+
+    const listen = (acceptor: QuicAcceptor, port = 0, connections = 50) =>
+      engine.listen({ name: 'test', endpoint: { ...LOOPBACK, port }, protocol: 'echo', identity, limits: LIMITS, connections, acceptor })
+    const open = async ({ window = LIMITS.window, protocol = 'echo', serverName = 'localhost', trusted = roots } = {}) => {
+      const client = new QuicTestClient()
+      const options = { endpoint: listener.endpoint, protocol, serverName, roots: trusted, limits: { ...LIMITS, window } }
+      client.connection = await engine.dial(options, () => client)
+      return client
+    }
+    const dial = async (options = {}) => {
+      const before = server.connections.length
+      const client = await open(options)
+      await client.ready.promise
+      while (server.connections.length === before) await turn()
+      return client
+    }
+    const echo = async (client: QuicTestClient, bytes = ECHO) => (await client.over(client.send(bytes)))?.bytes
+
+    before(async () => {
+      binding = new CountingBinding(bindingOf())
+      engine = new LibraryEngine(binding, new KeyDirectory(join(directory, name)), { wheel, clock, flusher: new Flusher() })
+      server = new EchoServer()
+      listener = await listen(server)
+    })
+    after(() => listener.close())
+
+    test('carries streams both ways', async () => {
+      await using client = await dial()
+      const replies = await Promise.all(Array.from({ length: 50 }, () => echo(client)))
+      assert.ok(replies.every((reply) => reply?.equals(ECHO)))
+    })
+
+    test('replenishes the credit for streams', async () => {
+      await using client = await dial()
+      for (let i = 0; i < 3 * LIMITS.streams; i++) assert.deepEqual(await echo(client), ECHO)
+    })
+
+    test('keeps to the window of the peer with the largest messages, many at a time', async () => {
+      await using client = await dial({ window: 70_000 })
+      const large = Buffer.alloc(65_537, 'x')
+      server.reply = () => large
+      const replies = await Promise.all(Array.from({ length: 12 }, () => echo(client)))
+      server.reply = (received) => received
+      assert.ok(replies.every((reply) => reply?.equals(large)))
+    })
+
+    test('tells both sides the code of a close', async () => {
+      await using client = await dial()
+      server.connections.at(-1)?.quic.close(0x102)
+      assert.equal((await client.ended.promise).code, 0x102)
+    })
+
+    test('tells the handler that its connection has ended', async () => {
+      const client = await dial()
+      const connection = server.connections.at(-1)
+      await client[Symbol.asyncDispose]()
+      while (!server.connections.some((each) => each === connection && each.isClosed)) await turn()
+    })
+
+    test('ends the storm of errors that a reset stream sets off', async () => {
+      await using client = await dial()
+      const connection = server.connections.at(-1)
+      const stream = client.send(ECHO, false)
+      while (connection?.begun.has(stream) !== true) await turn()
+      client.connection.reset(stream, 3)
+      while (connection?.resets.length === 0) await turn()
+      // what the library has been doing since shows in what it says while other work goes on
+      connection?.quic.send(stream, ECHO, true)
+      const before = binding.events.length
+      await using other = await dial()
+      for (let i = 0; i < 50; i++) await echo(other)
+      assert.ok(binding.events.length - before < 200, `${binding.events.length - before} events`)
+      assert.deepEqual(connection?.resets, [stream])
+    })
+
+    test('answers the next client after garbage', async () => {
+      const socket = createSocket('udp4')
+      const { port, host } = listener.endpoint
+      for (let length = 0; length <= 1400; length += 7) {
+        const garbage = Buffer.alloc(length, length)
+        // long headers of version 1, of an unknown one, and version negotiation
+        if (length > 20) garbage.writeUInt32BE([1, 0x1a2a3a4a, 0][length % 3] ?? 0, 1)
+        if (length > 20) garbage[0] = 0xc0 | (length & 0x3f)
+        socket.send(garbage, port, host)
+      }
+      await using client = await dial()
+      assert.deepEqual(await echo(client), ECHO)
+      socket.close()
+    })
+
+    test('refuses another protocol, and clients refuse a certificate that is not the right one', async () => {
+      for (const [options, alert] of [
+        [{ protocol: 'doq' }, 120],
+        [{ serverName: 'other.test' }, 42],
+      ] as const) {
+        const client = await open(options)
+        assert.equal((await client.ended.promise).code, 0x100 + alert)
+        await client[Symbol.asyncDispose]()
+      }
+    })
+
+    test('leaves no key behind, and no trace in the process', () => {
+      assert.deepEqual(readdirSync(join(directory, name)), [])
+      assert.equal(statSync(join(directory, name)).mode & 0o777, 0o700)
+      assert.notEqual(process.env.TMPDIR, join(directory, name))
+      assert.notEqual(process.umask(), 0o077)
+      assert.deepEqual(
+        readdirSync(tmpdir()).filter((file) => file.startsWith(`http3_${process.pid}_`)),
+        [],
+      )
+    })
+
+    test('says which address cannot be bound, and why', async () => {
+      await assert.rejects(listen(new EchoServer(), listener.endpoint.port), {
+        code: 'ATLAS_LISTEN',
+        message: `Cannot listen for test on 127.0.0.1:${listener.endpoint.port}: the address is in use by another process`,
+      })
+    })
+
+    test('frees the address when it closes, and tells clients', async () => {
+      const short = await listen(new EchoServer())
+      const client = new QuicTestClient()
+      client.connection = await engine.dial(
+        { endpoint: short.endpoint, protocol: 'echo', serverName: 'localhost', roots, limits: LIMITS },
+        () => client,
+      )
+      await client.ready.promise
+      await short.close()
+      assert.equal((await client.ended.promise).code, 0)
+      await client[Symbol.asyncDispose]()
+      const again = await listen(new EchoServer(), short.endpoint.port)
+      assert.equal(again.endpoint.port, short.endpoint.port)
+      await again.close()
+    })
+
+    test('does not answer more connections than it may have', async () => {
+      const narrow = await listen(new EchoServer(), 0, 1)
+      const dialNarrow = async () => {
+        const client = new QuicTestClient()
+        client.connection = await engine.dial(
+          { endpoint: narrow.endpoint, protocol: 'echo', serverName: 'localhost', roots, limits: LIMITS },
+          () => client,
+        )
+        return client
+      }
+      const first = await dialNarrow()
+      await first.ready.promise
+      const second = await dialNarrow()
+      assert.deepEqual(await echo(first), ECHO)
+      assert.equal(await Promise.race([second.ready.promise, turn().then(() => 'waiting')]), 'waiting')
+      await first[Symbol.asyncDispose]()
+      // its retransmission finds the free place
+      await second.ready.promise
+      await second[Symbol.asyncDispose]()
+      await narrow.close()
+    })
+
+    if (name === 'native') {
+      test('gives up on streams whose client takes nothing', async () => {
+        binding.events.length = 0
+        await using client = await dial({ window: 0 })
+        const connection = server.connections.at(-1)
+        const stream = client.send(ECHO)
+        while (!binding.events.some((event) => event.eventType === 16 && event.streamId === stream)) await turn()
+        skew += 9000
+        wheel.advance(clock())
+        assert.deepEqual(connection?.stalls, [])
+        skew += 1020
+        wheel.advance(clock())
+        assert.deepEqual(connection?.stalls, [stream])
+        assert.equal((await client.over(stream))?.reset, true)
+      })
+
+      test('does not let one client that takes nothing keep the others waiting', async () => {
+        await using deaf = await dial({ window: 0 })
+        const hog = server.connections.at(-1)
+        server.reply = (received) => (received.length === 1 ? Buffer.alloc(65_537) : received)
+        // more than the native queue holds
+        for (let i = 0; i < 90; i++) deaf.send(Buffer.from('x'))
+        while ((hog?.stalls.length ?? 0) === 0) await turn()
+        await using client = await dial()
+        assert.deepEqual(await echo(client), ECHO)
+        server.reply = (received) => received
+      })
+
+      test('opens unidirectional streams', async () => {
+        await using client = await dial()
+        server.connections.at(-1)?.quic.send(3, ECHO, false)
+        assert.deepEqual((await client.over(3, ({ bytes }) => bytes.length === ECHO.length))?.bytes, ECHO)
+      })
+    }
+  })
+}
+
+test('certificate, key and roots are written nowhere but in the key directory', async () => {
+  const path = join(directory, 'gone')
+  const engine = createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() })
+  assert.ok(!('unavailable' in engine))
+  rmSync(path, { recursive: true })
+  await assert.rejects(
+    engine.listen({ name: 'x', endpoint: LOOPBACK, protocol: 'x', identity, limits: LIMITS, connections: 1, acceptor: new EchoServer() }),
+    /No such file/,
+  )
+})
+
+test('what a crash left in the key directory is removed', async () => {
+  const path = mkdtempSync(join(directory, 'left-'))
+  writeFileSync(join(path, 'http3_1_qkey.pem'), 'secret')
+  createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() })
+  assert.deepEqual(readdirSync(path), [])
+})
+
+describe('in a worker thread', () => {
+  before(() => mkdirSync(join(directory, 'worker')))
+  const run = async (how: 'close' | 'exit' | 'guardless'): Promise<{ code: number; messages: unknown[] }> => {
+    const key = join(directory, 'worker')
+    const before = process.env.TMPDIR
+    // as the main thread of the gateway has to do for its workers
+    if (how !== 'guardless') process.env.TMPDIR = key
+    const worker = new Worker(new URL('./quic-worker.ts', import.meta.url), { workerData: { key, identity, roots, how } })
+    if (before === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = before
+    const messages: unknown[] = []
+    worker.on('message', (message) => messages.push(message))
+    const [code] = (await once(worker, 'exit')) as [number]
+    return { code, messages }
+  }
+
+  test('it works and ends by itself when it has been closed', async () => {
+    assert.deepEqual(await run('close'), { code: 0, messages: ['echo'] })
+  })
+
+  test('the process survives a worker that ends without closing', async () => {
+    assert.deepEqual(await run('exit'), { code: 7, messages: ['echo'] })
+  })
+
+  test('it refuses to write keys where the main thread did not say', async () => {
+    const { messages } = await run('guardless')
+    assert.match(String(messages[0]), /Cannot build QUIC in a worker thread/)
+  })
+})

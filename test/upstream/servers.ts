@@ -1,0 +1,35 @@
+import { createSecureContext } from 'node:tls'
+import { clientTlsPolicy } from '../../certs/tls-policy.ts'
+import type { Endpoint } from '../../net/address.ts'
+import { createServer } from '../../upstream/dial.ts'
+import type { TlsTrust } from '../../upstream/dial-tls.ts'
+import type { UpstreamServer } from '../../upstream/server.ts'
+import { issue } from '../certs/issue.ts'
+import { type Handler, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
+import { upstreamDependencies } from '../harness/upstream.ts'
+
+export const root = await issue({ isCa: true, subject: 'CN=root' })
+export const leaf = await issue({ names: ['dns.example'], addresses: ['127.0.0.1'], issuer: root })
+
+/** Trusts `root`, and knows the server by its address. */
+export function trust(parts: Partial<TlsTrust> & { ca?: string } = {}): TlsTrust {
+  const { ca = root.certPem, ...rest } = parts
+  const context = createSecureContext({ ...clientTlsPolicy(), ca })
+  return { context, serverName: null, pins: [], verifiesChain: true, ...rest }
+}
+
+export function startServer(protocol: 'udp' | 'tcp' | 'tls', handler: Handler): Promise<TestServer> {
+  if (protocol === 'tls') return tlsServer(handler, { cert: leaf.certPem, key: leaf.keyPem })
+  return (protocol === 'udp' ? udpServer : tcpServer)(handler)
+}
+
+export function serverFor(
+  protocol: 'udp' | 'tcp' | 'tls',
+  endpoint: Endpoint,
+  dependencies: ReturnType<typeof upstreamDependencies> = upstreamDependencies(),
+): UpstreamServer {
+  const common = { name: 'test', endpoint, connectMs: 1000 }
+  return protocol === 'tls'
+    ? createServer({ ...common, protocol, trust: trust() }, dependencies)
+    : createServer({ ...common, protocol }, dependencies)
+}
