@@ -89,6 +89,15 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
     return stream
   }
 
+  /** As send(); -1 while the server gives no credit for another stream. */
+  trySend(bytes: Uint8Array, fin = true): number {
+    try {
+      return this.send(bytes, fin)
+    } catch {
+      return -1
+    }
+  }
+
   /** Resolves when the stream is over or `enough` says so; null when the connection ended first. */
   async over(stream: number, enough: (record: StreamRecord) => boolean = () => false): Promise<StreamRecord | null> {
     let isClosed = false
