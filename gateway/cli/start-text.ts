@@ -7,7 +7,7 @@ const EXAMPLE = 'AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB'
 
 /** What is printed once the gateway serves: addresses and command lines to paste. */
 export function startText(config: Config, facts: GatewayFacts): string {
-  const { dns, dot, doh } = facts.endpoints
+  const { dns, dot, doq, doh } = facts.endpoints
   const name = config.public.name ?? 'localhost'
   const url =
     doh[0] === undefined ? null : `https://${name}${portSuffix(config.public.ports.doh ?? doh[0].port, 443)}${config.doh.paths[0]}`
@@ -18,6 +18,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     ...(url === null ? [] : [line('browser, secure DNS URL', url)]),
     ...each('DNS over HTTPS', doh),
     ...each('DNS over TLS', dot),
+    ...each('DNS over QUIC', doq),
     ...each('plain DNS, UDP and TCP', dns),
     ...(facts.admin === null ? [] : [line('metrics', `http://${formatEndpoint(facts.admin)}/metrics`)]),
     line('asks', facts.upstreams.length === 0 ? 'nobody: no resolver is known' : facts.upstreams.join(', ')),
@@ -27,6 +28,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     '',
     'Try it:',
     ...tryDot(dot[0], name, ca),
+    ...tryDoq(doq[0], name, ca),
     ...tryDoh(doh[0], { name, ca, url }),
     ...tryDns(dns[0]),
   ]
@@ -36,6 +38,12 @@ export function startText(config: Config, facts: GatewayFacts): string {
 function tryDot(endpoint: Endpoint | undefined, name: string, ca: string | null): readonly string[] {
   if (endpoint === undefined) return []
   return [`  kdig @${reachable(endpoint)} -p ${endpoint.port} ${tlsOptions(name, ca)} example.com`]
+}
+
+/** "+quic" has to be the last option: kdig forgets it with each one about TLS that follows. */
+function tryDoq(endpoint: Endpoint | undefined, name: string, ca: string | null): readonly string[] {
+  if (endpoint === undefined) return []
+  return [`  kdig @${reachable(endpoint)} -p ${endpoint.port} ${tlsOptions(name, ca)} +quic example.com`]
 }
 
 function tryDoh(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -11,7 +12,7 @@ const MAIN = new URL('../../gateway/main.ts', import.meta.url).pathname
 const directory = mkdtempSync(join(tmpdir(), 'atlas-program-'))
 after(() => rmSync(directory, { recursive: true, force: true }))
 
-const QUIET = 'listen: { doh: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], dns: ["127.0.0.1:0"], admin: "127.0.0.1:0" }\n'
+const QUIET = 'listen: { doh: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], doq: ["127.0.0.1:0"], dns: ["127.0.0.1:0"], admin: "127.0.0.1:0" }\n'
 
 /** Nothing else: a variable of the developer's must not change what is tested. */
 const INHERITED = Object.fromEntries(Object.entries(process.env).filter(([name]) => name === 'PATH' || name === 'NODE_COMPILE_CACHE'))
@@ -57,7 +58,14 @@ describe('atlas-dns run', () => {
   test('serves, says where, and ends with 0 on SIGTERM', async () => {
     const { child, ended, serving } = start(['run', '--config', config('a.yaml', `${QUIET}state: ./a\n`)])
     const text = await serving
-    for (const expected of ['https://localhost:', '+tls-hostname=localhost', '--doh-url', join(directory, 'a/ca.pem'), 'dig @127.0.0.1']) {
+    for (const expected of [
+      'https://localhost:',
+      '+tls-hostname=localhost',
+      '+quic',
+      '--doh-url',
+      join(directory, 'a/ca.pem'),
+      'dig @127.0.0.1',
+    ]) {
       assert.ok(text.includes(expected), expected)
     }
     assert.match(text, /SHA-256 fingerprint\s+([0-9A-F]{2}:){31}[0-9A-F]{2}\n/)
@@ -86,7 +94,9 @@ describe('atlas-dns run', () => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     const { port } = taken.address() as AddressInfo
-    for (const kind of ['doh', 'dot', 'dns', 'admin']) {
+    const takenUdp = createSocket('udp4').bind(port, '127.0.0.1')
+    await once(takenUdp, 'listening')
+    for (const kind of ['doh', 'dot', 'doq', 'dns', 'admin']) {
       const value = kind === 'admin' ? `"127.0.0.1:${port}"` : `["127.0.0.1:${port}"]`
       const { code, stdout, stderr } = await run([
         'run',
@@ -101,6 +111,7 @@ describe('atlas-dns run', () => {
       )
     }
     taken.close()
+    takenUdp.close()
   })
 
   test('refuses a wrong configuration before it touches anything', async () => {
@@ -120,6 +131,20 @@ describe('atlas-dns run', () => {
     ])
     assert.equal(code, 1)
     assert.match(stderr, /^Cannot use certificate: .*empty\.pem.*e\.yaml:3:\d+\)\n$/)
+  })
+
+  test('goes without QUIC where its library has no binary, and says so once', async () => {
+    const { child, ended, serving } = start(['run', '--config', config('q.yaml', `${QUIET}state: ./q\n`)], {
+      NAPI_RS_NATIVE_LIBRARY_PATH: '/nonexistent',
+    })
+    const text = await serving
+    assert.ok(!text.includes('+quic'))
+    assert.match(text, /DNS over TLS {2}/)
+    child.kill('SIGTERM')
+    const { code, stderr } = await ended
+    assert.equal(code, 0)
+    assert.equal(stderr.match(/QUIC/g)?.length, 2, 'one line: "no QUIC on this machine: DNS over QUIC and …"')
+    assert.match(stderr, /"level":40.*no QUIC on this machine: .* everything else works/)
   })
 
   test('warns about variables that mean nothing, and goes on', async () => {
@@ -160,6 +185,6 @@ describe('atlas-dns', () => {
 
 /** Ports that nobody has for the listeners that are not under test. */
 function others(kind: string): string {
-  const rest = ['doh', 'dot', 'dns', 'admin'].filter((each) => each !== kind)
+  const rest = ['doh', 'dot', 'doq', 'dns', 'admin'].filter((each) => each !== kind)
   return `${rest.map((each) => `, ${each}: ${each === 'admin' ? 'false' : '["127.0.0.1:0"]'}`).join('')} }`
 }

@@ -53,8 +53,13 @@ function assertMessage({ head, body }: Response): void {
   assert.ok(body.includes(Buffer.from(ADDRESS.split('.').map(Number))))
 }
 
-test('curl asks by GET and POST over HTTP/1.1 and HTTP/2', CURL, async (t) => {
+test('curl asks by GET and POST over HTTP/1.1 and HTTP/2, and hears what is wrong', CURL, async (t) => {
   const lab = await startLab(t)
+  await assertAnswers(lab)
+  await assertRefusals(lab)
+})
+
+async function assertAnswers(lab: Lab): Promise<void> {
   const post = postOf(lab, QUERY)
   for (const { option, status } of VERSIONS) {
     const byGet = await curl(lab, `/dns-query?dns=${QUERY.toString('base64url')}`, option, '-H', 'accept: application/dns-message')
@@ -62,12 +67,13 @@ test('curl asks by GET and POST over HTTP/1.1 and HTTP/2', CURL, async (t) => {
     for (const response of [byGet, byPost]) {
       assert.ok(response.status.startsWith(status), response.status)
       assertMessage(response)
+      assert.match(response.head, new RegExp(`^alt-svc: h3=":${lab.gateway.doh}"; ma=86400\\r$`, 'm'))
     }
   }
-})
+}
 
-test('curl hears what is wrong: HEAD, PUT, other types, paths and messages', CURL, async (t) => {
-  const lab = await startLab(t)
+/** HEAD, PUT, other types, paths and messages. */
+async function assertRefusals(lab: Lab): Promise<void> {
   const post = postOf(lab, QUERY)
   const query = `dns=${QUERY.toString('base64url')}`
   for (const { option } of VERSIONS) {
@@ -85,7 +91,7 @@ test('curl hears what is wrong: HEAD, PUT, other types, paths and messages', CUR
     assert.equal(await status('/dns-query?dns=AAAA='), 400)
     assert.equal(await status('/dns-query', '-H', MESSAGE_TYPE, '--data-binary', 'short'), 400)
   }
-})
+}
 
 test('curl --doh-url fetches a page from a host that only the gateway knows', CURL, async (t) => {
   const { gateway, holdings } = await startLab(t)

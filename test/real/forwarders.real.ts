@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { freePort, missing, run, start } from '../harness/real.ts'
-import { ADDRESS, BIG_COUNT, NAMES, type RealGateway, startLab, startUnbound, unboundServer } from './lab.ts'
+import { freePort, type Holdings, missing, run, start } from '../harness/real.ts'
+import { ADDRESS, BIG_COUNT, NAMES, type RealGateway, startGateway, startLab, startUnbound, unboundServer } from './lab.ts'
 
 function dig(port: number, ...rest: readonly string[]): ReturnType<typeof run> {
   return run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', ...rest])
@@ -45,8 +45,13 @@ test('stubby forwards to the gateway over TLS with the certificate checked', { s
   await assertForwards(port)
 })
 
-test('unbound forwards to the gateway over TLS with the certificate checked', { skip: missing('dig') }, async (t) => {
+test('unbound and the gateway forward to each other over TLS with the certificate checked', { skip: missing('dig') }, async (t) => {
   const { gateway, holdings } = await startLab(t)
+  await assertUnboundForwards(gateway, holdings)
+  await assertGatewayForwards(gateway, holdings)
+})
+
+async function assertUnboundForwards(gateway: RealGateway, holdings: Holdings): Promise<void> {
   const port = await freePort()
   const forward = `  tls-cert-bundle: "${gateway.ca}"
 forward-zone:
@@ -56,4 +61,21 @@ forward-zone:
 `
   await startUnbound(holdings, 'front', unboundServer(port) + forward)
   await assertForwards(port)
-})
+}
+
+/** unbound serves with the gateway's own certificate, and passes on to that gateway. */
+async function assertGatewayForwards(gateway: RealGateway, holdings: Holdings): Promise<void> {
+  const port = await freePort()
+  const identity = join(gateway.state, 'identities/local/localhost')
+  const server = `${unboundServer(port)}  tls-port: ${port}
+  tls-service-pem: "${identity}/chain.pem"
+  tls-service-key: "${identity}/key.pem"
+forward-zone:
+  name: "."
+  forward-addr: 127.0.0.1@${gateway.dns}
+`
+  await startUnbound(holdings, 'tls', server)
+  const upstream = `{ name: lab, url: "tls://127.0.0.1:${port}", serverName: localhost, ca: ${gateway.ca} }`
+  const front = await startGateway(holdings, upstream, 'front')
+  await assertForwards(front.dns)
+}

@@ -33,16 +33,20 @@ function assertSize({ text }: Finished, octets: number): void {
   assert.match(text, /PADDING: \d+ B/, text)
 }
 
-test('kdig over TLS checks the certificate and gets an answer padded to 468 octets', KDIG, async (t) => {
+test('kdig over TLS, QUIC and HTTPS checks the certificate and gets answers padded to 468 octets', KDIG, async (t) => {
   const { gateway } = await startLab(t)
-  const result = await kdig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www)
-  assertAnswer(result)
-  assertSize(result, BLOCK)
-  assert.match(result.text, /TLS session \(TLS1\.3\)/)
-})
-
-test('kdig over HTTPS by POST and by GET', KDIG, async (t) => {
-  const { gateway } = await startLab(t)
+  for (const [port, protocol, session] of [
+    [gateway.dot, '+tls', /TLS session \(TLS1\.3\)/],
+    // it has to be the last option: kdig forgets it with each one about TLS that follows
+    [gateway.doq, '+quic', /QUIC session \(QUICv1\)-\(TLS1\.3\)/],
+  ] as const) {
+    const result = await kdig(port, ...tls(gateway.ca), protocol, NAMES.www)
+    assertAnswer(result)
+    assertSize(result, BLOCK)
+    assert.match(result.text, session)
+  }
+  const big = await kdig(gateway.doq, ...tls(gateway.ca), '+quic', NAMES.big, 'TXT')
+  assert.equal(big.text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length, BIG_COUNT, big.text)
   for (const method of [[], ['+https-get']]) {
     const result = await kdig(gateway.doh, '+https=/dns-query', ...method, ...tls(gateway.ca), NAMES.www)
     assertAnswer(result)
@@ -58,10 +62,11 @@ test('kdig refuses the certificate when it trusts another CA or expects another 
     for (const [port, protocol] of [
       [gateway.dot, '+tls'],
       [gateway.doh, '+https=/dns-query'],
+      [gateway.doq, '+quic'],
     ] as const) {
-      const { code, text } = await kdig(port, protocol, ...wrong, NAMES.www)
+      const { code, text } = await kdig(port, ...wrong, protocol, NAMES.www)
       assert.equal(code, 1, text)
-      assert.match(text, /certificate/i)
+      assert.match(text, protocol === '+quic' ? /failed to (?:connect|query)|certificate/i : /certificate/i)
       assert.doesNotMatch(text, new RegExp(ADDRESS))
     }
   }

@@ -25,11 +25,17 @@ export interface RealGateway {
   readonly process: Running
   readonly dns: number
   readonly dot: number
+  readonly doq: number
+  /** TCP, and UDP for HTTP/3. */
   readonly doh: number
   readonly admin: number
+  /** Path of the state directory. */
+  readonly state: string
   /** Path of the local CA's certificate. */
   readonly ca: string
 }
+
+type Listener = 'dns' | 'dot' | 'doq' | 'doh'
 
 /** The server behind `slow.lab.example`: says nothing until it is released. */
 export interface SlowServer {
@@ -54,7 +60,7 @@ export async function startLab(t: TestContext): Promise<Lab> {
   const port = await freePort()
   const config = unboundConfig(port, slow.port)
   const unbound = await startUnbound(holdings, 'lab', config)
-  const gateway = await startGateway(holdings, port)
+  const gateway = await startGateway(holdings, `{ name: lab, url: "udp://127.0.0.1:${port}" }`)
   return { holdings, gateway, unbound, slow, restartUnbound: () => startUnbound(holdings, 'lab', config) }
 }
 
@@ -116,21 +122,23 @@ remote-control:
 `
 }
 
-async function startGateway(holdings: Holdings, upstream: number): Promise<RealGateway> {
-  const file = join(holdings.folder, 'atlas.yaml')
-  const state = join(holdings.folder, 'state')
+/** `upstream`: as an entry of the configuration. */
+export async function startGateway(holdings: Holdings, upstream: string, name = 'atlas'): Promise<RealGateway> {
+  const file = join(holdings.folder, `${name}.yaml`)
+  const state = join(holdings.folder, `${name}-state`)
   const any = '["127.0.0.1:0"]'
   writeFileSync(
     file,
-    `listen: { doh: ${any}, dot: ${any}, dns: ${any}, admin: "127.0.0.1:0" }
+    `listen: { doh: ${any}, dot: ${any}, doq: ${any}, dns: ${any}, admin: "127.0.0.1:0" }
 state: ${state}
-upstreams: [{ name: lab, url: "udp://127.0.0.1:${upstream}" }]
+upstreams: [${upstream}]
 `,
   )
   const process = startAtlas(holdings, ['run', '--config', file])
   const [line] = await process.until(/^\{.*"msg":"serving"\}$/m)
   const [, admin] = await process.until(/http:\/\/127\.0\.0\.1:(\d+)\/metrics/)
-  const bound = JSON.parse(line) as Record<'dns' | 'dot' | 'doh', { port: number }[]>
-  const port = (kind: 'dns' | 'dot' | 'doh'): number => bound[kind][0]?.port ?? 0
-  return { process, dns: port('dns'), dot: port('dot'), doh: port('doh'), admin: Number(admin), ca: join(state, 'ca.pem') }
+  const bound = JSON.parse(line) as Record<Listener, { port: number }[]>
+  const port = (kind: Listener): number => bound[kind][0]?.port ?? 0
+  const ports = { dns: port('dns'), dot: port('dot'), doq: port('doq'), doh: port('doh'), admin: Number(admin) }
+  return { process, ...ports, state, ca: join(state, 'ca.pem') }
 }

@@ -9,7 +9,7 @@ const DOT_QUERIES = 2000
 /** One after the other: dnsperf 2.10 loses all but one of the responses that arrive in one TLS record (DNS-OARC/dnsperf#240). */
 const DOH_QUERIES = 50
 
-test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() }, async (t) => {
+test('the query command asks over UDP, TCP, TLS, HTTPS, HTTP/3 and QUIC', { skip: missing() }, async (t) => {
   const { gateway } = await startLab(t)
   const ca = ['--ca', gateway.ca]
   const servers = [
@@ -18,6 +18,9 @@ test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() },
     [`@tls://localhost:${gateway.dot}`, ...ca],
     [`@https://localhost:${gateway.doh}/dns-query`, ...ca],
     [`@https://localhost:${gateway.doh}/dns-query`, '--get', ...ca],
+    [`@h3://localhost:${gateway.doh}/dns-query`, ...ca],
+    [`@h3://localhost:${gateway.doh}/dns-query`, '--get', ...ca],
+    [`@quic://localhost:${gateway.doq}`, ...ca],
   ]
   for (const server of servers) {
     const small = await runAtlas(['query', '--short', ...server, NAMES.www, 'A'])
@@ -25,8 +28,10 @@ test('the query command asks over UDP, TCP, TLS and HTTPS', { skip: missing() },
     const big = await runAtlas(['query', '--short', ...server, NAMES.big, 'TXT'])
     assert.equal(big.stdout.toString().trim().split('\n').length, BIG_COUNT, big.text)
   }
-  const untrusted = await runAtlas(['query', `@tls://localhost:${gateway.dot}`, NAMES.www])
-  assert.equal(untrusted.code, 1, untrusted.text)
+  for (const server of [`tls://localhost:${gateway.dot}`, `h3://localhost:${gateway.doh}`, `quic://localhost:${gateway.doq}`]) {
+    const untrusted = await runAtlas(['query', `@${server}`, NAMES.www])
+    assert.equal(untrusted.code, 1, untrusted.text)
+  }
 })
 
 test('dnsperf over TLS and HTTPS gets every answer', { skip: missing('dnsperf') }, async (t) => {

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { IdentityStore } from '../../certs/store.ts'
+import { tlsPolicy } from '../../certs/tls-policy.ts'
+import { PrefixSet } from '../../net/address.ts'
+import { monotonicClock } from '../../net/clock.ts'
+import { Wheel } from '../../net/wheel.ts'
+import { ConnectionLimit } from '../../transports/connection-limit.ts'
+import { DoqTransport } from '../../transports/doq/doq.ts'
+import { started } from '../certs/local.ts'
+import { prefixes } from '../harness/gateway.ts'
+import { dialQuic, engine } from '../harness/quic.ts'
+
+const METER = { connectionOpened: () => {}, connectionClosed: () => {}, handshake: () => {}, dropped: () => {} }
+
+async function authority() {
+  const { stateDir, ca } = await started()
+  return { identity: ca.identity, roots: readFileSync(join(stateDir, 'ca.pem'), 'utf8') }
+}
+
+function doq(identities: IdentityStore): DoqTransport {
+  const settings = { handshakeMs: 5000, idleMs: 30_000, inFlight: 100 }
+  return new DoqTransport(
+    { engine: engine(), identities, settings },
+    {
+      acceptor: { accept: () => {} },
+      limit: new ConnectionLimit(100),
+      clock: monotonicClock,
+      wheel: new Wheel(monotonicClock),
+      meter: METER,
+    },
+  )
+}
+
+const listen = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: new PrefixSet(prefixes('127.0.0.0/8')) }]
+
+test('a new certificate takes the place of the old one on the same address', async () => {
+  const [before, after] = [await authority(), await authority()]
+  const store = new IdentityStore([before.identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] })
+  const transport = doq(store)
+  await transport.reconfigure({ listen })
+  const [endpoint] = transport.endpoints
+  assert.ok(endpoint !== undefined)
+  const client = await dialQuic({ endpoint, ca: before.roots, protocol: 'doq' })
+  await client.ready.promise
+  store.replace([after.identity])
+  assert.equal((await client.ended.promise).code, 0)
+  await client[Symbol.asyncDispose]()
+  for (;;) {
+    const next = await dialQuic({ endpoint, ca: after.roots, protocol: 'doq' })
+    const served = await Promise.race([next.ready.promise.then(() => true), next.ended.promise.then(() => false)])
+    await next[Symbol.asyncDispose]()
+    // the old listener may have met it, on its way out
+    if (served) break
+    await turn()
+  }
+  assert.deepEqual(transport.endpoints, [endpoint])
+  await transport.close()
+})
+
+test('reconfigure() leaves the addresses that stay alone, and closes the others', async () => {
+  const { identity, roots } = await authority()
+  const transport = doq(new IdentityStore([identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] }))
+  const two = [...listen, ...listen]
+  await transport.reconfigure({ listen: two })
+  const [first, second] = transport.endpoints
+  assert.ok(first !== undefined && second !== undefined)
+  const client = await dialQuic({ endpoint: first, ca: roots, protocol: 'doq' })
+  await client.ready.promise
+  await transport.reconfigure({ listen })
+  assert.deepEqual(transport.endpoints, [first])
+  assert.equal(await Promise.race([client.ended.promise, turn('open')]), 'open')
+  await assert.rejects(transport.reconfigure({ listen: [...listen, { ...listen[0], endpoint: first } as (typeof listen)[number]] }), {
+    code: 'ATLAS_LISTEN',
+  })
+  assert.deepEqual(transport.endpoints, [first])
+  await client[Symbol.asyncDispose]()
+  await transport.close()
+})
