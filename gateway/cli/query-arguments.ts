@@ -62,12 +62,14 @@ const TIMEOUT_MS: Knob = knob(5_000, 1, 600_000)
 const UDP_SIZE: Knob = knob(OUR_UDP_SIZE, 0, 65_535)
 const ID: Knob = knob(0, 0, 65_535)
 
+const ENCRYPTED: readonly Protocol[] = ['tls', 'https', 'quic', 'h3']
+
 /** Options that mean something to these protocols only; elsewhere they would promise what does not happen. */
 const PROTOCOLS_OF: Readonly<Partial<Record<keyof QueryOptions, readonly Protocol[]>>> = {
-  ca: ['tls', 'https'],
-  insecure: ['tls', 'https'],
-  serverName: ['tls', 'https'],
-  get: ['https'],
+  ca: ENCRYPTED,
+  insecure: ENCRYPTED,
+  serverName: ENCRYPTED,
+  get: ['https', 'h3'],
   ignoreTc: ['udp'],
 }
 
@@ -98,7 +100,7 @@ function ednsChoice(protocol: Protocol, options: QueryOptions): EdnsChoice {
     udpSize: options.bufsize === undefined ? UDP_SIZE.default : parseNumber('--bufsize', options.bufsize, UDP_SIZE),
     dnssecOk: options.dnssec ?? false,
     // RFC 7830 §6: padding serves encryption only
-    padding: options.padding ?? (protocol === 'tls' || protocol === 'https'),
+    padding: options.padding ?? ENCRYPTED.includes(protocol),
   }
 }
 
@@ -140,7 +142,7 @@ function sortWords(words: readonly string[]): Words {
 function refuseContradictions(protocol: Protocol, options: QueryOptions): void {
   for (const [option, protocols] of Object.entries(PROTOCOLS_OF)) {
     if (options[option as keyof QueryOptions] === undefined || protocols.includes(protocol)) continue
-    throw wrong(`--${kebab(option)} has a meaning with ${protocols.join(' and ')} only`, protocol)
+    throw wrong(`--${kebab(option)} has a meaning with ${protocols.join(', ')} only`, protocol)
   }
   if (!options.edns && (options.dnssec || options.padding || options.bufsize !== undefined)) {
     throw wrong('--dnssec, --padding and --bufsize are part of EDNS', '--no-edns')

@@ -1,3 +1,5 @@
+import type { LookupAddress } from 'node:dns'
+import { lookup } from 'node:dns/promises'
 import type { ConnectionOptions } from 'node:tls'
 import type { Server } from './query-server.ts'
 
@@ -13,7 +15,7 @@ export interface Exchange {
 /** How to verify the server. */
 export type TlsChoice = Pick<ConnectionOptions, 'ca' | 'servername' | 'rejectUnauthorized' | 'checkServerIdentity'>
 
-interface Settle<T> {
+export interface Settle<T> {
   resolve(value: T): void
   reject(reason: unknown): void
 }
@@ -24,5 +26,12 @@ export function untilAborted<T>(signal: AbortSignal, start: (settle: Settle<T>) 
     if (signal.aborted) reject(signal.reason)
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     start({ resolve, reject })
+  })
+}
+
+/** All addresses of the server, in the system's order. */
+export function addressesOf({ server, signal }: Exchange): Promise<LookupAddress[]> {
+  return untilAborted(signal, ({ resolve, reject }) => {
+    lookup(server.host, { all: true }).then(resolve, reject)
   })
 }

@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { OperationalError } from '../../dns/operational-error.ts'
 
-const DEFAULT_PORTS = { udp: 53, tcp: 53, tls: 853, https: 443 } as const
+const DEFAULT_PORTS = { udp: 53, tcp: 53, tls: 853, https: 443, quic: 853, h3: 443 } as const
 
 export type Protocol = keyof typeof DEFAULT_PORTS
 
@@ -18,11 +18,13 @@ interface ServerFacts {
 }
 
 export interface PlainServer extends ServerFacts {
-  readonly protocol: Exclude<Protocol, 'https'>
+  readonly protocol: Exclude<Protocol, HttpsServer['protocol']>
 }
 
 export interface HttpsServer extends ServerFacts {
-  readonly protocol: 'https'
+  /** Asked over HTTP/2 or 1.1, or over HTTP/3. */
+  readonly protocol: 'https' | 'h3'
+  /** With "https" in front in any case. */
   readonly url: URL
 }
 
@@ -33,10 +35,17 @@ export const DEFAULT_SERVER: Server = makeServer('udp', '127.0.0.1', 8053)
 export function parseServer(text: string): Server {
   const [, scheme = 'udp', authority = text] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(text) ?? []
   const protocol = scheme.toLowerCase()
-  if (protocol === 'https') return parseHttps(text)
-  if (protocol === 'udp' || protocol === 'tcp' || protocol === 'tls') return parseAuthority(protocol, authority)
-  const trouble = protocol === 'h3' || protocol === 'quic' ? 'not supported yet' : 'unknown protocol'
-  throw wrongServer(`${trouble}, use one of ${Object.keys(DEFAULT_PORTS).join(', ')}`, text)
+  switch (protocol) {
+    case 'https':
+    case 'h3':
+      return parseHttps(protocol, text)
+    case 'udp':
+    case 'tcp':
+    case 'tls':
+    case 'quic':
+      return parseAuthority(protocol, authority)
+  }
+  throw wrongServer(`unknown protocol, use one of ${Object.keys(DEFAULT_PORTS).join(', ')}`, text)
 }
 
 /** The same server over TCP, for an answer that did not fit into a datagram (RFC 7766 §5). */
@@ -44,15 +53,16 @@ export function overTcp(server: Server): PlainServer {
   return makeServer('tcp', server.host, server.port)
 }
 
-function parseHttps(text: string): HttpsServer {
+function parseHttps(protocol: HttpsServer['protocol'], text: string): HttpsServer {
   // RFC 8484 §4.1: servers are told by URI templates, and this is all that the known ones vary
-  const url = URL.parse(text.replace(/\{\?dns\}$/, ''))
+  const url = URL.parse(text.replace(/\{\?dns\}$/, '').replace(/^h3:/i, 'https:'))
   if (url === null) throw wrongServer('no valid URL', text)
   if (url.username !== '' || url.password !== '' || url.hash !== '') throw wrongServer('neither user nor fragment has a meaning here', text)
   // the path of every example in RFC 8484, and what kdig takes
   if (url.pathname === '/' && !text.endsWith('/')) url.pathname = '/dns-query'
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
-  return { protocol: 'https', host, port: url.port === '' ? DEFAULT_PORTS.https : Number(url.port), url, text: url.href }
+  const port = url.port === '' ? DEFAULT_PORTS[protocol] : Number(url.port)
+  return { protocol, host, port, url, text: url.href.replace('https', protocol) }
 }
 
 function parseAuthority(protocol: PlainServer['protocol'], text: string): PlainServer {

@@ -4,30 +4,37 @@ import { putU16 } from '../../dns/bytes.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
 import { type Exchange, type TlsChoice, untilAborted } from './query-exchange.ts'
 import { mismatch } from './query-message.ts'
+import { afterHandshake, type Reply, type Session, tlsSession } from './query-session.ts'
 
 /** RFC 7858 §3.1 names no ALPN identifier; RFC 8310 and the registry do, and servers that share a port need it. */
 const DOT_PROTOCOL = 'dot'
 
 /** Asks over TCP (RFC 7766). */
-export function askOverTcp(exchange: Exchange): Promise<Uint8Array> {
+export async function askOverTcp(exchange: Exchange): Promise<Reply> {
   const { host, port } = exchange.server
   const socket = net.connect({ host, port, noDelay: true })
-  return ask(exchange, socket, 'connect')
+  return ask(exchange, socket, (ready) => socket.once('connect', () => ready(null)))
 }
 
 /** Asks over TLS (RFC 7858). */
-export function askOverTls(exchange: Exchange, choice: TlsChoice): Promise<Uint8Array> {
+export function askOverTls(exchange: Exchange, choice: TlsChoice): Promise<Reply> {
   const { host, port } = exchange.server
   const socket = tls.connect({ ...choice, host, port, ALPNProtocols: [DOT_PROTOCOL] })
   // not before: what is written earlier could leave before the certificate was checked
-  return ask(exchange, socket, 'secureConnect')
+  return ask(exchange, socket, (ready) => afterHandshake(socket, (handshakeMs) => ready(tlsSession(socket, handshakeMs))))
 }
 
-async function ask({ query, signal }: Exchange, socket: net.Socket, ready: 'connect' | 'secureConnect'): Promise<Uint8Array> {
+type WhenReady = (ready: (session: Session | null) => void) => void
+
+async function ask({ query, signal }: Exchange, socket: net.Socket, whenReady: WhenReady): Promise<Reply> {
   const deframer = new Deframer()
+  let session: Session | null = null
   try {
     return await untilAborted(signal, ({ resolve, reject }) => {
-      socket.once(ready, () => socket.write(framed(query)))
+      whenReady((made) => {
+        session = made
+        socket.write(framed(query))
+      })
       socket.on('error', reject)
       socket.on('close', () => reject(new Error('the server closed the connection without an answer')))
       socket.on('data', (chunk: Buffer) => {
@@ -35,7 +42,7 @@ async function ask({ query, signal }: Exchange, socket: net.Socket, ready: 'conn
         const message = deframer.next()
         if (message === null) return
         const reason = mismatch(query, message)
-        if (reason === null) resolve(message.slice())
+        if (reason === null) resolve({ message: message.slice(), session })
         else reject(new Error(reason))
       })
     })

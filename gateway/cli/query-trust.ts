@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { checkServerIdentity } from 'node:tls'
+import { checkServerIdentity, getCACertificates } from 'node:tls'
 import type { Trust } from './query-arguments.ts'
 import type { TlsChoice } from './query-exchange.ts'
+import type { QuicTrust } from './query-quic.ts'
 
 /** How TLS is to verify the server. Fails when the CA file cannot be read. */
 export async function tlsChoice({ caFile, insecure, serverName }: Trust): Promise<TlsChoice> {
@@ -13,6 +14,15 @@ export async function tlsChoice({ caFile, insecure, serverName }: Trust): Promis
     rejectUnauthorized: !insecure,
     checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
   }
+}
+
+/** The same for QUIC. Fails where the library could not verify the server. */
+export async function quicTrust({ caFile, insecure, serverName }: Trust): Promise<QuicTrust> {
+  if (insecure) return { serverName, roots: null }
+  if (isIP(serverName) !== 0)
+    throw new Error('the QUIC library cannot verify addresses: name the server with --server-name, or use --insecure')
+  // the set that TLS takes without an option
+  return { serverName, roots: caFile === null ? getCACertificates('default').join('\n') : await readRoots(caFile) }
 }
 
 async function readRoots(file: string): Promise<string> {

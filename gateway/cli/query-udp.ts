@@ -1,19 +1,17 @@
 import { createSocket } from 'node:dgram'
 import type { LookupAddress } from 'node:dns'
-import { lookup } from 'node:dns/promises'
-import { type Exchange, untilAborted } from './query-exchange.ts'
+import { addressesOf, type Exchange, untilAborted } from './query-exchange.ts'
 import { mismatch } from './query-message.ts'
+import type { Reply } from './query-session.ts'
 
 /** Asks over UDP. What does not answer the query is ignored, since anyone may have sent it (RFC 5452 §9.1). */
-export async function askOverUdp(exchange: Exchange): Promise<Uint8Array> {
-  const { server, signal } = exchange
-  const addresses = await untilAborted<LookupAddress[]>(signal, ({ resolve, reject }) => {
-    lookup(server.host, { all: true }).then(resolve, reject)
-  })
+export async function askOverUdp(exchange: Exchange): Promise<Reply> {
+  const { signal } = exchange
+  const addresses = await addressesOf(exchange)
   const failures: unknown[] = []
   for (const address of addresses) {
     try {
-      return await askAddress(exchange, address)
+      return { message: await askAddress(exchange, address), session: null }
     } catch (error) {
       signal.throwIfAborted()
       // refused, most likely: "localhost" has two addresses, and many a server listens on one of them

@@ -3,13 +3,17 @@ import type { Command } from 'commander'
 import { Flag, flagsOf } from '../../dns/header.ts'
 import { answerTexts, malformedAt, messageJson, messageText } from '../../dns/text.ts'
 import { parseQuery, type QueryOptions, type QueryRequest } from './query-arguments.ts'
+import { DOQ } from './query-doq.ts'
 import type { Exchange } from './query-exchange.ts'
 import { queryFailure } from './query-failure.ts'
+import { http3 } from './query-http3.ts'
 import { askOverHttps } from './query-https.ts'
 import { buildQuery } from './query-message.ts'
-import { overTcp, type Server } from './query-server.ts'
+import { askOverQuic } from './query-quic.ts'
+import { overTcp, type Protocol, type Server } from './query-server.ts'
+import { type Reply, sessionJson, sessionText, tenths } from './query-session.ts'
 import { askOverTcp, askOverTls } from './query-stream.ts'
-import { tlsChoice } from './query-trust.ts'
+import { quicTrust, tlsChoice } from './query-trust.ts'
 import { askOverUdp } from './query-udp.ts'
 
 type Output = (text: string) => void
@@ -18,15 +22,18 @@ type Output = (text: string) => void
 export function addQueryCommand(program: Command, out: Output = (text) => process.stdout.write(text)): void {
   program
     .command('query')
-    .description('ask a DNS server over UDP, TCP, TLS or HTTPS')
-    .argument('[words...]', '@server, name, type and class in any order; @server is a URL such as tls://127.0.0.1:8853')
+    .description('ask a DNS server over UDP, TCP, TLS, HTTPS, QUIC or HTTP/3')
+    .argument(
+      '[words...]',
+      '@server, name, type and class in any order; @server is a URL: udp:// tcp:// tls:// https:// quic:// or h3://, such as tls://127.0.0.1:8853',
+    )
     .option('--ca <file>', 'trust the CA certificates in this PEM file instead of the public ones')
     .option('--insecure', 'do not verify the certificate')
     .option('--server-name <name>', 'expect a certificate for this name (default: the host)')
-    .option('--get', 'HTTPS: GET instead of POST')
+    .option('--get', 'HTTPS and HTTP/3: GET instead of POST')
     .option('--ignore-tc', 'UDP: take a truncated answer, do not ask again over TCP')
     .option('--short', 'show the data of the answer records only')
-    .option('--json', 'show the answer as JSON (RFC 8427)')
+    .option('--json', 'show the answer as JSON (RFC 8427), with "transport" for how it came')
     .option('--timeout <duration>', 'how long to wait, such as 500ms or 5s (default: 5s)')
     .option('--dnssec', 'ask for DNSSEC records (DO)')
     .option('--cd', 'ask not to validate (CD)')
@@ -35,7 +42,7 @@ export function addQueryCommand(program: Command, out: Output = (text) => proces
     .option('--bufsize <octets>', 'largest UDP answer to announce')
     .option('--padding', 'pad the query (default: on encrypted transports)')
     .option('--no-padding', 'do not pad the query')
-    .option('--id <number>', 'message id (default: random; 0 over HTTPS)')
+    .option('--id <number>', 'message id (default: random; 0 over HTTPS, HTTP/3 and QUIC, which allows no other)')
     .action((words: string[], options: QueryOptions) => runQuery(parseQuery(words, options), out))
 }
 
@@ -51,8 +58,10 @@ async function runQuery(request: QueryRequest, out: Output): Promise<void> {
   }
 }
 
-interface Answered {
-  readonly message: Uint8Array
+/** RFC 9250 §4.2.1; RFC 8484 §4.1: the same bytes for the same question, so that HTTP caches work. */
+const WITHOUT_ID: ReadonlySet<Protocol> = new Set(['https', 'h3', 'quic'])
+
+interface Answered extends Reply {
   /** Who gave it: another one than was asked first when that answer was truncated. */
   readonly server: Server
   readonly milliseconds: number
@@ -60,18 +69,17 @@ interface Answered {
 
 async function ask(request: QueryRequest): Promise<Answered> {
   const { server } = request
-  // RFC 8484 §4.1: the same bytes for the same question, so that HTTP caches work
-  const id = request.id ?? (server.protocol === 'https' ? 0 : randomInt(0x1_0000))
+  const id = request.id ?? (WITHOUT_ID.has(server.protocol) ? 0 : randomInt(0x1_0000))
   const exchange = { server, query: buildQuery({ ...request, id }), signal: AbortSignal.timeout(request.timeoutMs) }
   const start = performance.now()
-  const answered = (message: Uint8Array, by: Server) => ({ message, server: by, milliseconds: performance.now() - start })
-  const message = await send(request, exchange)
-  if (server.protocol !== 'udp' || (flagsOf(message) & Flag.TC) === 0 || request.ignoreTruncation) return answered(message, server)
+  const answered = (reply: Reply, by: Server) => ({ ...reply, server: by, milliseconds: performance.now() - start })
+  const reply = await send(request, exchange)
+  if (server.protocol !== 'udp' || (flagsOf(reply.message) & Flag.TC) === 0 || request.ignoreTruncation) return answered(reply, server)
   const tcp = overTcp(server)
   return answered(await askOverTcp({ ...exchange, server: tcp }), tcp)
 }
 
-async function send({ server, trust, get }: QueryRequest, exchange: Exchange): Promise<Uint8Array> {
+async function send({ server, trust, get }: QueryRequest, exchange: Exchange): Promise<Reply> {
   switch (server.protocol) {
     case 'udp':
       return askOverUdp(exchange)
@@ -81,17 +89,40 @@ async function send({ server, trust, get }: QueryRequest, exchange: Exchange): P
       return askOverTls(exchange, await tlsChoice(trust))
     case 'https':
       return askOverHttps(exchange, { url: server.url, get, tls: await tlsChoice(trust) })
+    case 'quic':
+      return askOverQuic(exchange, DOQ, await quicTrust(trust))
+    case 'h3':
+      return askOverQuic(exchange, http3({ url: server.url, get }), await quicTrust(trust))
   }
 }
 
-function format(request: QueryRequest, { message, server, milliseconds }: Answered): string {
-  if (request.output === 'short')
-    return answerTexts(message)
-      .map((text) => `${text}\n`)
-      .join('')
-  if (request.output === 'json') return `${JSON.stringify(messageJson(message), null, 2)}\n`
+function format(request: QueryRequest, answer: Answered): string {
+  switch (request.output) {
+    case 'short':
+      return answerTexts(answer.message)
+        .map((text) => `${text}\n`)
+        .join('')
+    case 'json':
+      return `${JSON.stringify({ ...messageJson(answer.message), transport: transportJson(request, answer) }, null, 2)}\n`
+    case 'text':
+      return `${messageText(answer.message)}\n${trailer(request, answer)}`
+  }
+}
+
+function trailer(request: QueryRequest, { message, session, server, milliseconds }: Answered): string {
   const truncated = server === request.server ? '' : ';; Truncated over UDP, asked again over TCP\n'
+  const where = { url: 'url' in server ? server.url : null, verifiedName: verifiedName(request) }
+  const how = session === null ? '' : sessionText(session, where)
   const time = new Date().toISOString().replace(/T(.*)\..*/, ' $1 UTC')
-  const trailer = `;; Received ${message.length} B\n;; Time ${time}\n;; From ${server.text} in ${milliseconds.toFixed(1)} ms\n`
-  return `${messageText(message)}\n${truncated}${trailer}`
+  return `${truncated}${how};; Received ${message.length} B\n;; Time ${time}\n;; From ${server.text} in ${milliseconds.toFixed(1)} ms\n`
+}
+
+/** No member of RFC 8427, so its readers pass over it. */
+function transportJson(request: QueryRequest, { session, server, milliseconds }: Answered): object {
+  const how = session === null ? {} : sessionJson(session, verifiedName(request))
+  return { protocol: server.protocol, server: server.text, milliseconds: tenths(milliseconds), ...how }
+}
+
+function verifiedName({ trust }: QueryRequest): string | null {
+  return trust.insecure ? null : trust.serverName
 }

@@ -72,20 +72,28 @@ describe('the server of a query', () => {
       ['@https://dns.example:8443', 'https://dns.example:8443/dns-query'],
       ['@https://dns.example/', 'https://dns.example/'],
       ['@https://dns.example/dns-query{?dns}', 'https://dns.example/dns-query'],
+      ['@quic://dns.example', 'quic://dns.example:853'],
+      ['@QUIC://[::1]:8853', 'quic://[::1]:8853'],
+      ['@h3://Dns.Example:443', 'h3://dns.example/dns-query'],
+      ['@h3://[::1]:8443/q?k=v', 'h3://[::1]:8443/q?k=v'],
+      ['@H3://dns.example/dns-query{?dns}', 'h3://dns.example/dns-query'],
     ]
     for (const [word, text] of texts) assert.equal(parse(word).server.text, text)
   })
 
   test('has the host apart, without brackets', () => {
-    for (const word of ['@https://[::1]/', '@tls://[::1]', '@::1']) assert.equal(parse(word).server.host, '::1')
-    assert.deepEqual([parse('@https://x/').server.port, parse('@https://x:1/').server.port], [443, 1])
+    for (const word of ['@https://[::1]/', '@h3://[::1]/', '@quic://::1', '@tls://[::1]', '@::1'])
+      assert.equal(parse(word).server.host, '::1')
+    const ports = ['https://x/', 'https://x:1/', 'h3://x', 'quic://x'].map((word) => parse(`@${word}`).server.port)
+    assert.deepEqual(ports, [443, 1, 443, 853])
   })
 
   test('is refused when there is no way to ask it', () => {
-    for (const later of ['h3', 'quic']) refused(`@${later}://x`, /not supported yet, use one of udp, tcp, tls, https: received /)
-    refused('@gopher://x', /unknown protocol, use one of udp, tcp, tls, https: received @gopher:\/\/x$/)
+    refused('@gopher://x', /unknown protocol, use one of udp, tcp, tls, https, quic, h3: received @gopher:\/\/x$/)
     for (const word of ['@', '@tls://', '@x:0', '@x:65536', '@x:1:2', '@[x]', '@tcp://x/path', '@u@x']) refused(word, /received @/)
-    for (const word of ['@https://', '@https://u:p@x/', '@https://x/#y', '@https://x:99999/']) refused(word, /received @https:/)
+    for (const scheme of ['https', 'h3']) {
+      for (const rest of ['', 'u:p@x/', 'x/#y', 'x:99999/']) refused(`@${scheme}://${rest}`, new RegExp(`received @${scheme}:`))
+    }
   })
 })
 
@@ -111,8 +119,8 @@ describe('the options of a query', () => {
   test('pad on encrypted transports unless they say otherwise', () => {
     const padding = (words: string, options: Partial<QueryOptions> = {}) => parse(words, options).edns?.padding
     assert.deepEqual(
-      ['@x', '@tcp://x', '@tls://x', '@https://x'].map((word) => padding(word)),
-      [false, false, true, true],
+      ['@x', '@tcp://x', '@tls://x', '@https://x', '@quic://x', '@h3://x'].map((word) => padding(word)),
+      [false, false, true, true, true, true],
     )
     assert.equal(padding('@x', { padding: true }), true)
     assert.equal(padding('@tls://x', { padding: false }), false)
@@ -134,10 +142,10 @@ describe('the options of a query', () => {
   })
 
   test('are refused where they have no meaning', () => {
-    refused('@x', /--ca has a meaning with tls and https only: received udp$/, { ca: 'ca.pem' })
+    refused('@x', /--ca has a meaning with tls, https, quic, h3 only: received udp$/, { ca: 'ca.pem' })
     refused('@tcp://x', /--insecure has a meaning/, { insecure: true })
     refused('@x', /--server-name has a meaning/, { serverName: 'y' })
-    refused('@tls://x', /--get has a meaning with https only/, { get: true })
+    refused('@tls://x', /--get has a meaning with https, h3 only/, { get: true })
     refused('@tls://x', /--ignore-tc has a meaning with udp only/, { ignoreTc: true })
     for (const part of [{ dnssec: true }, { padding: true }, { bufsize: '512' }] as const)
       refused('', /part of EDNS/, { edns: false, ...part })

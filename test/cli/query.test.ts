@@ -3,10 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
-import { Command } from 'commander'
-import type { OperationalCode } from '../../dns/operational-error.ts'
-import { addQueryCommand } from '../../gateway/cli/query.ts'
 import { aRecord, hex, record, response } from '../harness/messages.ts'
+import { assertFails, query } from './query-command.ts'
 import { framed, http1Server, http2Server, type Identity, selfSigned, tcpServer, tlsServer, udpServer } from './query-servers.ts'
 
 let folder: string
@@ -16,7 +14,7 @@ let ca: string
 let otherCa: string
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'atlas-query-'))
+  folder = await mkdtemp(join(tmpdir(), 'atlas-test-query-'))
   identity = await selfSigned()
   ca = join(folder, 'ca.pem')
   otherCa = join(folder, 'other.pem')
@@ -25,19 +23,6 @@ before(async () => {
 })
 
 after(() => rm(folder, { recursive: true }))
-
-/** Everything that the command writes. */
-async function query(...words: string[]): Promise<string> {
-  const written: string[] = []
-  const program = new Command().exitOverride()
-  addQueryCommand(program, (text) => written.push(text))
-  await program.parseAsync(['query', ...words], { from: 'user' })
-  return written.join('')
-}
-
-async function assertFails(words: string[], message: RegExp, code: OperationalCode = 'ATLAS_QUERY'): Promise<void> {
-  await assert.rejects(query(...words), { name: 'OperationalError', code, message })
-}
 
 const answer = (message: Buffer) => response(message, { answers: [aRecord()] })
 const withFlags = (message: Buffer, flags: number) => response(message, { flags })
@@ -131,6 +116,16 @@ describe('query over TLS', () => {
     assert.deepEqual(seen, ['dot', 'localhost', 128, 'dot', false, 40, 'dot', 'localhost', 128])
   })
 
+  test('shows what was agreed on', async (t) => {
+    const port = await tlsServer(t, identity, (message) => [framed(answer(message))])
+    const text = await query(`@tls://localhost:${port}`, 'example.com', '--ca', ca)
+    assert.match(text, /\n\n;; TLS session \(TLS1\.3\)-\([A-Z0-9]+\)-\(TLS_[A-Z0-9_]+\)\n/i)
+    assert.match(text, /\n;; ALPN: dot; resumed: no; handshake: \d+\.\d ms; certificate: verified for localhost\n;; Received /)
+    const { transport } = JSON.parse(await query(`@tls://127.0.0.1:${port}`, 'example.com', '--insecure', '--json'))
+    assert.deepEqual(Object.keys(transport.tls), ['version', 'group', 'cipher', 'alpn', 'resumed', 'verifiedName'])
+    assert.deepEqual([transport.tls.version, transport.tls.resumed, transport.tls.verifiedName], ['TLSv1.3', false, null])
+  })
+
   test('says how to trust an unknown CA', async (t) => {
     const port = await tlsServer(t, identity, () => assert.fail('a query left before the certificate was checked'))
     for (const words of [[], ['--ca', otherCa]]) {
@@ -161,7 +156,10 @@ describe('query over HTTPS', () => {
       seen.push(httpVersion, method, url, headers['content-type'], headers.accept, content.length, content.readUInt16BE(0))
       return { body: answer(content) }
     })
-    assert.match(await ask(port), /id: 0\n(?:.*\n)*;; From https:\/\/localhost:\d+\/dns-query in /)
+    assert.match(
+      await ask(port),
+      /id: 0\n(?:.*\n)*;; ALPN: h2; .*\n;; HTTP session \(HTTP\/2-POST\)-.*\n(?:.*\n)*;; From https:\/\/localhost:\d+\/dns-query in /,
+    )
     assert.deepEqual(seen, ['2.0', 'POST', '/dns-query', 'application/dns-message', 'application/dns-message', 128, 0])
   })
 
@@ -179,7 +177,9 @@ describe('query over HTTPS', () => {
     const port = await http1Server(t, identity, ({ httpVersion }, content) => ({
       body: httpVersion === '1.1' ? answer(content) : Buffer.of(),
     }))
-    assert.equal(await ask(port, '--short'), '192.0.2.1\n')
+    const text = await ask(port)
+    assert.match(text, /\t192\.0\.2\.1\n/)
+    assert.match(text, /;; HTTP session \(HTTP\/1\.1-POST\)-\(localhost:\d+\/dns-query\)-\(status: 200\)\n/)
   })
 
   test('fails when the answer is no DNS message', async (t) => {
@@ -235,6 +235,7 @@ describe('the form of the output', () => {
     const port = await udpServer(t, (message) => [response(message, { answers: records })])
     const message = JSON.parse(await query(`@127.0.0.1:${port}`, 'a.example', 'TXT', '--json', '--id', '7')) as Record<string, unknown>
     assert.equal(message.ID, 7)
+    assert.deepEqual(Object.keys(message.transport as object), ['protocol', 'server', 'milliseconds'])
     assert.equal((message.answerRRs as Record<string, unknown>[])[1]?.rdataTXT, '"\\027[A"')
   })
 })
