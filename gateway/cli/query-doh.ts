@@ -1,0 +1,37 @@
+import { MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+
+/** RFC 8484 §6. */
+export const MEDIA_TYPE = 'application/dns-message'
+
+/** RFC 8484 §4.1 and §6: base64url without padding, in the variable "dns". */
+export function getUrl(url: URL, query: Uint8Array): URL {
+  const asking = new URL(url)
+  asking.searchParams.set('dns', Buffer.from(query).toString('base64url'))
+  return asking
+}
+
+/** Why the response has no DNS message (RFC 8484 §4.2.1: a 2xx one with the media type has); null when it has. */
+export function wrongResponse(status: number, contentType: string | null): string | null {
+  if (status < 200 || status > 299) return `HTTP status ${status}`
+  const [essence = ''] = (contentType ?? '').split(';')
+  if (essence.trim().toLowerCase() === MEDIA_TYPE) return null
+  return `the content type is not ${MEDIA_TYPE}: received ${contentType ?? 'none'}`
+}
+
+/** The content of a response, as it comes. */
+export class Content {
+  readonly #chunks: Uint8Array[] = []
+  #length = 0
+
+  /** Takes a copy; says why it is too much. */
+  add(chunk: Uint8Array): string | null {
+    this.#length += chunk.length
+    if (this.#length > MAX_MESSAGE_LENGTH) return `the answer is longer than a DNS message can be: over ${MAX_MESSAGE_LENGTH} octets`
+    this.#chunks.push(chunk.slice())
+    return null
+  }
+
+  take(): Uint8Array {
+    return Buffer.concat(this.#chunks)
+  }
+}

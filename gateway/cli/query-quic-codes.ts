@@ -1,0 +1,117 @@
+import { H3, Qpack } from '../../net/http3/errors.ts'
+import type { QuicCloseReason } from '../../net/quic.ts'
+
+/** RFC 9250 §8.4. */
+const DOQ_NAMES: Readonly<Record<number, string>> = {
+  0: 'DOQ_NO_ERROR',
+  1: 'DOQ_INTERNAL_ERROR',
+  2: 'DOQ_PROTOCOL_ERROR',
+  3: 'DOQ_REQUEST_CANCELLED',
+  4: 'DOQ_EXCESSIVE_LOAD',
+  5: 'DOQ_UNSPECIFIED_ERROR',
+  3499682398: 'DOQ_ERROR_RESERVED',
+}
+
+const HTTP3_NAMES: Readonly<Record<number, string>> = Object.fromEntries([
+  ...Object.entries(H3).map(([name, code]) => [code, `H3_${name}`]),
+  ...Object.entries(Qpack).map(([name, code]) => [code, `QPACK_${name}`]),
+])
+
+/** RFC 9000 §20.1. */
+const TRANSPORT_NAMES: readonly string[] = [
+  'NO_ERROR',
+  'INTERNAL_ERROR',
+  'CONNECTION_REFUSED',
+  'FLOW_CONTROL_ERROR',
+  'STREAM_LIMIT_ERROR',
+  'STREAM_STATE_ERROR',
+  'FINAL_SIZE_ERROR',
+  'FRAME_ENCODING_ERROR',
+  'TRANSPORT_PARAMETER_ERROR',
+  'CONNECTION_ID_LIMIT_ERROR',
+  'PROTOCOL_VIOLATION',
+  'INVALID_TOKEN',
+  'APPLICATION_ERROR',
+  'CRYPTO_BUFFER_EXCEEDED',
+  'KEY_UPDATE_ERROR',
+  'AEAD_LIMIT_REACHED',
+  'NO_VIABLE_PATH',
+]
+
+/** RFC 9001 §4.8: TLS alerts are codes from here on. */
+const FIRST_ALERT = 0x100
+const LAST_ALERT = 0x1ff
+
+/** RFC 8446 §6. */
+const ALERT = { BAD_CERTIFICATE: 42, CERTIFICATE_EXPIRED: 45, UNKNOWN_CA: 48, NO_APPLICATION_PROTOCOL: 120 } as const
+const ALERT_NAMES: Readonly<Record<number, string>> = {
+  10: 'unexpected_message',
+  40: 'handshake_failure',
+  [ALERT.BAD_CERTIFICATE]: 'bad_certificate',
+  43: 'unsupported_certificate',
+  44: 'certificate_revoked',
+  [ALERT.CERTIFICATE_EXPIRED]: 'certificate_expired',
+  46: 'certificate_unknown',
+  47: 'illegal_parameter',
+  [ALERT.UNKNOWN_CA]: 'unknown_ca',
+  49: 'access_denied',
+  50: 'decode_error',
+  51: 'decrypt_error',
+  70: 'protocol_version',
+  71: 'insufficient_security',
+  80: 'internal_error',
+  109: 'missing_extension',
+  110: 'unsupported_extension',
+  112: 'unrecognized_name',
+  116: 'certificate_required',
+  [ALERT.NO_APPLICATION_PROTOCOL]: 'no_application_protocol',
+}
+
+export function doqCodeText(code: number): string {
+  return DOQ_NAMES[code] ?? otherCodeText(code)
+}
+
+export function http3CodeText(code: number): string {
+  return HTTP3_NAMES[code] ?? otherCodeText(code)
+}
+
+export interface Expectation {
+  /** Of the certificate. */
+  readonly serverName: string
+  /** What the server was to speak, for people. */
+  readonly protocolName: string
+}
+
+/** Why there is no connection, when it closed before its handshake was complete. Only the alert is known of what TLS disliked. */
+export function handshakeFailure({ code, text }: QuicCloseReason, { serverName, protocolName }: Expectation): string {
+  switch (code - FIRST_ALERT) {
+    // sent by ourselves, since servers cannot see a certificate of ours before the handshake is complete
+    case ALERT.BAD_CERTIFICATE:
+      return `the certificate is not for ${serverName}, or not valid (${alertText(code)}); use --server-name <name> to expect another name`
+    case ALERT.CERTIFICATE_EXPIRED:
+      return `the certificate has expired (${alertText(code)})`
+    case ALERT.UNKNOWN_CA:
+      return `the issuer of the certificate is unknown (${alertText(code)}); use --ca <file> to trust its CA`
+    case ALERT.NO_APPLICATION_PROTOCOL:
+      return `the server does not speak ${protocolName} (${alertText(code)})`
+  }
+  if (code >= FIRST_ALERT && code <= LAST_ALERT) return `the handshake failed (${alertText(code)})`
+  return `the server refused the connection (${withReason(TRANSPORT_NAMES[code] ?? hex(code), text)})`
+}
+
+export function withReason(name: string, reason: string): string {
+  return reason === '' ? name : `${name}: ${reason}`
+}
+
+function otherCodeText(code: number): string {
+  return code >= FIRST_ALERT && code <= LAST_ALERT ? alertText(code) : hex(code)
+}
+
+function alertText(code: number): string {
+  const alert = code - FIRST_ALERT
+  return `TLS alert ${ALERT_NAMES[alert] ?? alert}`
+}
+
+function hex(code: number): string {
+  return `0x${code.toString(16)}`
+}
