@@ -76,8 +76,8 @@ export interface QuicHandler {
   /** The handshake is complete. */
   established(): void
   received(stream: number, bytes: Uint8Array, fin: boolean): void
-  /** RESET_STREAM or STOP_SENDING came: the stream is gone in both directions. */
-  reset(stream: number): void
+  /** RESET_STREAM or STOP_SENDING came: the stream is gone in both directions. `code` is the application's; 0 when it is unknown. */
+  reset(stream: number, code: number): void
   /** What was sent on the stream has been waiting for the peer to take it, for too long or for want of room. */
   stalled(stream: number): void
   /** The last call, whoever closed. */

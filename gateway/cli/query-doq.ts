@@ -46,8 +46,8 @@ class DoqAsking implements QuicAsking {
     else if (fin && this.#message !== null) this.#settle.resolve({ message: this.#message, http: null })
   }
 
-  reset(): void {
-    this.#settle.reject(new Error('the server reset the stream'))
+  reset(_stream: number, code: number): void {
+    this.#settle.reject(new Error(`the server reset the stream (${doqCodeText(code)})`))
   }
 
   overdue(): string | null {

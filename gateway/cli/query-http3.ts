@@ -90,8 +90,8 @@ class Http3Asking implements QuicAsking, MessageHandler<Http3Response> {
     }
   }
 
-  reset(stream: number): void {
-    if (stream === this.stream) this.#fail('the server reset the stream')
+  reset(stream: number, code: number): void {
+    if (stream === this.stream) this.#fail(`the server reset the stream (${http3CodeText(code)})`)
     else this.#react(stream, this.#peerStreams.reset(stream))
   }
 

@@ -187,8 +187,8 @@ class Attempt implements QuicHandler {
     this.#asking?.received(stream, bytes, fin)
   }
 
-  reset(stream: number): void {
-    this.#asking?.reset(stream)
+  reset(stream: number, code: number): void {
+    this.#asking?.reset(stream, code)
   }
 
   stalled(): void {}

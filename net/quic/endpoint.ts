@@ -278,7 +278,7 @@ export class Connection extends WheelEntry implements QuicClientConnection {
         this.#onBlocked(stream)
         break
       case QuicEventType.RESET:
-        this.#onReset(stream)
+        this.#onReset(stream, event.meta?.errorCode ?? 0)
         break
       case QuicEventType.ERROR:
         if (stream >= 0) this.#onStreamError(stream, event.meta?.errorReason ?? '')
@@ -308,16 +308,16 @@ export class Connection extends WheelEntry implements QuicClientConnection {
 
   /** Until the stream is closed the library reports it again with every turn, for ever (> 80 % of a core). */
   #onStreamError(stream: number, reason: string): void {
-    const [, code = '0'] = PEER_CODE.exec(reason) ?? []
-    this.#endpoint.native?.streamClose(this.handle, stream, Number(code) >>> 0)
-    this.#onReset(stream)
+    const code = Number(PEER_CODE.exec(reason)?.[1] ?? 0)
+    this.#endpoint.native?.streamClose(this.handle, stream, code >>> 0)
+    this.#onReset(stream, code)
   }
 
-  #onReset(stream: number): void {
+  #onReset(stream: number, code: number): void {
     if (this.#dead.has(stream)) return
     this.#abandon(stream)
     this.#bury(stream)
-    this.handler?.reset(stream)
+    this.handler?.reset(stream, code)
   }
 
   #bury(stream: number): void {

@@ -229,7 +229,7 @@ describe('query from a server that violates RFC 9250', () => {
     const closing = await quicServer(t, 'doq', (connection) => connection.close(4))
     await assertFails([...closing.words], /: the server closed the connection without an answer \(DOQ_EXCESSIVE_LOAD\)$/)
     const resetting = await quicServer(t, 'doq', (connection, stream) => connection.reset(stream, 5))
-    await assertFails([...resetting.words], /: the server reset the stream$/)
+    await assertFails([...resetting.words], /: the server reset the stream \(DOQ_UNSPECIFIED_ERROR\)$/)
     assert.equal(await resetting.closed, 0)
   })
 
@@ -278,7 +278,7 @@ describe('query from a server that violates HTTP/3', () => {
     ['a redirection', send(headers('302', 'text/html')), /: HTTP status 302$/, 0x100],
     ['a malformed status', send(headers('2000', 'text/html')), /violates HTTP\/3 \(H3_MESSAGE_ERROR\)$/, 0x100],
     ['GOAWAY', onControl(CONTROL_PREAMBLE, goaway(0)), /: the server takes no more requests \(GOAWAY\)$/, 0x100],
-    ['a reset', (connection, stream) => connection.reset(stream, 0x10b), /: the server reset the stream$/, 0x100],
+    ['a reset', (connection, stream) => connection.reset(stream, 0x10b), /: the server reset the stream \(H3_REQUEST_REJECTED\)$/, 0x100],
   ]
   for (const [what, react, error, code] of violations) {
     test(`says so: ${what}`, async (t) => {

@@ -58,6 +58,7 @@ class EchoServer implements QuicAcceptor {
 class EchoConnection implements QuicHandler {
   readonly quic: QuicConnection
   readonly resets: number[] = []
+  readonly codes: number[] = []
   readonly stalls: number[] = []
   readonly #server: EchoServer
   readonly begun = new Map<number, Buffer>()
@@ -76,8 +77,9 @@ class EchoConnection implements QuicHandler {
     if (fin) this.quic.send(stream, this.#server.reply(received), true)
   }
 
-  reset(stream: number): void {
+  reset(stream: number, code: number): void {
     this.resets.push(stream)
+    this.codes.push(code)
   }
 
   stalled(stream: number): void {
@@ -198,6 +200,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
       for (let i = 0; i < 50; i++) await echo(other)
       assert.ok(binding.events.length - before < 200, `${binding.events.length - before} events`)
       assert.deepEqual(connection?.resets, [stream])
+      if (name === 'native') assert.deepEqual(connection?.codes, [3])
     })
 
     test('answers the next client after garbage', async () => {
