@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
@@ -41,6 +42,8 @@ export interface StreamRecord {
   bytes: Buffer
   fin: boolean
   reset: boolean
+  /** The application error code of the reset; 0 when it is unknown. */
+  code: number
 }
 
 /** A client that notes what comes, and can do everything wrong. */
@@ -62,8 +65,10 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
     this.#notify()
   }
 
-  reset(stream: number): void {
-    this.record(stream).reset = true
+  reset(stream: number, code: number): void {
+    const record = this.record(stream)
+    record.reset = true
+    record.code = code
     this.#notify()
   }
 
@@ -77,7 +82,7 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
   }
 
   record(stream: number): StreamRecord {
-    const record = this.streams.get(stream) ?? { bytes: Buffer.alloc(0), fin: false, reset: false }
+    const record = this.streams.get(stream) ?? { bytes: Buffer.alloc(0), fin: false, reset: false, code: 0 }
     this.streams.set(stream, record)
     return record
   }
@@ -95,6 +100,15 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
       return this.send(bytes, fin)
     } catch {
       return -1
+    }
+  }
+
+  /** As send(), as soon as the server gives credit for another stream. */
+  async sendSoon(bytes: Uint8Array, fin = true): Promise<number> {
+    for (;;) {
+      const stream = this.trySend(bytes, fin)
+      if (stream >= 0) return stream
+      await turn()
     }
   }
 
@@ -146,10 +160,16 @@ export async function openDoq({ doq, ca }: TestGateway): Promise<QuicTestClient>
   return client
 }
 
-/** With its control stream open, as RFC 9114 §6.2.1 wants it. */
-export async function openHttp3({ doh, ca }: TestGateway): Promise<QuicTestClient> {
+/** Without its control stream. */
+export async function openBareHttp3({ doh, ca }: TestGateway): Promise<QuicTestClient> {
   const client = await dialQuic({ endpoint: doh, ca, protocol: 'h3' })
   await client.ready.promise
+  return client
+}
+
+/** With its control stream open, as RFC 9114 §6.2.1 wants it. */
+export async function openHttp3(gateway: TestGateway): Promise<QuicTestClient> {
+  const client = await openBareHttp3(gateway)
   client.connection.send(FIRST_CLIENT_UNIDIRECTIONAL, CONTROL_PREAMBLE, false)
   return client
 }
@@ -213,6 +233,18 @@ export interface ReadResponse {
   status: number
   headers: Record<string, string>
   body: Buffer
+}
+
+/** A HEADERS frame with a request for us. */
+export function http3Request(method: string, path: string, ...more: Field[]): Buffer {
+  return encodeMessage([...requestFields({ method, path, headers: { host: 'localhost' }, port: 0 }), ...more], Buffer.alloc(0))
+}
+
+/** The whole response on a stream; rejects when there is none. */
+export async function http3Response(client: QuicTestClient, stream: number): Promise<ReadResponse> {
+  const record = await client.over(stream)
+  if (record?.fin !== true) throw new Error(record === null ? 'the connection has ended' : `reset with 0x${record.code.toString(16)}`)
+  return readHttp3Response(record)
 }
 
 /** Reads a whole response from what came on a stream. */

@@ -187,7 +187,8 @@ class Http3Connection extends QuicServerConnection {
       this.fail(Failure.http3_error, error.code)
       return
     }
-    this.service.dropped(Failure.http3_error)
+    // RFC 9114 §6.2.3: an unknown kind of unidirectional stream is no error, only unwanted
+    if ((stream & UNIDIRECTIONAL) === 0) this.service.dropped(Failure.http3_error)
     this.resetStream(stream, error.code)
   }
 }
