@@ -68,13 +68,18 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
   const { listen, access } = config
   return {
     async start() {
-      await tcp.reconfigure({ listen: slices(listen.dns, access.dns), connection })
-      await udp.reconfigure({ listen: withPorts(slices(listen.dns, access.dns), tcp.endpoints) })
+      const dns = slices(listen.dns, access.dns)
+      await bindTogether(dns, {
+        first: (wanted) => tcp.reconfigure({ listen: wanted, connection }),
+        second: () => udp.reconfigure({ listen: withPorts(dns, tcp.endpoints) }),
+      })
       await encrypted?.dot.reconfigure({ listen: slices(listen.dot, access.encrypted), connection })
       const http3 = overQuic?.http3 == null ? null : { port: config.public.ports.doh }
       const doh = { listen: slices(listen.doh, access.encrypted), paths: config.doh.paths, http3 }
-      await encrypted?.doh.reconfigure(doh)
-      await overQuic?.http3?.reconfigure({ ...doh, listen: withPorts(doh.listen, encrypted?.doh.endpoints ?? []) })
+      await bindTogether(doh.listen, {
+        first: async (wanted) => encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
+        second: async () => overQuic?.http3?.reconfigure({ ...doh, listen: withPorts(doh.listen, encrypted?.doh.endpoints ?? []) }),
+      })
       await overQuic?.doq.reconfigure({ listen: slices(listen.doq, access.encrypted) })
     },
     get endpoints() {
@@ -151,6 +156,27 @@ export function listenWarnings(config: Config): readonly string[] {
 
 function hasIpv6(): boolean {
   return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
+}
+
+/** Ports that the kernel may choose in vain. */
+const MAX_CHOICES = 10
+
+/** Binds TCP, then UDP on the same ports. Where the kernel chose a port that somebody has on UDP, it chooses again. */
+async function bindTogether(
+  listen: readonly ListenerSlice[],
+  { first, second }: { first: (listen: readonly ListenerSlice[]) => Promise<void>; second: () => Promise<void> },
+): Promise<void> {
+  const isChosen = listen.some(({ endpoint }) => endpoint.port === 0)
+  for (let choices = 1; ; choices++) {
+    await first(listen)
+    try {
+      await second()
+      return
+    } catch (error) {
+      if (!isChosen || choices === MAX_CHOICES) throw error
+      await first([])
+    }
+  }
 }
 
 /** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */

@@ -261,9 +261,11 @@ describe('limits', () => {
     client.connection.send(stream, frame(0, Buffer.alloc(120_000)), false)
     await assertAnswers(client)
     assert.equal(client.record(stream).reset, false)
-    while (!client.record(stream).reset) {
+    // answered in between: the library overruns the window of the server when it can (docs/quic.md)
+    for (let sent = 120_000; !client.record(stream).reset; sent += 8192) {
+      assert.ok(sent < 300_000)
       client.connection.send(stream, frame(0, Buffer.alloc(8192)), false)
-      await turn()
+      await assertAnswers(client)
     }
     assert.equal(client.record(stream).code, H3.EXCESSIVE_LOAD)
     await assertAnswers(client)
