@@ -7,6 +7,8 @@
 const OCTETS_PER_ROUND_TRIP = 49_152
 /** The library's round-trip time is asked for this often, because asking waits for its thread. */
 const RTT_VALID_MS = 1000
+/** A round trip never counts for less: the peer's program, not its QUIC, opens the window again. */
+const MIN_RTT_MS = 5
 /** Before it was ever asked. */
 const UNKNOWN_RTT_MS = 333
 
@@ -26,7 +28,7 @@ export class Pacer {
   allow(octets: number, now: number, askRtt: () => number): number {
     this.#renew(now)
     if (this.#sent + octets > OCTETS_PER_ROUND_TRIP && now - this.#rttAt >= RTT_VALID_MS) {
-      this.#rttMs = askRtt()
+      this.#rttMs = Math.max(askRtt(), MIN_RTT_MS)
       this.#rttAt = now
       this.#renew(now)
     }

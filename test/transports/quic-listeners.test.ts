@@ -37,17 +37,19 @@ function doq(identities: IdentityStore): DoqTransport {
 
 const listen = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: new PrefixSet(prefixes('127.0.0.0/8')) }]
 
-test('a new certificate takes the place of the old one on the same address', async () => {
+test('a new certificate takes the place of the old one on the same address', async (t) => {
   const [before, after] = [await authority(), await authority()]
   const store = new IdentityStore([before.identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] })
   const transport = doq(store)
+  t.after(() => transport.close())
   await transport.reconfigure({ listen })
   const [endpoint] = transport.endpoints
   assert.ok(endpoint !== undefined)
   const client = await dialQuic({ endpoint, ca: before.roots, protocol: 'doq' })
   await client.ready.promise
   store.replace([after.identity])
-  assert.equal((await client.ended.promise).code, 0)
+  // RFC 9000 §10.2.3: APPLICATION_ERROR where the server has not heard yet that the handshake is over
+  assert.ok([0x0, 0xc].includes((await client.ended.promise).code))
   await client[Symbol.asyncDispose]()
   for (;;) {
     const next = await dialQuic({ endpoint, ca: after.roots, protocol: 'doq' })
@@ -58,12 +60,12 @@ test('a new certificate takes the place of the old one on the same address', asy
     await turn()
   }
   assert.deepEqual(transport.endpoints, [endpoint])
-  await transport.close()
 })
 
-test('reconfigure() leaves the addresses that stay alone, and closes the others', async () => {
+test('reconfigure() leaves the addresses that stay alone, and closes the others', async (t) => {
   const { identity, roots } = await authority()
   const transport = doq(new IdentityStore([identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] }))
+  t.after(() => transport.close())
   const two = [...listen, ...listen]
   await transport.reconfigure({ listen: two })
   const [first, second] = transport.endpoints
@@ -78,5 +80,4 @@ test('reconfigure() leaves the addresses that stay alone, and closes the others'
   })
   assert.deepEqual(transport.endpoints, [first])
   await client[Symbol.asyncDispose]()
-  await transport.close()
 })
