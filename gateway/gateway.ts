@@ -68,6 +68,7 @@ export class Gateway {
       acceptor: this.#pipeline,
       identities: parts.identities?.store ?? null,
       quic: assembleQuic(config, log, shared),
+      log,
       meter: (traits) => this.#telemetry.transportMeter(traits),
     })
     this.#admin = new AdminServer({ isReady: () => this.#ready, metrics: () => this.#renderMetrics() })

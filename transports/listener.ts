@@ -1,14 +1,19 @@
-import { type Endpoint, formatEndpoint, type PrefixSet } from '../net/address.ts'
+import { type AddressBytes, type Endpoint, formatEndpoint } from '../net/address.ts'
+
+/** Who may ask. */
+export interface AccessList {
+  has(address: AddressBytes): boolean
+}
 
 /** One address to listen on, and who may ask there. */
 export interface ListenerSlice {
   readonly endpoint: Endpoint
-  readonly access: PrefixSet
+  readonly access: AccessList
 }
 
 /** A bound socket. `access` may be exchanged while it serves. */
 export interface Listener {
-  access: PrefixSet
+  access: AccessList
   /** The bound address: the port is known even if the kernel chose it. */
   readonly endpoint: Endpoint
   /** Stops accepting; connections that are open live on. */

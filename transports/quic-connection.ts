@@ -29,7 +29,7 @@ export interface QuicConnectionDependencies {
 }
 
 /** The application error codes of a protocol on QUIC. */
-export interface QuicCodes {
+interface QuicCodes {
   readonly noError: number
   readonly excessiveLoad: number
 }
@@ -42,7 +42,7 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
   protected readonly dependencies: QuicConnectionDependencies
   protected readonly settings: QuicConnectionSettings
   readonly #codes: QuicCodes
-  readonly #onClosed: () => void
+  readonly #arrival: Arrival
   #established = false
   #draining = false
   #announcedLast = false
@@ -54,13 +54,13 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
 
   constructor(facts: QuicConnectionFacts) {
     super()
-    const { quic, peer, traits, codes, settings, dependencies } = facts
-    this.client = { ...peer, traits, keepalive: NO_KEEPALIVE }
+    const { quic, arrival, traits, codes, settings, dependencies } = facts
+    this.client = { ...arrival.peer, traits, keepalive: NO_KEEPALIVE }
     this.quic = quic
     this.settings = settings
     this.dependencies = dependencies
     this.#codes = codes
-    this.#onClosed = facts.onClosed
+    this.#arrival = arrival
     this.#lastActive = dependencies.clock()
     dependencies.wheel.set(this, this.#lastActive + settings.handshakeMs)
   }
@@ -73,6 +73,11 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
   /** About once a second while there is something to look after. True: look again. */
   protected abstract housekeep(now: number): boolean
 
+  /** Whether a request is on its way that was begun before it was too late. */
+  protected get isReceiving(): boolean {
+    return this.#unfinishedInput > 0
+  }
+
   get isClosing(): boolean {
     return this.#closing
   }
@@ -82,6 +87,12 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
     this.#lastActive = this.dependencies.clock()
     // the library does not tell whether a ticket was used
     this.dependencies.meter.handshake('ok', 'TLSv1.3', false)
+    // only now: before its address is validated, anybody could use up the connections of anybody (RFC 9000 §21.1.1.1)
+    if (!this.#arrival.acquire()) {
+      this.fail(Failure.connection_limit, this.#codes.excessiveLoad)
+      return
+    }
+    if (this.#draining) this.announceDrain(false)
     this.dependencies.wheel.set(this, this.#lastActive + (this.#draining ? LINGER_MS : this.settings.idleMs))
   }
 
@@ -108,14 +119,14 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
       this.dependencies.meter.dropped(Failure.handshake_failed)
     }
     this.dependencies.wheel.clear(this)
-    this.#onClosed()
+    this.#arrival.onClosed()
   }
 
   /** Answers what is open, then closes. */
   drain(): void {
     if (this.#draining || this.#closing) return
     this.#draining = true
-    this.announceDrain(false)
+    if (this.#established) this.announceDrain(false)
     this.dependencies.wheel.set(this, this.dependencies.clock() + LINGER_MS)
   }
 
@@ -128,17 +139,23 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
 
   override onDeadline(now: number): void {
     const { wheel } = this.dependencies
-    const busy = this.workload.questions > 0
-    const idle = now - this.#lastActive
-    // PINGs keep a connection open in QUIC, but not here: there are few of them
-    const patience = this.#draining ? LINGER_MS : this.settings.idleMs
-    if (!this.#established || (!busy && idle >= patience)) {
+    if (!this.#established) {
       this.end(this.#codes.noError)
       return
     }
     if (this.#draining && !this.#announcedLast) {
       this.#announcedLast = true
       this.announceDrain(true)
+      wheel.set(this, now + LINGER_MS)
+      return
+    }
+    const busy = this.workload.questions > 0 || (this.#draining && this.isReceiving)
+    const idle = now - this.#lastActive
+    // PINGs keep a connection open in QUIC, but not here: there are few of them
+    const patience = this.#draining ? LINGER_MS : this.settings.idleMs
+    if (!busy && idle >= patience) {
+      this.end(this.#codes.noError)
+      return
     }
     const wanted = this.housekeep(now)
     if (this.#closing) return
@@ -186,10 +203,17 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
 
 export interface QuicConnectionFacts {
   readonly quic: QuicConnection
-  readonly peer: Peer
+  readonly arrival: Arrival
   readonly traits: TransportTraits
   readonly codes: QuicCodes
   readonly settings: QuicConnectionSettings
   readonly dependencies: QuicConnectionDependencies
+}
+
+/** One connection as its listener sees it. */
+export interface Arrival {
+  readonly peer: Peer
+  /** Takes a place among the connections of the client; false when it has too many. Called once the handshake is complete. */
+  readonly acquire: () => boolean
   readonly onClosed: () => void
 }

@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TransportMeter } from '../dns/contracts.ts'
+import type { QueryAcceptor, TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { type AddressBytes, canonicalAddress, type Endpoint, parseAddress } from '../net/address.ts'
+import { canonicalAddress, type Endpoint, isIpv4, parseAddress } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
 import type { QuicConnection, QuicEngine, QuicHandler, QuicListener } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
-import type { QuicConnectionSettings, QuicServerConnection } from './quic-connection.ts'
-import type { Peer } from './stream-listener.ts'
+import type { Arrival, QuicConnectionDependencies, QuicConnectionSettings, QuicServerConnection } from './quic-connection.ts'
 
 /** Of one address: with every connection each turn of the native loop takes longer (0.3 ms with none, 2 ms with 500 idle ones). */
 const MAX_CONNECTIONS = 500
@@ -18,19 +17,31 @@ const WINDOW = 262_144
 const REPLACE_MS = 1000
 const REBIND_MS = 1000
 
-export interface QuicListenersOptions {
+/** What DoQ and HTTP/3 are made of. */
+export interface QuicTransportOptions {
+  readonly engine: QuicEngine
+  readonly identities: ServerIdentities
+  readonly settings: QuicConnectionSettings
+}
+
+export interface QuicTransportDependencies extends QuicConnectionDependencies {
+  readonly acceptor: QueryAcceptor
+  readonly limit: ConnectionLimit
+  readonly onTrouble: (error: unknown) => void
+}
+
+interface QuicListenersOptions extends QuicTransportOptions {
   /** The operator's word, for errors. */
   readonly name: string
   /** ALPN token. */
   readonly protocol: string
   /** Whether a client that may not ask is told so by its protocol; otherwise its connection ends at once. */
   readonly explainsRefusal: boolean
-  readonly engine: QuicEngine
-  readonly identities: ServerIdentities
-  readonly settings: QuicConnectionSettings
   readonly limit: ConnectionLimit
   readonly meter: TransportMeter
-  readonly serve: (quic: QuicConnection, peer: Peer, onClosed: () => void) => QuicServerConnection
+  readonly serve: (quic: QuicConnection, arrival: Arrival) => QuicServerConnection
+  /** An address could not be bound again with a new certificate; it is tried again and again. */
+  readonly onTrouble: (error: unknown) => void
 }
 
 /** The addresses of one protocol on QUIC, and the connections on them. */
@@ -55,7 +66,7 @@ export class QuicListeners {
   }
 
   async apply(slices: readonly ListenerSlice[]): Promise<void> {
-    await this.#group.apply(slices)
+    await this.#group.apply(dualStack(slices))
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -85,9 +96,15 @@ export class QuicListeners {
           acceptor: { arrived: (quic) => this.#arrived(quic, address) },
         }),
       onClosed: () => void this.#bound.delete(address),
+      onTrouble: this.#options.onTrouble,
     })
-    await address.bind()
     this.#bound.add(address)
+    try {
+      await address.bind()
+    } catch (error) {
+      this.#bound.delete(address)
+      throw error
+    }
     return address
   }
 
@@ -97,17 +114,21 @@ export class QuicListeners {
     const bytes = parseAddress(text)
     if (bytes === null || this.#draining || address.isReplacing) return null
     const admitted = address.access.has(bytes)
-    const failure = refusal({ admitted: admitted || explainsRefusal, bytes, limit })
-    if (failure !== null) {
-      meter.dropped(failure)
+    if (!admitted && !explainsRefusal) {
+      meter.dropped(Failure.access_denied)
       return null
     }
     meter.connectionOpened()
-    const connection = serve(quic, { address: text, port: quic.port, admitted }, () => {
-      this.#connections.delete(connection)
-      address.connections.delete(connection)
-      limit.release(bytes)
-      meter.connectionClosed()
+    let isCounted = false
+    const connection = serve(quic, {
+      peer: { address: text, port: quic.port, admitted },
+      acquire: () => (isCounted = limit.acquire(bytes)),
+      onClosed: () => {
+        this.#connections.delete(connection)
+        address.connections.delete(connection)
+        if (isCounted) limit.release(bytes)
+        meter.connectionClosed()
+      },
     })
     this.#connections.add(connection)
     address.connections.add(connection)
@@ -115,9 +136,22 @@ export class QuicListeners {
   }
 }
 
-function refusal({ admitted, bytes, limit }: { admitted: boolean; bytes: AddressBytes; limit: ConnectionLimit }): Failure | null {
-  if (!admitted) return Failure.access_denied
-  return limit.acquire(bytes) ? null : Failure.connection_limit
+/** The library's [::] takes IPv4 too and leaves no room for 0.0.0.0 on the same port: then it serves both, each by its own list. */
+function dualStack(slices: readonly ListenerSlice[]): readonly ListenerSlice[] {
+  const at = (host: string, port: number) => slices.find(({ endpoint }) => port !== 0 && endpoint.host === host && endpoint.port === port)
+  return slices
+    .filter(({ endpoint }) => endpoint.host !== '0.0.0.0' || at('::', endpoint.port) === undefined)
+    .map((slice) => {
+      if (slice.endpoint.host !== '::') return slice
+      const ipv4 = at('0.0.0.0', slice.endpoint.port)
+      return { ...slice, access: { has: (address) => (isIpv4(address) ? ipv4?.access.has(address) === true : slice.access.has(address)) } }
+    })
+}
+
+interface BoundAddressOptions {
+  readonly listen: (endpoint: Endpoint) => Promise<QuicListener>
+  readonly onClosed: () => void
+  readonly onTrouble: (error: unknown) => void
 }
 
 /**
@@ -127,13 +161,15 @@ function refusal({ admitted, bytes, limit }: { admitted: boolean; bytes: Address
 class BoundAddress implements Listener {
   access: ListenerSlice['access']
   readonly connections = new LiveSet<QuicServerConnection>()
-  readonly #options: { listen: (endpoint: Endpoint) => Promise<QuicListener>; onClosed: () => void }
+  readonly #options: BoundAddressOptions
   #endpoint: Endpoint
   #listener: QuicListener | null = null
   #replacing: Promise<void> | null = null
+  /** The certificate that is served is not the newest. */
+  #isStale = false
   #closed = false
 
-  constructor(slice: ListenerSlice, options: { listen: (endpoint: Endpoint) => Promise<QuicListener>; onClosed: () => void }) {
+  constructor(slice: ListenerSlice, options: BoundAddressOptions) {
     this.access = slice.access
     this.#endpoint = slice.endpoint
     this.#options = options
@@ -152,7 +188,9 @@ class BoundAddress implements Listener {
     this.#endpoint = this.#listener.endpoint
   }
 
+  /** The certificate has changed. */
   async replace(): Promise<void> {
+    this.#isStale = true
     if (this.#replacing !== null || this.#closed) return
     this.#replacing = this.#rebind()
     await this.#replacing
@@ -168,16 +206,19 @@ class BoundAddress implements Listener {
   }
 
   async #rebind(): Promise<void> {
-    for (const connection of this.connections) connection.drain()
-    await this.connections.emptied(REPLACE_MS)
-    await this.#listener?.close()
-    this.#listener = null
-    while (!this.#closed) {
+    for (let isTold = false; this.#isStale && !this.#closed; ) {
+      this.#isStale = false
+      for (const connection of this.connections) connection.drain()
+      await this.connections.emptied(REPLACE_MS)
+      await this.#listener?.close()
+      this.#listener = null
+      if (this.#closed) return
       try {
         await this.bind()
-        return
-      } catch {
-        // somebody else has taken the port in the gap
+      } catch (error) {
+        if (!isTold) this.#options.onTrouble(error)
+        isTold = true
+        this.#isStale = true
         await sleep(REBIND_MS)
       }
     }

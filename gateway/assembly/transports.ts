@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import type { Logger } from 'pino'
 import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
 import { type Endpoint, formatEndpoint, isWildcard, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
@@ -42,10 +43,11 @@ export interface TransportAssemblyDependencies {
   readonly identities: ServerIdentities | null
   /** Null when nothing listens on QUIC, or when there is none for this machine. */
   readonly quic: QuicEngine | null
+  readonly log: Logger
 }
 
 export function assembleTransports(config: Config, dependencies: TransportAssemblyDependencies): TransportAssembly {
-  const { meter, identities, quic, ...shared } = dependencies
+  const { meter, identities, quic, log: _, ...shared } = dependencies
   const budget = new OutputBudget()
   const limit = new ConnectionLimit(config.limits.connectionsPerClient)
   const handshakeMs = config.timeouts.handshakeMs
@@ -107,17 +109,20 @@ function assembleQuicTransports(
     limit: ConnectionLimit
   },
 ) {
-  const { meter, identities, quic: engine, ...shared } = dependencies
+  const { meter, identities, quic: engine, log, ...shared } = dependencies
   const settings = {
     handshakeMs: config.timeouts.handshakeMs,
     idleMs: config.limits.idle.quicMs,
     inFlight: config.limits.inFlightPerConnection,
   }
   const options = { engine, identities, settings }
+  const onTrouble = (error: unknown) => log.error({ err: error }, 'cannot serve QUIC with the new certificate: trying again every second')
   return {
-    doq: new DoqTransport(options, { ...shared, meter: meter(TRANSPORTS.doq) }),
+    doq: new DoqTransport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doq) }),
     http3:
-      servesHttp3(config) && engine.opensUnidirectional ? new Http3Transport(options, { ...shared, meter: meter(TRANSPORTS.doh3) }) : null,
+      servesHttp3(config) && engine.opensUnidirectional
+        ? new Http3Transport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doh3) })
+        : null,
   }
 }
 

@@ -17,6 +17,8 @@ interface Incoming {
   stream: CriticalStream | 'unknown' | null
 }
 
+/** Opened in the life of a connection; some clients open unknown ones, to see that they are ignored. */
+const MAX_STREAMS = 32
 const CLOSED_CRITICAL_STREAM = connectionError(H3.CLOSED_CRITICAL_STREAM)
 const STREAM_CREATION_ERROR = connectionError(H3.STREAM_CREATION_ERROR)
 
@@ -28,6 +30,7 @@ export class PeerStreams {
   readonly #peer: PeerRole
   readonly #open = new Map<number, Incoming>()
   readonly #seen = new Set<number>()
+  #accepted = 0
   readonly #control: ControlReader
 
   constructor(peer: PeerRole) {
@@ -42,6 +45,8 @@ export class PeerStreams {
 
   /** Takes what was read from a stream, in any pieces; `fin` when it ends here. */
   push(streamId: number, bytes: Uint8Array, fin: boolean): Http3Error | null {
+    // each costs the library 8 kB for the life of the connection, and three are all that HTTP/3 has a use for
+    if (!this.#open.has(streamId) && ++this.#accepted > MAX_STREAMS) return connectionError(H3.EXCESSIVE_LOAD)
     const incoming = this.#open.get(streamId) ?? this.#accept(streamId)
     const error = this.#read(incoming, bytes)
     if (fin && error?.scope !== 'connection') return this.reset(streamId)

@@ -11,6 +11,7 @@ export const QuicEventType = {
   FINISHED: 5,
   RESET: 6,
   SESSION_CLOSE: 7,
+  DRAIN: 8,
   ERROR: 10,
   HANDSHAKE_COMPLETE: 11,
   SHUTDOWN_COMPLETE: 15,

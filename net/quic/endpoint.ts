@@ -107,9 +107,10 @@ export class Endpoint {
     if (native === null) return
     native.requestShutdown()
     const stop = new AbortController()
-    await Promise.race([this.#shutdown.promise, sleep(SHUTDOWN_MS, undefined, { signal: stop.signal }).catch(() => {})])
+    const overdue = sleep(SHUTDOWN_MS, false, { signal: stop.signal }).catch(() => false)
+    const isOver = await Promise.race([this.#shutdown.promise.then(() => true), overdue])
     stop.abort()
-    native.join()
+    if (isOver) native.join()
     this.#native = null
     for (const connection of this.#connections.values()) this.#end(connection, { code: 0, text: 'closed' })
   }
@@ -179,7 +180,7 @@ export class Connection extends WheelEntry implements QuicClientConnection {
   #waiting: Outgoing[] = []
   #waitingLength = 0
   readonly #pacer = new Pacer()
-  /** Streams whose octets the peer did not take at once, and since when. The library does not say when it has: they are watched until STALL_MS. */
+  /** Streams whose octets the peer did not take at once, and since when. The library says that it has taken some, not that it has taken all. */
   readonly #blocked = new Map<number, number>()
   /** Streams that either side has reset lately: what was already on its way means nothing. */
   readonly #dead = new Map<number, number>()
@@ -276,6 +277,10 @@ export class Connection extends WheelEntry implements QuicClientConnection {
         break
       case QuicEventType.STREAM_BLOCKED:
         this.#onBlocked(stream)
+        break
+      case QuicEventType.DRAIN:
+        // some of it was taken, maybe not all: the wait begins again
+        if (this.#blocked.delete(stream)) this.#blocked.set(stream, this.#endpoint.dependencies.clock())
         break
       case QuicEventType.RESET:
         this.#onReset(stream, event.meta?.errorCode ?? 0)

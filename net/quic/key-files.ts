@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
+import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 
 /**
  * The library writes certificate, private key and roots to files of predictable names in the directory for temporary files,
@@ -9,10 +10,15 @@ import { isMainThread } from 'node:worker_threads'
 export class KeyDirectory {
   readonly #path: string
 
-  /** Makes it, 0700, and removes what a crash may have left behind. Throws what the file system throws. */
+  /** Makes it, 0700, and removes what a crash may have left behind. Throws ATLAS_STATE. */
   constructor(path: string) {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
-    for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true })
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 })
+      chmodSync(path, 0o700)
+      for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true })
+    } catch (error) {
+      throw new OperationalError('ATLAS_STATE', `Cannot use the directory ${path}: ${reasonOf(error)}`, error)
+    }
     this.#path = path
   }
 
@@ -25,6 +31,7 @@ export class KeyDirectory {
 
   async #guarded<T>(build: () => Promise<T>): Promise<T> {
     if (!isMainThread) return this.#inherited(build)
+    mkdirSync(this.#path, { recursive: true, mode: 0o700 })
     const umask = process.umask(0o077)
     const { TMPDIR } = process.env
     process.env.TMPDIR = this.#path

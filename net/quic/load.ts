@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { reasonOf } from '../../dns/operational-error.ts'
+import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { QuicEngine } from '../quic.ts'
 import type { QuicBinding } from './binding.ts'
 import type { EndpointDependencies } from './endpoint.ts'
@@ -12,11 +12,13 @@ import { PublicBinding, type PublicModule } from './public-binding.ts'
 
 const PACKAGE = '@currentspace/http3'
 
-/** QUIC for this machine, or why there is none. `keyDirectory` becomes ours alone: nothing else may be in it. */
+/** QUIC for this machine, or why there is none. `keyDirectory` becomes ours alone: nothing else may be in it. Throws ATLAS_STATE when it cannot be used. */
 export function createQuicEngine(keyDirectory: string, dependencies: EndpointDependencies): QuicEngine | { readonly unavailable: string } {
   try {
-    return new LibraryEngine(loadBinding(), new KeyDirectory(keyDirectory), dependencies)
+    const binding = loadBinding()
+    return new LibraryEngine(binding, new KeyDirectory(keyDirectory), dependencies)
   } catch (error) {
+    if (error instanceof OperationalError) throw error
     const [reason = ''] = reasonOf(error).split('\n')
     return { unavailable: reason }
   }

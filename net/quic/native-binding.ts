@@ -10,7 +10,7 @@ import type {
 
 type NativeCallback = (error: Error | null, events: readonly QuicEvent[]) => void
 type SessionMetrics = { readonly rttMs: number }
-type SendOutcome = { readonly status: number; readonly written: number }
+type SendOutcome = { readonly status: number }
 
 /** What the two native classes have in common. */
 interface NativeThread {

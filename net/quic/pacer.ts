@@ -2,9 +2,9 @@
  * Octets that may be sent within one round trip. The library sends without regard for the peer's window for the whole
  * connection (it multiplies what is left of it by 20, `set_send_capacity_factor`), and the peer then ends the connection with
  * FLOW_CONTROL_ERROR. Its window is not told to us, but it is opened again a round trip after it was used: with this much in
- * each, windows from 64 KiB on are kept. 100 padded answers (RFC 8467: 468 octets) fit in one.
+ * each, windows from 64 KiB on are kept: half of one may be used and not yet opened again while this much is on its way.
  */
-const OCTETS_PER_ROUND_TRIP = 49_152
+const OCTETS_PER_ROUND_TRIP = 30_720
 /** The library's round-trip time is asked for this often, because asking waits for its thread. */
 const RTT_VALID_MS = 1000
 /** A round trip never counts for less: the peer's program, not its QUIC, opens the window again. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -62,6 +62,7 @@ class EchoConnection implements QuicHandler {
   readonly stalls: number[] = []
   readonly #server: EchoServer
   readonly begun = new Map<number, Buffer>()
+  isEstablished = false
   isClosed = false
 
   constructor(quic: QuicConnection, server: EchoServer) {
@@ -69,7 +70,9 @@ class EchoConnection implements QuicHandler {
     this.#server = server
   }
 
-  established(): void {}
+  established(): void {
+    this.isEstablished = true
+  }
 
   received(stream: number, bytes: Uint8Array, fin: boolean): void {
     const received = Buffer.concat([this.begun.get(stream) ?? Buffer.alloc(0), bytes])
@@ -140,7 +143,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
       const before = server.connections.length
       const client = await open(options)
       await client.ready.promise
-      while (server.connections.length === before) await turn()
+      while (!server.connections.slice(before).some(({ isEstablished }) => isEstablished)) await turn()
       return client
     }
     const echo = async (client: QuicTestClient, bytes = ECHO) => (await client.over(client.send(bytes)))?.bytes
@@ -323,15 +326,33 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
   })
 }
 
-test('certificate, key and roots are written nowhere but in the key directory', async () => {
-  const path = join(directory, 'gone')
+test('the private key is written in the key directory, and removed again', async () => {
+  const path = join(directory, 'watched')
   const engine = createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() })
   assert.ok(!('unavailable' in engine))
-  rmSync(path, { recursive: true })
-  await assert.rejects(
-    engine.listen({ name: 'x', endpoint: LOOPBACK, protocol: 'x', identity, limits: LIMITS, connections: 1, acceptor: new EchoServer() }),
-    /No such file/,
-  )
+  const seen = new Set<string | null>()
+  const watcher = watch(path, (_event, name) => seen.add(name))
+  const listener = await engine.listen({
+    name: 'x',
+    endpoint: LOOPBACK,
+    protocol: 'x',
+    identity,
+    limits: LIMITS,
+    connections: 1,
+    acceptor: new EchoServer(),
+  })
+  while (!seen.has(`http3_${process.pid}_qkey.pem`)) await turn()
+  watcher.close()
+  assert.deepEqual(readdirSync(path), [])
+  await listener.close()
+})
+
+test('a key directory that cannot be used is an error of the state directory', () => {
+  const path = join(directory, 'a-file')
+  writeFileSync(path, '')
+  assert.throws(() => createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() }), {
+    code: 'ATLAS_STATE',
+  })
 })
 
 test('what a crash left in the key directory is removed', async () => {

@@ -72,6 +72,12 @@ describe('what is unknown is ignored', () => {
     await assertAnswers(client, join(frame(0x21), GET, frame(0x40)))
   })
 
+  test('unidirectional streams without end are not', async () => {
+    await using client = await openBareHttp3(gateway)
+    for (let i = 0; i < 40; i++) client.connection.send(2 + 4 * i, hex('40'), false)
+    assert.equal((await client.ended.promise).code, H3.EXCESSIVE_LOAD)
+  })
+
   test('unidirectional streams, which are no error either', async () => {
     const before = await drops()
     await using client = await openBareHttp3(gateway)

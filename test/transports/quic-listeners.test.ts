@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -28,6 +31,7 @@ function doq(identities: IdentityStore): DoqTransport {
     {
       acceptor: { accept: () => {} },
       limit: new ConnectionLimit(100),
+      onTrouble: () => {},
       clock: monotonicClock,
       wheel: new Wheel(monotonicClock),
       meter: METER,
@@ -81,3 +85,42 @@ test('reconfigure() leaves the addresses that stay alone, and closes the others'
   assert.deepEqual(transport.endpoints, [first])
   await client[Symbol.asyncDispose]()
 })
+
+test('both wildcards on one port serve both families, each by its own access list', {
+  skip: hasIpv6() ? false : 'no IPv6 here',
+}, async (t) => {
+  const { identity, roots } = await authority()
+  const transport = doq(new IdentityStore([identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] }))
+  t.after(() => transport.close())
+  const port = await freePort()
+  const on = (host: string, access: string) => ({ endpoint: { host, port }, access: new PrefixSet(prefixes(access)) })
+  const isServed = async (host: string): Promise<boolean> => {
+    await using client = await dialQuic({ endpoint: { host, port }, ca: roots, protocol: 'doq' })
+    // one that is turned away hears so at once, or after its handshake
+    const isRefused = await Promise.race([client.ended.promise.then(() => true), client.ready.promise.then(settled)]).catch(() => true)
+    return !isRefused
+  }
+  await transport.reconfigure({ listen: [on('0.0.0.0', '127.0.0.0/8'), on('::', '2001:db8::/32')] })
+  assert.deepEqual([await isServed('127.0.0.1'), await isServed('::1')], [true, false])
+  await transport.reconfigure({ listen: [] })
+  await transport.reconfigure({ listen: [on('::', '::/0')] })
+  assert.deepEqual([await isServed('127.0.0.1'), await isServed('::1')], [false, true])
+})
+
+/** Many turns later, and still open: false, it was not refused. */
+async function settled(): Promise<boolean> {
+  for (let i = 0; i < 2000; i++) await turn()
+  return false
+}
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === '::1'))
+}
+
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const { port } = socket.address()
+  socket.close()
+  return port
+}

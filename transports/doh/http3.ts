@@ -1,4 +1,4 @@
-import { type QueryAcceptor, TRANSPORTS, type Transport } from '../../dns/contracts.ts'
+import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { H3, type Http3Error } from '../../net/http3/errors.ts'
@@ -8,16 +8,10 @@ import { encodeMessage } from '../../net/http3/message-writer.ts'
 import { CONTROL_PREAMBLE, GOAWAY_SOON, goaway } from '../../net/http3/own-control.ts'
 import { PeerStreams } from '../../net/http3/peer-streams.ts'
 import type { Field } from '../../net/http3/qpack-static.ts'
-import { FIRST_SERVER_UNIDIRECTIONAL, type QuicConnection, type QuicEngine, UNIDIRECTIONAL } from '../../net/quic.ts'
+import { FIRST_SERVER_UNIDIRECTIONAL, UNIDIRECTIONAL } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
-import type { ConnectionLimit } from '../connection-limit.ts'
-import {
-  type QuicConnectionDependencies,
-  type QuicConnectionFacts,
-  type QuicConnectionSettings,
-  QuicServerConnection,
-} from '../quic-connection.ts'
-import { QuicListeners } from '../quic-listeners.ts'
+import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
+import { QuicListeners, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import type { DohSlice } from './doh.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import type { RequestHead } from './request.ts'
@@ -31,17 +25,6 @@ const STREAM_STEP = 4
 const MAX_DISCARDED = 131_072
 const NOTHING = new Uint8Array(0)
 
-export interface Http3Options {
-  readonly engine: QuicEngine
-  readonly identities: ServerIdentities
-  readonly settings: QuicConnectionSettings
-}
-
-export interface Http3Dependencies extends QuicConnectionDependencies {
-  readonly acceptor: QueryAcceptor
-  readonly limit: ConnectionLimit
-}
-
 /** DNS over HTTPS on QUIC: HTTP/3 (RFC 9114) in front of the same service as the other versions. */
 export class Http3Transport implements Transport<DohSlice> {
   readonly name = 'doh (HTTP/3)'
@@ -49,8 +32,8 @@ export class Http3Transport implements Transport<DohSlice> {
   readonly #service: DohService
   readonly #listeners: QuicListeners
 
-  constructor(options: Http3Options, dependencies: Http3Dependencies) {
-    const { limit, ...rest } = dependencies
+  constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
+    const { limit, onTrouble, ...rest } = dependencies
     this.#identities = options.identities
     const service = new DohService(this.#rules([]), rest)
     this.#service = service
@@ -62,7 +45,8 @@ export class Http3Transport implements Transport<DohSlice> {
       explainsRefusal: true,
       limit,
       meter: rest.meter,
-      serve: (quic: QuicConnection, peer, onClosed) => new Http3Connection({ ...facts, quic, peer, onClosed }, service),
+      onTrouble,
+      serve: (quic, arrival) => new Http3Connection({ ...facts, quic, arrival }, service),
     })
   }
 
@@ -102,9 +86,9 @@ class Http3Connection extends QuicServerConnection {
   }
 
   override established(): void {
-    super.established()
     // RFC 9114 §6.2.1: at once, without waiting for the client's
     this.quic.send(FIRST_SERVER_UNIDIRECTIONAL, CONTROL_PREAMBLE, false)
+    super.established()
   }
 
   override received(stream: number, bytes: Uint8Array, fin: boolean): void {
@@ -154,7 +138,9 @@ class Http3Connection extends QuicServerConnection {
   }
 
   protected override cancelled(stream: number): void {
-    if ((stream & UNIDIRECTIONAL) !== 0) this.#react(stream, this.#peerStreams.reset(stream))
+    // RFC 9114 §6.2.1: our control stream has to stay open
+    if (stream === FIRST_SERVER_UNIDIRECTIONAL) this.fail(Failure.http3_error, H3.CLOSED_CRITICAL_STREAM)
+    else if ((stream & UNIDIRECTIONAL) !== 0) this.#react(stream, this.#peerStreams.reset(stream))
     this.#requests.get(stream)?.abandon()
     this.#requests.delete(stream)
   }

@@ -121,8 +121,8 @@ export class DoqConnection extends QuicServerConnection implements ReplySink {
     if (!this.admit()) return
     this.workload.questions++
     if (!fin) {
+      if (this.#unfinished.size === 0) this.watch()
       this.#unfinished.set(stream, this.dependencies.clock())
-      this.watch()
     }
     this.#waiting.add(stream)
     this.#acceptor.accept(new Query(this.client, this, stream, message))

@@ -1,26 +1,11 @@
-import { type QueryAcceptor, TRANSPORTS, type Transport } from '../../dns/contracts.ts'
+import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
 import type { Endpoint } from '../../net/address.ts'
-import type { QuicEngine } from '../../net/quic.ts'
-import type { ServerIdentities } from '../../net/tls.ts'
-import type { ConnectionLimit } from '../connection-limit.ts'
 import type { ListenerSlice } from '../listener.ts'
-import type { QuicConnectionDependencies, QuicConnectionSettings } from '../quic-connection.ts'
-import { QuicListeners } from '../quic-listeners.ts'
+import { QuicListeners, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DOQ_CODES, DoqConnection } from './connection.ts'
 
-export interface DoqSlice {
+interface DoqSlice {
   readonly listen: readonly ListenerSlice[]
-}
-
-export interface DoqOptions {
-  readonly engine: QuicEngine
-  readonly identities: ServerIdentities
-  readonly settings: QuicConnectionSettings
-}
-
-export interface DoqDependencies extends QuicConnectionDependencies {
-  readonly acceptor: QueryAcceptor
-  readonly limit: ConnectionLimit
 }
 
 /** DNS over dedicated QUIC connections (RFC 9250). */
@@ -28,8 +13,8 @@ export class DoqTransport implements Transport<DoqSlice> {
   readonly name = 'doq'
   readonly #listeners: QuicListeners
 
-  constructor(options: DoqOptions, dependencies: DoqDependencies) {
-    const { acceptor, limit, ...rest } = dependencies
+  constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
+    const { acceptor, limit, onTrouble, ...rest } = dependencies
     const facts = { traits: TRANSPORTS.doq, codes: DOQ_CODES, settings: options.settings, dependencies: rest }
     this.#listeners = new QuicListeners({
       ...options,
@@ -38,7 +23,8 @@ export class DoqTransport implements Transport<DoqSlice> {
       explainsRefusal: false,
       limit,
       meter: rest.meter,
-      serve: (quic, peer, onClosed) => new DoqConnection({ ...facts, quic, peer, onClosed }, acceptor),
+      onTrouble,
+      serve: (quic, arrival) => new DoqConnection({ ...facts, quic, arrival }, acceptor),
     })
   }
 
