@@ -59,21 +59,10 @@ export class IdentityStore implements ServerIdentities {
     this.#served = serve(identities, this.#policy)
     for (const listener of this.#listeners) listener()
   }
-
-  /** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
-  expiries(): readonly { readonly name: string; readonly notAfter: number }[] {
-    const ends = new Map<string, number>()
-    for (const { names, addresses, fingerprint256, notAfter } of this.#served.identities) {
-      const name = names[0] ?? addresses[0] ?? fingerprint256
-      ends.set(name, Math.min(notAfter, ends.get(name) ?? Infinity))
-    }
-    return [...ends].map(([name, notAfter]) => ({ name, notAfter }))
-  }
 }
 
 /** Everything that changes together. */
 interface Served {
-  readonly identities: readonly Identity[]
   readonly first: Identity
   readonly options: SecureContextOptions
   readonly fallback: SecureContext
@@ -91,7 +80,7 @@ function serve(identities: readonly Identity[], policy: SecureContextOptions): S
   }
   const options = withPolicy(first, policy)
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { identities, first, options, fallback: createSecureContext(options), contexts, addresses }
+  return { first, options, fallback: createSecureContext(options), contexts, addresses }
 }
 
 function withPolicy(identity: Identity, policy: SecureContextOptions): SecureContextOptions {

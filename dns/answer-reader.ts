@@ -1,5 +1,5 @@
 import { Answer, type AnswerBody } from './answer.ts'
-import { u16, u32 } from './bytes.ts'
+import { putU32, u16, u32 } from './bytes.ts'
 import { upstreamEdeText } from './ede-text.ts'
 import { EdnsOption, OPTION_HEADER_LENGTH, optExtendedRcode } from './edns.ts'
 import { Failure, NO_EDE } from './failure.ts'
@@ -11,7 +11,7 @@ import { RecordView } from './record.ts'
 import { MAX_RECORDS, RecordTable } from './record-table.ts'
 import { rewriteRecords } from './record-writer.ts'
 import { Relevance } from './relevance.ts'
-import { clampTtl, unifyTtls } from './ttl.ts'
+import { clampTtl, MAX_NEGATIVE_TTL_SECONDS, unifyTtls } from './ttl.ts'
 import { Opcode, Rcode, Type } from './types.ts'
 
 /**
@@ -142,14 +142,17 @@ export class AnswerReader {
     return rewriteRecords(message, table, { start: query.questionEnd, answers, authorities, freshness, at: facts.now })
   }
 
-  /** RFC 8484 §5.1, RFC 2308 §5: the smallest TTL of the answer, or what the SOA record allows for a denial. */
+  /** RFC 8484 §5.1, RFC 2308 §5: the smallest TTL of the answer, or what the SOA record allows for a denial, which its TTL then says. */
   #freshness(message: Uint8Array, facts: BodyFacts): number {
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < facts.answers; i++) if (!this.#table.isDropped(i)) least = Math.min(least, u32(message, this.#table.ttl(i)))
     if (facts.rcode === Rcode.NOERROR && this.#relevance.answered) return least
     for (let i = facts.answers; i < facts.answers + facts.authorities; i++) {
       if (this.#table.type(i) !== Type.SOA || this.#table.isDropped(i)) continue
-      return Math.min(least, u32(message, this.#table.ttl(i)), soaMinimum(message, this.#table, i))
+      const ttl = this.#table.ttl(i)
+      const negative = Math.min(u32(message, ttl), soaMinimum(message, this.#table, i), MAX_NEGATIVE_TTL_SECONDS)
+      putU32(message, ttl, negative)
+      return Math.min(least, negative)
     }
     return 0
   }

@@ -6,7 +6,7 @@ import type { Query } from './query.ts'
 import { Opcode, Rcode } from './types.ts'
 
 /** Where an answer came from: the `source` label of the metrics. */
-export const SOURCES = ['upstream', 'local'] as const
+export const SOURCES = ['upstream', 'cache', 'stale', 'local'] as const
 export type AnswerSource = (typeof SOURCES)[number]
 
 export interface AnswerParts {
@@ -106,7 +106,7 @@ export class Answer {
     const { body } = this
     for (let i = HEADER_LENGTH; i < query.questionEnd; i++) out[at + i] = query.wire[i] as number
     if (end > body.start) {
-      out.set(body.bytes.subarray(body.start, end), at + query.questionEnd)
+      copy(body, end, out, at + query.questionEnd)
       ageTtls(out, at, body, { end, age: ageOf(body, now) })
     }
     const records = at + query.questionEnd + end - body.start
@@ -194,6 +194,14 @@ function putHeader(out: Uint8Array, at: number, facts: HeaderFacts): void {
   putU16(out, at + 6, facts.answers)
   putU16(out, at + 8, facts.authorities)
   putU16(out, at + 10, facts.additionals)
+}
+
+/** Below it a loop is quicker than a view of the part and a call (measured: 60 ns against 150 for 64 octets). */
+const LONG_BODY = 192
+
+function copy({ bytes, start }: AnswerBody, end: number, out: Uint8Array, to: number): void {
+  if (end - start > LONG_BODY) out.set(bytes.subarray(start, end), to)
+  else for (let i = start; i < end; i++) out[to + i - start] = bytes[i] as number
 }
 
 function ageOf(body: AnswerBody, now: number): number {

@@ -25,3 +25,10 @@ export function putU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 2] = value >>> 8
   bytes[at + 3] = value
 }
+
+/** A copy of the first `length` octets. Not slice(), which on a Buffer is a view of memory that may be used again. */
+export function copyOf(bytes: Uint8Array, length: number): Uint8Array {
+  const copy = new Uint8Array(length)
+  for (let i = 0; i < length; i++) copy[i] = bytes[i] as number
+  return copy
+}

@@ -18,6 +18,7 @@ export type OperationalCode =
   | 'ATLAS_STATE' // the state directory cannot be used, or another process holds it
   | 'ATLAS_CERTIFICATE' // a certificate or key cannot be read, or they do not match
   | 'ATLAS_UPSTREAM' // an upstream is one of our own listeners
+  | 'ATLAS_CACHE' // the snapshot of the cache cannot be written
   | 'ATLAS_QUERY' // the `query` command got no answer
   | 'ATLAS_USAGE' // a command was called wrongly
 

@@ -1,4 +1,5 @@
 import type { Answer } from './answer.ts'
+import { copyOf } from './bytes.ts'
 import type { Client, ReplySink } from './contracts.ts'
 import type { Failure } from './failure.ts'
 import { HEADER_LENGTH } from './header.ts'
@@ -54,6 +55,10 @@ export class Query {
   stage = 0
   answer: Answer | null = null
   failure: Failure | null = null
+  /** Whether there is an expired answer to it, which is better than none (RFC 8767). */
+  hasStale = false
+  /** The next of those that wait for the same answer. */
+  next: Query | null = null
 
   constructor(client: Client, reply: ReplySink, token: number, wire: Uint8Array) {
     this.client = client
@@ -66,8 +71,29 @@ export class Query {
   /** Takes what must outlive the transport's buffer: header and question, at most 271 octets, at their own offsets. */
   park(): void {
     if (this.parked) return
-    this.wire = this.wire.slice(0, this.questionEnd)
+    this.wire = copyOf(this.wire, this.questionEnd)
     this.length = this.questionEnd
     this.parked = true
+  }
+
+  /** Leaves the line of those that wait; returns who stood behind. */
+  leave(): Query | null {
+    const { next } = this
+    this.next = null
+    return next
+  }
+
+  /** The same question asked on nobody's behalf: parked, its answer goes to `reply`. */
+  background(reply: ReplySink): Query {
+    const query = new Query(this.client, reply, 0, copyOf(this.wire, this.questionEnd))
+    query.parked = true
+    query.flags = this.flags
+    query.qtype = this.qtype
+    query.qclass = this.qclass
+    query.questionEnd = this.questionEnd
+    query.dnssecOk = this.dnssecOk
+    query.receivedAt = this.receivedAt
+    query.deadline = this.deadline
+    return query
   }
 }

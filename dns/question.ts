@@ -17,6 +17,12 @@ export function hasQuestionOf(query: Query, message: Uint8Array): boolean {
   return true
 }
 
+/** Whether an answer to the one is an answer to the other: name, type, class, DO (RFC 4035 §3.2.1) and CD (RFC 6840 §5.9). */
+export function isSameQuestion(a: Query, b: Query): boolean {
+  if (a.questionEnd !== b.questionEnd || a.dnssecOk !== b.dnssecOk || ((a.flags ^ b.flags) & Flag.CD) !== 0) return false
+  return hasQuestionOf(a, b.wire)
+}
+
 export interface QuestionOptions {
   readonly id: number
   /** RFC 7828 §3.2.1: an empty keepalive option, on streams only. */

@@ -4,6 +4,8 @@ import type { RecordTable } from './record-table.ts'
 
 /** RFC 8767 §4: a TTL with the top bit set is a large positive one, and seven days are enough for any. */
 export const MAX_TTL_SECONDS = 604_800
+/** RFC 2308 §5: a denial is believed for one to three hours at most. */
+export const MAX_NEGATIVE_TTL_SECONDS = 10_800
 
 /** The TTL at `at`, lowered in place to MAX_TTL_SECONDS. */
 export function clampTtl(message: Uint8Array, at: number): number {

@@ -45,7 +45,10 @@ export const Rcode = {
 /** RFC 8914 §4 and its registry. */
 export const Ede = {
   OTHER: 0,
+  STALE_ANSWER: 3,
+  CACHED_ERROR: 13,
   PROHIBITED: 18,
+  STALE_NXDOMAIN: 19,
   NOT_AUTHORITATIVE: 20,
   NOT_SUPPORTED: 21,
   NO_REACHABLE_AUTHORITY: 22,

@@ -1,24 +1,24 @@
+import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
+import { expiriesOf } from '../certs/identity.ts'
 import type { Endpoint } from '../net/address.ts'
-import { monotonicClock } from '../net/clock.ts'
-import { Flusher } from '../net/flusher.ts'
-import { Wheel } from '../net/wheel.ts'
 import { AdminServer } from './admin/server.ts'
+import { CacheAssembly } from './assembly/cache.ts'
 import { assembleIdentities, type IdentityAssembly } from './assembly/identities.ts'
-import { assembleQuic } from './assembly/quic.ts'
-import { assembleTransports, type BoundEndpoints, listenWarnings, type TransportAssembly } from './assembly/transports.ts'
-import { assembleUpstream, type UpstreamAssembly } from './assembly/upstreams.ts'
+import { claimAddresses, listenWarnings, spreadsClients, withBoundPorts, withUsableListeners } from './assembly/listeners.ts'
+import { spaceOf } from './assembly/space.ts'
+import type { BoundEndpoints } from './assembly/transports.ts'
+import { UpstreamAssembly } from './assembly/upstream-choice.ts'
 import type { Config } from './config/config.ts'
-import { Pipeline } from './pipeline.ts'
-import { AcceptStage } from './stages/accept.ts'
-import { AccessStage } from './stages/access.ts'
-import { ForwardStage } from './stages/forward.ts'
-import { ShapeStage } from './stages/shape.ts'
-import { SpecialNamesStage } from './stages/special-names.ts'
+import type { WorkerSetup } from './data-plane.ts'
 import { openState, type State } from './state.ts'
-import { combine } from './telemetry/observers.ts'
-import { QueryLog } from './telemetry/query-log.ts'
+import { Slab } from './telemetry/slab.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
+import { SharedMemory } from './workers/memory.ts'
+import type { LaunchWorker } from './workers/protocol.ts'
+import { SUPERVISION, type Supervision } from './workers/seat.ts'
+import { Supervisor, type WorkerPlace } from './workers/supervisor.ts'
+import { launchThread } from './workers/thread.ts'
 
 /** What an operator wants to know of a gateway that runs. */
 export interface GatewayFacts {
@@ -28,110 +28,139 @@ export interface GatewayFacts {
   readonly localCa: IdentityAssembly['localCa']
 }
 
-/** Starts a gateway, or throws an OperationalError and leaves nothing behind: no socket, no lock. */
-export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+export interface GatewayOptions {
+  readonly launch: LaunchWorker
+  readonly supervision: Supervision
+}
+
+const OPTIONS: GatewayOptions = { launch: launchThread, supervision: SUPERVISION }
+
+/** 48 octets are what OpenSSL makes a ticket key of: its name, and the keys of HMAC and AES. */
+const TICKET_KEYS_OCTETS = 48
+
+/** Starts a gateway, or throws an OperationalError and leaves nothing behind: no socket, no lock, no thread. */
+export async function startGateway(config: Config, log: Logger, options = OPTIONS): Promise<Gateway> {
   const state = openState(config.state)
+  const workers = spreadsClients() ? config.workers : 1
+  if (workers < config.workers) log.info({ workers }, 'one worker: this system does not spread connections over several')
+  let gateway: Gateway | null = null
   try {
-    const gateway = new Gateway(config, log, { state, identities: await assembleIdentities(config, log) })
+    gateway = new Gateway({ ...withUsableListeners(config), workers }, log, { ...options, state })
     await gateway.start()
     return gateway
   } catch (error) {
+    await gateway?.close()
     state.release()
     throw error
   }
 }
 
-/** The whole gateway: makes the parts, joins them, starts and ends them in the right order. */
+/** The main thread: what there is once, and the workers that serve. */
 export class Gateway {
   readonly #config: Config
   readonly #log: Logger
-  readonly #clock = monotonicClock
-  readonly #telemetry = new Telemetry()
   readonly #state: State
-  readonly #identities: IdentityAssembly | null
-  readonly #upstream: UpstreamAssembly
-  readonly #pipeline: Pipeline
-  readonly #transports: TransportAssembly
+  readonly #memory: SharedMemory
+  readonly #upstreams: UpstreamAssembly
+  readonly #cache: CacheAssembly
+  readonly #telemetry = new Telemetry(new Slab(Slab.allocate()))
+  readonly #ticketKeys = randomBytes(TICKET_KEYS_OCTETS)
+  readonly #supervisor: Supervisor
   readonly #admin: AdminServer
+  #identities: IdentityAssembly = { identities: [], localCa: null, stop: () => {} }
+  #endpoints: BoundEndpoints = { dns: [], dot: [], doq: [], doh: [] }
   #ready = false
 
-  constructor(config: Config, log: Logger, parts: { state: State; identities: IdentityAssembly | null }) {
+  constructor(config: Config, log: Logger, { state, launch, supervision }: GatewayOptions & { state: State }) {
     this.#config = config
     this.#log = log
-    this.#state = parts.state
-    this.#identities = parts.identities
-    const shared = { clock: this.#clock, wheel: new Wheel(this.#clock), flusher: new Flusher() }
-    this.#upstream = assembleUpstream(config, { ...shared, log, meter: (name) => this.#telemetry.upstreamMeter(name) })
-    this.#pipeline = this.#assemblePipeline()
-    this.#transports = assembleTransports(config, {
-      ...shared,
-      acceptor: this.#pipeline,
-      identities: parts.identities?.store ?? null,
-      quic: assembleQuic(config, log, shared),
+    this.#state = state
+    this.#memory = new SharedMemory(config.workers)
+    this.#upstreams = new UpstreamAssembly(config, log)
+    this.#cache = new CacheAssembly(config, { space: spaceOf(this.#upstreams.targets), log })
+    this.#supervisor = new Supervisor({
+      workers: config.workers,
+      launch,
+      setupOf: (place) => this.#setupOf(place),
+      beats: this.#memory.beats,
+      onEnded: (index) => this.#tidyUp(index),
+      meter: this.#telemetry.workerMeter(),
       log,
-      meter: (traits) => this.#telemetry.transportMeter(traits),
+      times: supervision,
     })
     this.#admin = new AdminServer({ isReady: () => this.#ready, metrics: () => this.#renderMetrics() })
   }
 
   get facts(): GatewayFacts {
     return {
-      endpoints: this.#transports.endpoints,
+      endpoints: this.#endpoints,
       admin: this.#admin.endpoint,
-      upstreams: this.#upstream.names,
-      localCa: this.#identities?.localCa ?? null,
+      upstreams: this.#upstreams.names,
+      localCa: this.#identities.localCa,
     }
   }
 
   /** Takes nothing new, answers what is open, ends; within the configured deadline. */
   async drain(): Promise<void> {
     this.#ready = false
-    this.#log.info({ open: this.#pipeline.open }, 'draining')
-    await this.#transports.drain(this.#config.timeouts.drainMs)
+    await this.#supervisor.drain(this.#config.timeouts.drainMs)
+    await this.#cache.persist()
     await this.close()
   }
 
   /** Ends at once. */
   async close(): Promise<void> {
     this.#ready = false
-    this.#identities?.stop()
-    this.#upstream.stop()
-    await Promise.all([this.#transports.close(), this.#admin.close()])
-    await this.#upstream.upstream.close()
+    this.#identities.stop()
+    this.#upstreams.stop()
+    await Promise.all([this.#supervisor.close(), this.#admin.close()])
     this.#state.release()
   }
 
-  /** Binds everything, or closes again and throws. */
+  /** Loads and binds everything; after an error close() is due. */
   async start(): Promise<void> {
-    for (const warning of listenWarnings(this.#config)) this.#log.warn(warning)
-    try {
-      await this.#transports.start()
-      if (this.#config.listen.admin !== null) await this.#admin.listen(this.#config.listen.admin)
-    } catch (error) {
-      await this.close()
-      throw error
-    }
+    const config = this.#config
+    for (const warning of listenWarnings(config)) this.#log.warn(warning)
+    const tell = this.#supervisor.tell.bind(this.#supervisor)
+    this.#upstreams.follow((upstreams) => {
+      this.#cache.moveTo(spaceOf(upstreams))
+      void tell({ name: 'upstreams', upstreams })
+    })
+    const onRenewed = (identities: IdentityAssembly['identities']) => void tell({ name: 'identities', identities })
+    this.#identities = await assembleIdentities(config, { log: this.#log, onRenewed })
+    if (config.workers > 1) await claimAddresses(config)
+    const { endpoints } = await this.#supervisor.start()
+    this.#endpoints = endpoints
+    if (config.listen.admin !== null) await this.#admin.listen(config.listen.admin)
     this.#ready = true
   }
 
-  #assemblePipeline(): Pipeline {
-    const { log, edns, timeouts } = this.#config
-    const wantsLog = log.queries.kind === 'errors' || log.queries.share > 0
-    const observer = combine([this.#telemetry, ...(wantsLog ? [new QueryLog(this.#log, log.queries)] : [])])
-    return new Pipeline(
-      (settler) => [
-        new ShapeStage(edns), // first, so that every answer passes it on its way out
-        new AccessStage(), // before any octet of the message is read
-        new AcceptStage(), // from here on the query is well-formed
-        new SpecialNamesStage(), // before anybody else could hear of the name
-        new ForwardStage(this.#upstream.upstream, settler),
-      ],
-      { clock: this.#clock, observer, queryTimeoutMs: timeouts.queryMs },
-    )
+  #setupOf({ index, isReplacement, first }: WorkerPlace): WorkerSetup {
+    const config = this.#config
+    return {
+      config: first === null ? config : withBoundPorts(config, first.endpoints),
+      index,
+      reusePort: config.workers > 1,
+      quic: index === 0,
+      http3Elsewhere: first?.http3 ?? false,
+      takesOver: isReplacement,
+      identities: this.#identities.identities,
+      ticketKeys: this.#ticketKeys,
+      upstreams: this.#upstreams.targets,
+      memory: this.#memory.of(index),
+      cache: this.#cache.of(index),
+    }
+  }
+
+  #tidyUp(index: number): void {
+    this.#memory.release(index)
+    this.#cache.release(index)
+    const slab = this.#memory.slabs[index]
+    if (slab !== undefined) this.#telemetry.forgetOpen(slab)
   }
 
   #renderMetrics(): string {
-    const certificates = this.#identities?.store.expiries() ?? []
-    return this.#telemetry.render({ open: this.#pipeline.open, certificates, wallClock: Date.now() })
+    const certificates = expiriesOf(this.#identities.identities)
+    return this.#telemetry.render(this.#memory.slabs, { certificates, cache: this.#cache.statistics, wallClock: Date.now() })
   }
 }

@@ -4,14 +4,19 @@
  */
 const MAX_TOTAL_OUTPUT = 268_435_456
 
-/** Counts octets of output that the kernel has not taken yet. */
+/** Counts octets of output that the kernel has not taken yet; each of `threads` has its share. */
 export class OutputBudget {
+  readonly #max: number
   #held = 0
+
+  constructor(threads: number) {
+    this.#max = MAX_TOTAL_OUTPUT / threads
+  }
 
   /** False when there is no room for more: who asked has to end. The octets are counted in any case, until given back. */
   take(octets: number): boolean {
     this.#held += octets
-    return this.#held <= MAX_TOTAL_OUTPUT
+    return this.#held <= this.#max
   }
 
   give(octets: number): void {

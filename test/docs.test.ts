@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import test from 'node:test'
 import { FAILURES } from '../dns/failure.ts'
 import { loadConfig } from '../gateway/config/load.ts'
+import { Slab } from '../gateway/telemetry/slab.ts'
 import { Telemetry } from '../gateway/telemetry/telemetry.ts'
 
 const ROOT = new URL('..', import.meta.url).pathname
@@ -59,10 +60,11 @@ test('docs/errors.md has a row for every failure, as the table says it', () => {
 })
 
 test('docs/metrics.md names every metric, and every name is well-formed', () => {
-  const telemetry = new Telemetry()
+  const telemetry = new Telemetry(new Slab(Slab.allocate()))
   telemetry.upstreamMeter('a').failed(FAILURES[0] ?? assert.fail())
   telemetry.transportMeter({ label: 'dot', index: 2, encrypted: true, datagram: false }).handshake('ok', 'TLSv1.3', false)
-  const rendered = telemetry.render({ open: 0, certificates: [{ name: 'a', notAfter: 0 }], wallClock: 0 })
+  telemetry.cacheMeter()
+  const rendered = telemetry.render([], { certificates: [{ name: 'a', notAfter: 0 }], cache: { entries: 0, bytesUsed: 0 }, wallClock: 0 })
   const names = [...rendered.matchAll(/^# TYPE (\S+) (\S+)$/gm)]
   assert.ok(names.length >= 12)
   for (const [, name = '', kind] of names) {

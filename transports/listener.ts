@@ -9,6 +9,8 @@ export interface AccessList {
 export interface ListenerSlice {
   readonly endpoint: Endpoint
   readonly access: AccessList
+  /** Whether other threads listen there too. QUIC pays no heed to it: a connection has to stay on its thread. */
+  readonly reusePort: boolean
 }
 
 /** A bound socket. `access` may be exchanged while it serves. */

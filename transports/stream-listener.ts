@@ -47,7 +47,7 @@ export async function openStreamListener(slice: ListenerSlice, options: StreamLi
   const server = createServer({ allowHalfOpen: options.allowHalfOpen, noDelay: true })
   const listener: Listener = {
     access: slice.access,
-    endpoint: await bindServer(server, { name: options.name, endpoint: slice.endpoint }),
+    endpoint: await bindServer(server, { name: options.name, endpoint: slice.endpoint, reusePort: slice.reusePort }),
     // server.close() calls back when the last connection has ended; the address is free at once
     close: async () => void closeServer(server),
   }

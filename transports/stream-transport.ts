@@ -2,12 +2,11 @@ import type { Socket } from 'node:net'
 import { TRANSPORTS, type Transport, type TransportTraits } from '../dns/contracts.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
-import type { ServerIdentities } from '../net/tls.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
 import { openStreamListener, peerOf } from './stream-listener.ts'
-import { TlsTerminator } from './tls-terminator.ts'
+import { TlsTerminator, type TlsTerminatorOptions } from './tls-terminator.ts'
 
 export interface StreamSlice {
   readonly listen: readonly ListenerSlice[]
@@ -20,7 +19,7 @@ export interface StreamDependencies extends ConnectionDependencies {
 
 /** RFC 7858 §3: DNS over TLS, with the ALPN token of its registry. */
 export function createDotTransport(
-  tls: { identities: ServerIdentities; handshakeMs: number },
+  tls: Pick<TlsTerminatorOptions, 'identities' | 'handshakeMs' | 'ticketKeys'>,
   dependencies: StreamDependencies,
 ): StreamTransport {
   return new StreamTransport(TRANSPORTS.dot, dependencies, (serve) => {

@@ -14,7 +14,7 @@ import { Failure } from '../dns/failure.ts'
 import { Query } from '../dns/query.ts'
 import { type Endpoint, parseAddress } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
-import { listenError } from '../net/listen.ts'
+import { bindDatagrams, closeDatagrams } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { scratch } from '../net/scratch.ts'
@@ -69,17 +69,17 @@ export class UdpTransport implements Transport<UdpSlice> {
   }
 
   async #open(slice: ListenerSlice): Promise<Listener> {
-    const { endpoint } = slice
+    const { endpoint, reusePort } = slice
     const v6 = isIPv6(endpoint.host)
     const socket = createSocket({
       type: v6 ? 'udp6' : 'udp4',
       ipv6Only: v6,
+      reusePort,
       recvBufferSize: RECEIVE_BUFFER,
       lookup: literalLookup,
     })
-    await bind(socket, endpoint)
-    const bound = { host: endpoint.host, port: socket.address().port }
-    const listener: Listener = { access: slice.access, endpoint: bound, close: () => closeSocket(socket) }
+    const bound = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
+    const listener: Listener = { access: slice.access, endpoint: bound, close: () => closeDatagrams(socket) }
     const sink = new UdpSink(socket, this.#dependencies.clock, this.#busy)
     // an ICMP error for an answer that was sent concerns one client that is gone
     socket.on('error', () => {})
@@ -143,21 +143,4 @@ class UdpSink implements ReplySink {
 
 function clientOf(from: RemoteInfo, admitted: boolean): Client {
   return { traits: TRANSPORTS.udp, address: from.address, port: from.port, admitted, keepalive: NO_KEEPALIVE }
-}
-
-async function bind(socket: Socket, endpoint: Endpoint): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    socket.once('error', (error) => {
-      socket.close()
-      reject(listenError('dns (UDP)', endpoint, error))
-    })
-    socket.bind({ address: endpoint.host, port: endpoint.port, exclusive: true }, resolve)
-  })
-  socket.removeAllListeners('error')
-}
-
-async function closeSocket(socket: Socket): Promise<void> {
-  await new Promise<void>((resolve) => {
-    socket.close(() => resolve())
-  })
 }

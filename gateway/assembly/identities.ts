@@ -1,8 +1,7 @@
 import type { Logger } from 'pino'
 import { loadIdentityFiles } from '../../certs/files.ts'
+import type { Identity } from '../../certs/identity.ts'
 import { openLocalCa } from '../../certs/local-ca.ts'
-import { IdentityStore } from '../../certs/store.ts'
-import { tlsPolicy } from '../../certs/tls-policy.ts'
 import { canonicalAddress, isWildcard } from '../../net/address.ts'
 import type { Config } from '../config/config.ts'
 
@@ -13,40 +12,54 @@ const LOCAL_NAMES = ['localhost']
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
 
 export interface IdentityAssembly {
-  readonly store: IdentityStore
+  /** The present ones; none when nothing is encrypted. */
+  readonly identities: readonly Identity[]
   /** The local CA, when no certificates are configured. */
   readonly localCa: { readonly path: string; readonly fingerprint: string } | null
   /** Stops renewing. */
   stop(): void
 }
 
-/** The gateway's certificates: the configured files, or the local CA's. Null when nothing is encrypted. */
-export async function assembleIdentities(config: Config, log: Logger): Promise<IdentityAssembly | null> {
+interface IdentityAssemblyDependencies {
+  readonly log: Logger
+  /** The identities have been renewed. */
+  readonly onRenewed: (identities: readonly Identity[]) => void
+}
+
+/** The gateway's certificates: the configured files, or the local CA's. */
+export async function assembleIdentities(config: Config, dependencies: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
   const { doh, dot, doq } = config.listen
-  if (doh.length + dot.length + doq.length === 0) return null
-  const policy = tlsPolicy({ minVersion: config.tls.minVersion })
-  const extraNames = config.public.name === null ? [] : [config.public.name]
-  if (config.tls.certificates.length > 0) {
-    const store = new IdentityStore(config.tls.certificates.map(loadIdentityFiles), { policy, extraNames })
-    return { store, localCa: null, stop: () => {} }
-  }
-  const names = [...LOCAL_NAMES, ...extraNames]
+  const stop = (): void => {}
+  if (doh.length + dot.length + doq.length === 0) return { identities: [], localCa: null, stop }
+  if (config.tls.certificates.length === 0) return localIdentity(config, dependencies)
+  return { identities: config.tls.certificates.map(loadIdentityFiles), localCa: null, stop }
+}
+
+async function localIdentity(config: Config, { log, onRenewed }: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
+  const names = [...LOCAL_NAMES, ...(config.public.name === null ? [] : [config.public.name])]
   const ca = await openLocalCa({ stateDir: config.state, names, addresses: localAddresses(config), now: Date.now() })
   if (ca.reissuedCa)
     log.warn({ ca: ca.caPath }, 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again')
-  const store = new IdentityStore([ca.identity], { policy, extraNames })
+  let identities: readonly Identity[] = [ca.identity]
   const renew = async (): Promise<void> => {
     try {
       const renewed = await ca.renewIfDue(Date.now())
       if (renewed === null) return
-      store.replace([renewed])
+      identities = [renewed]
       log.info({ notAfter: new Date(renewed.notAfter) }, 'local certificate renewed')
+      onRenewed(identities)
     } catch (error) {
       log.error({ err: error }, 'cannot renew the local certificate: the present one stays in use')
     }
   }
   const timer = setInterval(() => void renew(), RENEWAL_CHECK_MS).unref()
-  return { store, localCa: { path: ca.caPath, fingerprint: ca.caFingerprint }, stop: () => clearInterval(timer) }
+  return {
+    get identities() {
+      return identities
+    },
+    localCa: { path: ca.caPath, fingerprint: ca.caFingerprint },
+    stop: () => clearInterval(timer),
+  }
 }
 
 /** The addresses by which clients may reach us without a name. A wildcard names none: `public.addresses` does. */

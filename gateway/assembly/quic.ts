@@ -4,12 +4,17 @@ import type { EndpointDependencies } from '../../net/quic/endpoint.ts'
 import { createQuicEngine } from '../../net/quic/load.ts'
 import type { QuicEngine } from '../../net/quic.ts'
 import type { Config } from '../config/config.ts'
-import { servesHttp3 } from './transports.ts'
+import { servesHttp3 } from './listeners.ts'
+
+/** Where the library puts keys for a moment. */
+export function quicDirectory(config: Config): string {
+  return join(config.state, 'quic')
+}
 
 /** QUIC, where something listens on it and this machine has it. */
 export function assembleQuic(config: Config, log: Logger, dependencies: EndpointDependencies): QuicEngine | null {
   if (config.listen.doq.length === 0 && !servesHttp3(config)) return null
-  const engine = createQuicEngine(join(config.state, 'quic'), dependencies)
+  const engine = createQuicEngine(quicDirectory(config), dependencies)
   if ('unavailable' in engine) {
     log.warn({ reason: engine.unavailable }, 'no QUIC on this machine: DNS over QUIC and HTTP/3 are off, everything else works')
     return null

@@ -1,15 +1,13 @@
-import { isIPv6 } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
-import { type Endpoint, formatEndpoint, isWildcard, type Prefix, PrefixSet } from '../../net/address.ts'
+import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
-import { ConnectionLimit } from '../../transports/connection-limit.ts'
+import type { ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
 import { Http3Transport } from '../../transports/doh/http3.ts'
 import { DoqTransport } from '../../transports/doq/doq.ts'
@@ -17,6 +15,7 @@ import type { ListenerSlice } from '../../transports/listener.ts'
 import { createDotTransport, createTcpTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
+import { servesHttp3 } from './listeners.ts'
 
 export interface BoundEndpoints {
   readonly dns: readonly Endpoint[]
@@ -26,11 +25,22 @@ export interface BoundEndpoints {
 }
 
 export interface TransportAssembly {
-  /** Binds all addresses, or none. */
+  /** Binds all addresses. After an error it may be called again, for those that are missing. */
   start(): Promise<void>
   readonly endpoints: BoundEndpoints
+  /** Whether HTTP/3 is among the transports. */
+  readonly http3: boolean
   drain(deadlineMs: number): Promise<void>
   close(): Promise<void>
+}
+
+export interface TransportAssemblySettings {
+  readonly config: Config
+  /** Whether other threads listen on the same addresses. */
+  readonly reusePort: boolean
+  /** Whether another thread serves HTTP/3 there, so that it is announced here too. */
+  readonly http3Elsewhere: boolean
+  readonly ticketKeys: Buffer
 }
 
 export interface TransportAssemblyDependencies {
@@ -38,6 +48,7 @@ export interface TransportAssemblyDependencies {
   readonly clock: Clock
   readonly wheel: Wheel
   readonly flusher: Flusher
+  readonly limit: ConnectionLimit
   readonly meter: (traits: TransportTraits) => TransportMeter
   /** Null when nothing is encrypted. */
   readonly identities: ServerIdentities | null
@@ -46,11 +57,11 @@ export interface TransportAssemblyDependencies {
   readonly log: Logger
 }
 
-export function assembleTransports(config: Config, dependencies: TransportAssemblyDependencies): TransportAssembly {
-  const { meter, identities, quic, log: _, ...shared } = dependencies
-  const budget = new OutputBudget()
-  const limit = new ConnectionLimit(config.limits.connectionsPerClient)
-  const handshakeMs = config.timeouts.handshakeMs
+export function assembleTransports(settings: TransportAssemblySettings, dependencies: TransportAssemblyDependencies): TransportAssembly {
+  const { config, reusePort } = settings
+  const { meter, identities, quic, log: _, limit, ...shared } = dependencies
+  const budget = new OutputBudget(config.workers)
+  const tls = { handshakeMs: config.timeouts.handshakeMs, ticketKeys: settings.ticketKeys }
   const connection = { idleMs: config.limits.idle.streamMs, inFlight: config.limits.inFlightPerConnection }
   const udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
   const tcp = createTcpTransport({ ...shared, limit, budget, meter: meter(TRANSPORTS.tcp) })
@@ -58,17 +69,19 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
     identities === null
       ? null
       : {
-          dot: createDotTransport({ identities, handshakeMs }, { ...shared, limit, budget, meter: meter(TRANSPORTS.dot) }),
+          dot: createDotTransport({ ...tls, identities }, { ...shared, limit, budget, meter: meter(TRANSPORTS.dot) }),
           doh: new DohTransport(
-            { identities, handshakeMs, idleMs: config.limits.idle.httpMs, maxStreams: config.limits.inFlightPerConnection },
+            { ...tls, identities, idleMs: config.limits.idle.httpMs, maxStreams: config.limits.inFlightPerConnection },
             { ...shared, limit, meter: meter(TRANSPORTS.doh2) },
           ),
         }
-  const overQuic =
-    identities === null || quic === null ? null : assembleQuicTransports(config, { ...dependencies, identities, quic, limit })
+  const overQuic = identities === null || quic === null ? null : assembleQuicTransports(config, { ...dependencies, identities, quic })
   const all = [udp, tcp, encrypted?.dot, encrypted?.doh, overQuic?.doq, overQuic?.http3].filter((each) => each != null)
   const { listen, access } = config
+  const slices = (entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] =>
+    entries.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? list), reusePort }))
   return {
+    http3: overQuic?.http3 != null,
     async start() {
       const dns = slices(listen.dns, access.dns)
       await bindTogether(dns, {
@@ -76,7 +89,7 @@ export function assembleTransports(config: Config, dependencies: TransportAssemb
         second: () => udp.reconfigure({ listen: withPorts(dns, tcp.endpoints) }),
       })
       await encrypted?.dot.reconfigure({ listen: slices(listen.dot, access.encrypted), connection })
-      const http3 = overQuic?.http3 == null ? null : { port: config.public.ports.doh }
+      const http3 = this.http3 || settings.http3Elsewhere ? { port: config.public.ports.doh } : null
       const doh = { listen: slices(listen.doh, access.encrypted), paths: config.doh.paths, http3 }
       await bindTogether(doh.listen, {
         first: async (wanted) => encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
@@ -106,7 +119,6 @@ function assembleQuicTransports(
   dependencies: Omit<TransportAssemblyDependencies, 'identities' | 'quic'> & {
     identities: ServerIdentities
     quic: QuicEngine
-    limit: ConnectionLimit
   },
 ) {
   const { meter, identities, quic: engine, log, ...shared } = dependencies
@@ -124,43 +136,6 @@ function assembleQuicTransports(
         ? new Http3Transport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doh3) })
         : null,
   }
-}
-
-export function servesHttp3(config: Config): boolean {
-  return config.doh.http3 && config.listen.doh.length > 0
-}
-
-function slices(listen: readonly ListenConfig[], access: readonly Prefix[]): readonly ListenerSlice[] {
-  // containers often have no IPv6 at all; the default addresses must not keep the gateway from starting there
-  const usable = listen.filter(({ endpoint, byDefault }) => !byDefault || !isIPv6(endpoint.host) || hasIpv6())
-  return usable.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? access) }))
-}
-
-/** What the operator should know about the listeners. */
-export function listenWarnings(config: Config): readonly string[] {
-  const { listen, tls } = config
-  const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
-  const warnings: string[] = []
-  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh : [] }
-  for (const [kind, entries] of Object.entries(overUdp)) {
-    for (const { endpoint } of entries) {
-      const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
-      const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
-      if (!isWildcard(endpoint.host) || own.length < 2) continue
-      // the system, not we, chooses the source of a datagram from a socket that is bound to no address
-      warnings.push(
-        `listen.${kind} ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
-      )
-    }
-  }
-  if (tls.certificates.length > 1 && overUdp.doq.length + overUdp.doh.length > 0) {
-    warnings.push('tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for')
-  }
-  return warnings
-}
-
-function hasIpv6(): boolean {
-  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
 }
 
 /** Ports that the kernel may choose in vain. */

@@ -1,3 +1,4 @@
+import { copyOf } from '../../dns/bytes.ts'
 import { MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
 
 /** RFC 8484 §6. */
@@ -27,7 +28,7 @@ export class Content {
   add(chunk: Uint8Array): string | null {
     this.#length += chunk.length
     if (this.#length > MAX_MESSAGE_LENGTH) return `the answer is longer than a DNS message can be: over ${MAX_MESSAGE_LENGTH} octets`
-    this.#chunks.push(chunk.slice())
+    this.#chunks.push(copyOf(chunk, chunk.length))
     return null
   }
 

@@ -1,4 +1,4 @@
-import { putU16, u16 } from '../../dns/bytes.ts'
+import { copyOf, putU16, u16 } from '../../dns/bytes.ts'
 import { EdnsOption, OPTION_HEADER_LENGTH } from '../../dns/edns.ts'
 import { DOQ_NO_ERROR, DOQ_PROTOCOL_ERROR } from '../../dns/failure.ts'
 import { readParts } from '../../dns/text-parts.ts'
@@ -60,7 +60,7 @@ class DoqAsking implements QuicAsking {
     const message = this.#deframer.next()
     if (message !== null) {
       if (this.#message !== null) return 'more than one message came on the stream'
-      this.#message = message.slice()
+      this.#message = copyOf(message, message.length)
       const reason = mismatch(this.#query, message) ?? (hasKeepalive(message) ? 'the answer has the option edns-tcp-keepalive' : null)
       if (reason !== null) return reason
     }

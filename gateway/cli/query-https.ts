@@ -1,5 +1,5 @@
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { Agent, type buildConnector, type Dispatcher, request } from 'undici'
+import type { buildConnector, Dispatcher } from 'undici'
 import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './query-doh.ts'
 import type { Exchange, TlsChoice } from './query-exchange.ts'
 import { mismatch } from './query-message.ts'
@@ -13,6 +13,8 @@ export interface HttpsChoice {
 
 /** Asks over HTTPS (RFC 8484), by HTTP/2 where the server has it and HTTP/1.1 where not. */
 export async function askOverHttps(exchange: Exchange, choice: HttpsChoice): Promise<Reply> {
+  // it takes 100 ms to load, which no other command should wait for
+  const { Agent, request } = await import('undici')
   const { query, signal } = exchange
   const method = choice.get ? 'GET' : 'POST'
   const connection = connector(exchange, choice.tls)

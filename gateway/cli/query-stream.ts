@@ -1,6 +1,6 @@
 import * as net from 'node:net'
 import * as tls from 'node:tls'
-import { putU16 } from '../../dns/bytes.ts'
+import { copyOf, putU16 } from '../../dns/bytes.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
 import { type Exchange, type TlsChoice, untilAborted } from './query-exchange.ts'
 import { mismatch } from './query-message.ts'
@@ -42,7 +42,7 @@ async function ask({ query, signal }: Exchange, socket: net.Socket, whenReady: W
         const message = deframer.next()
         if (message === null) return
         const reason = mismatch(query, message)
-        if (reason === null) resolve({ message: message.slice(), session })
+        if (reason === null) resolve({ message: copyOf(message, message.length), session })
         else reject(new Error(reason))
       })
     })

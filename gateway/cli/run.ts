@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import type { Command } from 'commander'
-import { type Logger, pino } from 'pino'
+import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { startGateway } from '../gateway.ts'
+import { createLog } from '../log.ts'
 import { startText } from './start-text.ts'
 
-const STDERR = 2
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
 export function addRunCommand(program: Command): void {
@@ -16,8 +16,7 @@ export function addRunCommand(program: Command): void {
     .option('--config <file>', 'configuration file (YAML); without it, the defaults and the environment')
     .action(async ({ config: file }: { config?: string }) => {
       const { config, warnings } = loadConfig({ file: file ?? null, env: process.env, cwd: process.cwd() })
-      // written at once: a line that is still in a buffer when the process dies is the one that would have told why
-      const log = pino({ name: 'atlas-dns', level: config.log.level, base: null }, pino.destination({ dest: STDERR, sync: true }))
+      const log = createLog(config.log.level)
       for (const warning of warnings) log.warn(warning)
       await run(config, log)
     })

@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
+import { WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
 import type { UpstreamForm } from './upstream-form.ts'
@@ -48,12 +50,19 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     upstreams: form.upstreams?.map(upstreamOf) ?? null,
     strategy: form.strategy,
     timeouts: { queryMs: timeouts.query, handshakeMs: timeouts.handshake, drainMs: timeouts.drain },
+    cache: {
+      memory: form.cache.memory,
+      serveStaleMs: form.cache.serveStale,
+      prefetch: form.cache.prefetch,
+      persist: form.cache.persist,
+    },
     edns: form.edns,
     limits: {
       connectionsPerClient: limits.connectionsPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
       idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http, quicMs: limits.idle.quic },
     },
+    workers: form.workers === 'auto' ? Math.min(availableParallelism(), WORKERS.default) : form.workers,
     log: form.log,
   })
 }

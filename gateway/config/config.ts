@@ -28,12 +28,22 @@ export interface Config {
   readonly upstreams: readonly UpstreamConfig[] | null
   readonly strategy: 'ordered'
   readonly timeouts: { readonly queryMs: number; readonly handshakeMs: number; readonly drainMs: number }
+  readonly cache: {
+    /** Octets; 0: nothing is kept. */
+    readonly memory: number
+    /** How long after its TTL an answer may be given; 0: never. */
+    readonly serveStaleMs: number
+    readonly prefetch: boolean
+    readonly persist: boolean
+  }
   readonly edns: { readonly padding: boolean; readonly clientSubnet: 'off' }
   readonly limits: {
     readonly connectionsPerClient: number
     readonly inFlightPerConnection: number
     readonly idle: { readonly streamMs: number; readonly httpMs: number; readonly quicMs: number }
   }
+  /** Threads that serve. */
+  readonly workers: number
   readonly log: { readonly level: LogLevel; readonly queries: QueryLogConfig }
 }
 

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import type { Knob } from '../../dns/knob.ts'
 import type { Path } from './located.ts'
 import { pathText, show } from './problem.ts'
-import { DURATION_PATTERN, formatDuration, parseDuration } from './units.ts'
+import { DURATION_PATTERN, formatDuration, formatSize, parseDuration, parseSize, SIZE_PATTERN } from './units.ts'
 
 /**
  * The kinds of field the form is made of. Each parses: what comes out is what the gateway uses. The message of an issue says
@@ -44,9 +44,22 @@ export function word(expected: string, pattern: RegExp) {
 
 /** Milliseconds, written with their unit. */
 export function duration(range: Knob, description: string) {
-  const from = formatDuration(range.min)
-  const to = formatDuration(range.max)
-  const standard = formatDuration(range.default)
+  const { expected, parse, from, to, standard } = durationForm(range)
+  return text(expected, { parse, pattern: DURATION_PATTERN })
+    .prefault(standard)
+    .describe(`${description}: a number with its unit (ms, s, m, h, d), ${from} to ${to}`)
+}
+
+/** Milliseconds, written with their unit; or 0 for none. */
+export function durationOrNone(range: Knob, description: string) {
+  const { expected, parse, to, standard } = durationForm(range)
+  return orZero(expected, text(expected, { parse: (value) => (value === '0' ? 0 : parse(value)), pattern: DURATION_PATTERN }))
+    .prefault(standard)
+    .describe(`${description}: 0, or a number with its unit (ms, s, m, h, d), to ${to}`)
+}
+
+function durationForm(range: Knob) {
+  const [from, to, standard] = [formatDuration(range.min), formatDuration(range.max), formatDuration(range.default)]
   const expected = (received: unknown): string => {
     if (/^[\d.]+$/.test(String(received))) return `expected a number with its unit (ms, s, m, h, d), such as "${standard}"`
     return `expected a duration from ${from} to ${to}, such as "${standard}"`
@@ -55,9 +68,25 @@ export function duration(range: Knob, description: string) {
     const ms = parseDuration(value)
     return ms !== null && ms >= range.min && ms <= range.max ? ms : null
   }
-  return text(expected, { parse, pattern: DURATION_PATTERN })
+  return { expected, parse, from, to, standard }
+}
+
+/** Octets of memory, written with their unit; or 0 for none. */
+export function memoryOrNone(range: Knob, description: string) {
+  const [from, to, standard] = [formatSize(range.min), formatSize(range.max), formatSize(range.default)]
+  const expected = `expected 0, or a size with its unit (KiB, MiB, GiB) from ${from} to ${to}, the memory of this machine, such as "${standard}"`
+  const parse = (value: string): number | null => {
+    const octets = value === '0' ? 0 : parseSize(value)
+    return octets === 0 || (octets !== null && octets >= range.min && octets <= range.max) ? octets : null
+  }
+  return orZero(() => expected, text(expected, { parse, pattern: SIZE_PATTERN }))
     .prefault(standard)
-    .describe(`${description}: a number with its unit (ms, s, m, h, d), ${from} to ${to}`)
+    .describe(`${description}: 0, or a size with its unit (KiB, MiB, GiB), from ${from}`)
+}
+
+/** Zero needs no unit. */
+function orZero<T extends z.ZodType>(expected: (received: unknown) => string, form: T) {
+  return z.union([z.literal(0), form], { error: ({ input }) => expected(input) })
 }
 
 /** A whole number. */
@@ -76,9 +105,9 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T,
   return z.enum(words, { error: `expected ${words.length === 1 ? listed : `one of ${listed}`}${note}` })
 }
 
-/** A switch that is on unless it is switched off. */
-export function toggle(description: string) {
-  return z.boolean({ error: 'expected true or false' }).prefault(true).describe(description)
+/** A switch, and how it stands when nobody touches it. */
+export function toggle(standard: boolean, description: string) {
+  return z.boolean({ error: 'expected true or false' }).prefault(standard).describe(description)
 }
 
 /** A path of the file system; relative ones are resolved in complete.ts, which knows where they were written. */

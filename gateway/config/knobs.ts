@@ -1,4 +1,7 @@
+import { totalmem } from 'node:os'
 import { type Knob, knob } from '../../dns/knob.ts'
+
+const MIB = 1_048_576
 
 /** How long a client waits for its answer. Upper bound: stub resolvers have given up long before (glibc 5 s, twice). */
 export const QUERY_TIMEOUT_MS: Knob = knob(4_000, 100, 60_000)
@@ -14,6 +17,15 @@ export const CONNECTIONS_PER_CLIENT: Knob = knob(100, 1, 1_000_000)
 
 /** Unanswered queries of one connection, then we stop reading it. RFC 9113 §6.5.2 advises no less than 100 HTTP/2 streams. */
 export const IN_FLIGHT_PER_CONNECTION: Knob = knob(100, 1, 10_000)
+
+/** Worker threads. A browser's or a household's resolver needs one core; more than eight compete for the same upstreams and memory. */
+export const WORKERS: Knob = knob(8, 1, 64)
+
+/** Octets of the answers that are kept: room for some 200,000. More than the machine has would only be found out when it fills. */
+export const CACHE_MEMORY: Knob = knob(64 * MIB, MIB, Math.floor(Math.min(totalmem(), process.constrainedMemory() || Infinity) / MIB) * MIB)
+
+/** How long an answer may be given after its TTL while no upstream answers: RFC 8767 §5 suggests 1 to 3 days, at most 7. */
+export const SERVE_STALE_MS: Knob = knob(86_400_000, 0, 604_800_000)
 
 /** Idle TCP and DoT connections. RFC 7766 §6.2.3 asks for seconds; long enough that the next page load needs no new handshake. */
 export const STREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)

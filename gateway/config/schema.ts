@@ -2,8 +2,23 @@ import * as z from 'zod'
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../../net/address.ts'
 import { parseAccess, parseHostName, parsePublicAddress, socketKey } from './addresses.ts'
 import type { LogLevel, QueryLogConfig } from './config.ts'
-import { choice, count, distinct, duration, filePath, section, settings, text, toggle, wholeNumber, word } from './fields.ts'
 import {
+  choice,
+  count,
+  distinct,
+  duration,
+  durationOrNone,
+  filePath,
+  memoryOrNone,
+  section,
+  settings,
+  text,
+  toggle,
+  wholeNumber,
+  word,
+} from './fields.ts'
+import {
+  CACHE_MEMORY,
   CONNECTIONS_PER_CLIENT,
   DRAIN_TIMEOUT_MS,
   HANDSHAKE_TIMEOUT_MS,
@@ -12,7 +27,9 @@ import {
   PUBLIC_PORT_RANGE,
   QUERY_TIMEOUT_MS,
   QUIC_IDLE_MS,
+  SERVE_STALE_MS,
   STREAM_IDLE_MS,
+  WORKERS,
 } from './knobs.ts'
 import { upstreams } from './upstream-form.ts'
 
@@ -92,6 +109,18 @@ const certificate = settings({
   key: filePath('a PEM file').describe('PEM file: the private key'),
 })
 
+const cache = settings({
+  memory: memoryOrNone(CACHE_MEMORY, 'memory for answers, which all workers share'),
+  serveStale: durationOrNone(SERVE_STALE_MS, 'how long after its TTL an answer is given while no upstream answers'),
+  prefetch: toggle(true, 'whether answers that are asked for are fetched anew before they expire'),
+  persist: toggle(false, 'whether the cache outlives a restart, in the state directory: it says what was asked'),
+})
+
+const workers = z
+  .union([z.literal('auto'), wholeNumber(WORKERS)], { error: `expected "auto" or a whole number from ${WORKERS.min} to ${WORKERS.max}` })
+  .prefault('auto')
+  .describe(`threads that serve: auto (one a core, at most ${WORKERS.default}) or ${WORKERS.min} to ${WORKERS.max}`)
+
 const limits = settings({
   connectionsPerClient: count(CONNECTIONS_PER_CLIENT, 'connections of one client address, all transports together'),
   inFlightPerConnection: count(IN_FLIGHT_PER_CONNECTION, 'unanswered queries of one connection, which is then no longer read'),
@@ -121,7 +150,7 @@ const root = settings({
   doh: section(
     settings({
       paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS'),
-      http3: toggle('whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
+      http3: toggle(true, 'whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
     }),
     'DNS over HTTPS',
   ),
@@ -146,14 +175,16 @@ const root = settings({
     }),
     'how long things may take',
   ),
+  cache: section(cache, 'answers that are kept'),
   edns: section(
     settings({
-      padding: toggle('pad encrypted answers (RFC 8467)'),
+      padding: toggle(true, 'pad encrypted answers (RFC 8467)'),
       clientSubnet: choice(['off']).prefault('off').describe('EDNS Client Subnet towards upstreams; off: never sent'),
     }),
     'EDNS options',
   ),
   limits: section(limits, 'what one client may use'),
+  workers,
   log: section(
     settings({
       level: choice(LOG_LEVELS).prefault('info').describe('lowest level that is logged'),

@@ -1,42 +1,99 @@
 import type { Answer } from '../../dns/answer.ts'
-import { type Stage, type Upstream, type UpstreamSink, Verdict } from '../../dns/contracts.ts'
+import { type ReplySink, type Stage, type Upstream, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
+import { isSameQuestion } from '../../dns/question.ts'
+import type { Clock } from '../../net/clock.ts'
+import type { Wheel } from '../../net/wheel.ts'
+import type { Cache } from '../cache/cache.ts'
 import type { Settler } from '../pipeline.ts'
+import type { Refresher } from './cache.ts'
+import { Flight, type FlightContext } from './flight.ts'
 
 /** Queries that may wait for upstreams at once: at about 1 kB each, and 4 s each when every upstream is dead. */
-const MAX_FORWARDED = 20_000
+const MAX_WAITING = 20_000
+/** Questions on their way; more than waiting queries only when those got expired answers, or nobody asked. */
+const MAX_FLIGHTS = 20_000
 
-/** Parks the query and asks the upstream. */
-export class ForwardStage implements Stage, UpstreamSink {
+export interface ForwardOptions {
+  readonly upstream: Upstream
+  readonly cache: Cache
+  readonly settler: Settler
+  readonly clock: Clock
+  readonly wheel: Wheel
+}
+
+const NOBODY: ReplySink = { deliver() {}, refuse() {} }
+
+/** Parks the query until the upstream has answered; the same question of several queries is asked once (RFC 5452 §5). */
+export class ForwardStage implements Stage, Refresher, FlightContext {
   readonly name = 'forward'
-  readonly #upstream: Upstream
+  readonly upstream: Upstream
+  readonly cache: Cache
+  readonly clock: Clock
+  readonly wheel: Wheel
   readonly #settler: Settler
+  readonly #flights = new Map<number, Flight>()
   #waiting = 0
 
-  constructor(upstream: Upstream, settler: Settler) {
-    this.#upstream = upstream
-    this.#settler = settler
+  constructor(options: ForwardOptions) {
+    this.upstream = options.upstream
+    this.cache = options.cache
+    this.clock = options.clock
+    this.wheel = options.wheel
+    this.#settler = options.settler
   }
 
   onQuery(query: Query): Verdict {
-    if (this.#waiting >= MAX_FORWARDED) {
+    const id = this.cache.idOf(query)
+    const same = this.#flights.get(id)
+    const isNew = same === undefined || !isSameQuestion(same.query, query)
+    if (this.#waiting >= MAX_WAITING || (isNew && this.#flights.size >= MAX_FLIGHTS)) {
       query.failure = Failure.overloaded
       return Verdict.FAILED
     }
     query.park()
     this.#waiting++
-    this.#upstream.send(query, this)
+    if (!isNew) {
+      this.cache.meter.coalesced()
+      same.join(query)
+      return Verdict.PARKED
+    }
+    const flight = this.#open(query, id)
+    flight.join(query)
+    flight.start()
     return Verdict.PARKED
   }
 
-  answered(query: Query, answer: Answer): void {
+  refresh(query: Query): void {
+    const id = this.cache.idOf(query)
+    if (this.#flights.has(id) || this.#flights.size >= MAX_FLIGHTS) return
+    if (this.cache.findFailure(query, query.receivedAt) !== null) return
+    const flight = new Flight(query.background(NOBODY), id, this)
+    if (flight.isLeft) return
+    this.cache.meter.prefetched()
+    this.#flights.set(id, flight)
+    flight.startSoon()
+  }
+
+  ended(flight: Flight): void {
+    if (this.#flights.get(flight.id) === flight) this.#flights.delete(flight.id)
+  }
+
+  answer(query: Query, answer: Answer): void {
     this.#waiting--
     this.#settler.answer(query, answer)
   }
 
-  failed(query: Query, failure: Failure): void {
+  fail(query: Query, failure: Failure): void {
     this.#waiting--
     this.#settler.fail(query, failure)
+  }
+
+  /** Two questions of the same number: the later flies without taking others along. */
+  #open(query: Query, id: number): Flight {
+    const flight = new Flight(query, id, this)
+    if (!this.#flights.has(id)) this.#flights.set(id, flight)
+    return flight
   }
 }

@@ -3,8 +3,11 @@ import { TRANSPORTS, type TransportMeter, type TransportTraits, type UpstreamMet
 import { FAILURES, type Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import { Rcode } from '../../dns/types.ts'
+import type { CacheStatistics } from '../cache/inspect.ts'
+import type { CacheMeter } from '../cache/meter.ts'
 import type { PipelineObserver } from '../pipeline.ts'
 import { Metrics } from './metrics.ts'
+import type { Slab } from './slab.ts'
 
 /** Upper bounds, seconds: from an answer of our own to the end of a query's budget. */
 const SECONDS_BOUNDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -14,102 +17,177 @@ const RCODES = Object.entries(Rcode)
 const RCODE_POSITIONS = new Map<number, number>(RCODES.map(([, value], position) => [value, position]))
 const TRANSPORT_LIST = Object.values(TRANSPORTS)
 
-/** What the gateway counts, and under which names (design §8). */
+/** What is not counted as it happens. */
+export interface Gauges {
+  readonly certificates: readonly { readonly name: string; readonly notAfter: number }[]
+  readonly cache: Pick<CacheStatistics, 'entries' | 'bytesUsed'>
+  readonly wallClock: number
+}
+
+/** By Stored. */
+const STORE_OUTCOMES = ['kept', 'too_large', 'busy', 'off'] as const
+
+/** Counts what becomes of the workers. */
+export interface WorkerMeter {
+  running(workers: number): void
+  restarted(reason: RestartReason): void
+}
+
+export type RestartReason = 'crashed' | 'unresponsive'
+
+/** What the gateway counts, and under which names (design §8). Each thread has one, on a slab of its own. */
 export class Telemetry implements PipelineObserver {
-  readonly #metrics = new Metrics()
-  readonly #queries = this.#perTransport(this.#metrics.counter('atlas_queries_total', 'Queries received.'))
-  readonly #answerFamily = this.#metrics.counter('atlas_answers_total', 'Answers sent, by RCODE and by where they came from.')
-  readonly #secondsFamily = this.#metrics.histogram('atlas_query_seconds', 'Time from a query to its answer.', SECONDS_BOUNDS)
-  /** Slots by transport, then source, then RCODE. */
-  readonly #answers = this.#answerSlots()
-  readonly #seconds = this.#secondsSlots()
-  readonly #drops = this.#dropSlots()
-  readonly #handshakes = this.#metrics.counter('atlas_handshakes_total', 'TLS handshakes.')
-  readonly #connections = this.#metrics.gauge('atlas_connections', 'Open client connections.')
-  readonly #open = this.#metrics.gauge('atlas_queries_open', 'Queries that have not been answered yet.').slot()
-  readonly #expiry = this.#metrics.gauge('atlas_certificate_expiry_seconds', 'Time until the certificate expires.')
-  readonly #upstream = {
-    queries: this.#metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions included.'),
-    answers: this.#metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
-    failures: this.#metrics.counter('atlas_upstream_failures_total', 'Questions that the upstream did not answer, by reason.'),
-    ignored: this.#metrics.counter('atlas_upstream_ignored_total', 'Messages of the upstream that answer nothing it was asked.'),
-    seconds: this.#metrics.histogram('atlas_upstream_seconds', 'Time from a question to the answer of the upstream.', SECONDS_BOUNDS),
+  readonly #metrics: Metrics
+  readonly #families: Families
+  readonly #slots: Slots
+
+  constructor(slab: Slab) {
+    this.#metrics = new Metrics(slab)
+    this.#families = familiesOf(this.#metrics)
+    this.#slots = slotsOf(this.#families)
   }
 
   onQuery(query: Query): void {
-    this.#metrics.add(this.#queries[query.client.traits.index] as number)
+    this.#metrics.add(this.#slots.queries[query.client.traits.index] as number)
+    this.#metrics.add(this.#slots.open)
   }
 
   onAnswer(query: Query, answer: Answer, now: number): void {
     const { index } = query.client.traits
     const source = SOURCES.indexOf(answer.source)
     const rcode = RCODE_POSITIONS.get(answer.rcode) ?? RCODES.length
-    if (query.failure !== null) this.#metrics.add(this.#drops[query.failure.index] as number)
-    this.#metrics.add(this.#answers[index]?.[source]?.[rcode] as number)
-    this.#secondsFamily.observe(this.#seconds[index]?.[source] as number, (now - query.receivedAt) / MS_PER_SECOND)
+    this.#metrics.add(this.#slots.open, -1)
+    if (query.failure !== null) this.#metrics.add(this.#slots.drops[query.failure.index] as number)
+    this.#metrics.add(this.#slots.answers[index]?.[source]?.[rcode] as number)
+    this.#families.seconds.observe(this.#slots.seconds[index]?.[source] as number, (now - query.receivedAt) / MS_PER_SECOND)
   }
 
   onRefusal(_query: Query, failure: Failure): void {
-    this.#metrics.add(this.#drops[failure.index] as number)
+    this.#metrics.add(this.#slots.open, -1)
+    this.#metrics.add(this.#slots.drops[failure.index] as number)
   }
 
   transportMeter({ label }: TransportTraits): TransportMeter {
     const metrics = this.#metrics
-    const open = this.#connections.slot({ transport: label })
+    const { handshakes, connections } = this.#families
+    const { drops } = this.#slots
+    const open = connections.slot({ transport: label })
     return {
       connectionOpened: () => metrics.add(open),
       connectionClosed: () => metrics.add(open, -1),
       handshake: (outcome, version, resumed) =>
-        metrics.add(this.#handshakes.slot({ transport: label, outcome, version, resumed: String(resumed) })),
-      dropped: (failure) => metrics.add(this.#drops[failure.index] as number),
+        metrics.add(handshakes.slot({ transport: label, outcome, version, resumed: String(resumed) })),
+      dropped: (failure) => metrics.add(drops[failure.index] as number),
     }
   }
 
   /** `upstream`: the name the operator gave it. */
   upstreamMeter(upstream: string): UpstreamMeter {
     const metrics = this.#metrics
-    const queries = this.#upstream.queries.slot({ upstream })
-    const answers = this.#upstream.answers.slot({ upstream })
-    const ignored = this.#upstream.ignored.slot({ upstream })
-    const seconds = this.#upstream.seconds.slot({ upstream })
+    const families = this.#families.upstream
+    const queries = families.queries.slot({ upstream })
+    const answers = families.answers.slot({ upstream })
+    const ignored = families.ignored.slot({ upstream })
+    const seconds = families.seconds.slot({ upstream })
     return {
       sent: () => metrics.add(queries),
       answered: (rttMs) => {
         metrics.add(answers)
-        this.#upstream.seconds.observe(seconds, rttMs / MS_PER_SECOND)
+        families.seconds.observe(seconds, rttMs / MS_PER_SECOND)
       },
-      failed: (failure) => metrics.add(this.#upstream.failures.slot({ upstream, reason: failure.code })),
+      failed: (failure) => metrics.add(families.failures.slot({ upstream, reason: failure.code })),
       ignored: () => metrics.add(ignored),
     }
   }
 
-  /** The text for GET /metrics; what is not counted as it happens is passed in. */
-  render(gauges: { open: number; certificates: readonly { name: string; notAfter: number }[]; wallClock: number }): string {
-    this.#metrics.set(this.#open, gauges.open)
-    for (const { name, notAfter } of gauges.certificates) {
-      this.#metrics.set(this.#expiry.slot({ name }), Math.round((notAfter - gauges.wallClock) / MS_PER_SECOND))
+  cacheMeter(): CacheMeter {
+    const metrics = this.#metrics
+    const { stores, evictions, coalesced, prefetches } = this.#families.cache
+    const outcomes = STORE_OUTCOMES.map((outcome) => stores.slot({ outcome }))
+    const [evicted, joined, prefetched] = [evictions.slot(), coalesced.slot(), prefetches.slot()]
+    return {
+      stored: (outcome) => metrics.add(outcomes[outcome] as number),
+      evicted: (entries) => metrics.add(evicted, entries),
+      coalesced: () => metrics.add(joined),
+      prefetched: () => metrics.add(prefetched),
     }
-    return this.#metrics.render()
   }
 
-  #perTransport(family: { slot(labels: Record<string, string>): number }): readonly number[] {
-    return TRANSPORT_LIST.map(({ label }) => family.slot({ transport: label }))
+  workerMeter(): WorkerMeter {
+    const metrics = this.#metrics
+    const running = this.#families.workers.slot()
+    const restarts = {
+      crashed: this.#families.restarts.slot({ reason: 'crashed' }),
+      unresponsive: this.#families.restarts.slot({ reason: 'unresponsive' }),
+    } satisfies Record<RestartReason, number>
+    return {
+      running: (workers) => metrics.set(running, workers),
+      restarted: (reason) => metrics.add(restarts[reason]),
+    }
   }
 
-  #answerSlots(): readonly (readonly (readonly number[])[])[] {
-    return TRANSPORT_LIST.map(({ label }) =>
-      SOURCES.map((source) =>
-        [...RCODES.map(([name]) => name), 'other'].map((rcode) => this.#answerFamily.slot({ transport: label, rcode, source })),
-      ),
-    )
+  /** What the thread of this slab had open is gone with it. */
+  forgetOpen(slab: Slab): void {
+    this.#metrics.clearGauges(slab)
   }
 
-  #secondsSlots(): readonly (readonly number[])[] {
-    return TRANSPORT_LIST.map(({ label }) => SOURCES.map((source) => this.#secondsFamily.slot({ transport: label, source })))
+  /** The text for GET /metrics, of this thread and those of `others`; what is not counted as it happens is passed in. */
+  render(others: readonly Slab[], gauges: Gauges): string {
+    for (const { name, notAfter } of gauges.certificates) {
+      this.#metrics.set(this.#families.expiry.slot({ name }), Math.round((notAfter - gauges.wallClock) / MS_PER_SECOND))
+    }
+    this.#metrics.set(this.#families.cache.entries.slot(), gauges.cache.entries)
+    this.#metrics.set(this.#families.cache.bytes.slot(), gauges.cache.bytesUsed)
+    return this.#metrics.render(others)
   }
+}
 
-  #dropSlots(): readonly number[] {
-    const family = this.#metrics.counter('atlas_drops_total', 'Queries and connections that failed, by failure code.')
-    return FAILURES.map(({ code }) => family.slot({ reason: code }))
+type Families = ReturnType<typeof familiesOf>
+
+function familiesOf(metrics: Metrics) {
+  return {
+    queries: metrics.counter('atlas_queries_total', 'Queries received.'),
+    answers: metrics.counter('atlas_answers_total', 'Answers sent, by RCODE and by where they came from.'),
+    seconds: metrics.histogram('atlas_query_seconds', 'Time from a query to its answer.', SECONDS_BOUNDS),
+    drops: metrics.counter('atlas_drops_total', 'Queries and connections that failed, by failure code.'),
+    handshakes: metrics.counter('atlas_handshakes_total', 'TLS handshakes.'),
+    connections: metrics.gauge('atlas_connections', 'Open client connections.'),
+    open: metrics.gauge('atlas_queries_open', 'Queries that have not been answered yet.'),
+    expiry: metrics.gauge('atlas_certificate_expiry_seconds', 'Time until the certificate expires.'),
+    upstream: {
+      queries: metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions included.'),
+      answers: metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
+      failures: metrics.counter('atlas_upstream_failures_total', 'Questions that the upstream did not answer, by reason.'),
+      ignored: metrics.counter('atlas_upstream_ignored_total', 'Messages of the upstream that answer nothing it was asked.'),
+      seconds: metrics.histogram('atlas_upstream_seconds', 'Time from a question to the answer of the upstream.', SECONDS_BOUNDS),
+    },
+    cache: {
+      stores: metrics.counter('atlas_cache_stores_total', 'Answers to be kept in the cache, by what became of that.'),
+      evictions: metrics.counter('atlas_cache_evictions_total', 'Entries of the cache that went to make room for others.'),
+      coalesced: metrics.counter('atlas_cache_coalesced_total', 'Queries that waited for the answer to the same question of another.'),
+      prefetches: metrics.counter('atlas_cache_prefetches_total', 'Answers that were asked for again ahead of their end.'),
+      entries: metrics.gauge('atlas_cache_entries', 'Entries of the cache, those past their end too.'),
+      bytes: metrics.gauge('atlas_cache_bytes', 'Octets of the cache in use.'),
+    },
+    workers: metrics.gauge('atlas_workers', 'Worker threads that serve.'),
+    restarts: metrics.counter('atlas_worker_restarts_total', 'Worker threads that were replaced, by reason.'),
+  }
+}
+
+/** The slots of what is counted for every query: looked up once. */
+type Slots = ReturnType<typeof slotsOf>
+
+function slotsOf({ queries, answers, seconds, drops, open }: Families) {
+  const rcodes = [...RCODES.map(([name]) => name), 'other']
+  return {
+    open: open.slot(),
+    queries: TRANSPORT_LIST.map(({ label }) => queries.slot({ transport: label })),
+    drops: FAILURES.map(({ code }) => drops.slot({ reason: code })),
+    /** By transport, then source, then RCODE. */
+    answers: TRANSPORT_LIST.map(({ label }) =>
+      SOURCES.map((source) => rcodes.map((rcode) => answers.slot({ transport: label, rcode, source }))),
+    ),
+    /** By transport, then source. */
+    seconds: TRANSPORT_LIST.map(({ label }) => SOURCES.map((source) => seconds.slot({ transport: label, source }))),
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import test from 'node:test'
-import { type Identity, parseIdentity } from '../../certs/identity.ts'
+import { expiriesOf, type Identity, parseIdentity } from '../../certs/identity.ts'
 import { IdentityStore } from '../../certs/store.ts'
 import { tlsPolicy } from '../../certs/tls-policy.ts'
 import { issue, type TestCertificateParts } from './issue.ts'
@@ -107,10 +107,10 @@ test('IdentityStore without an identity is an error, and replace() with none cha
   assert.equal(store.covers('first.test'), true)
 })
 
-test('IdentityStore.expiries() has one entry a name, of two the earlier end', async () => {
+test('expiriesOf() has one entry a name, of two the earlier end', async () => {
   const sooner = await identityFor({ names: ['first.test'], until: 5 })
   const numbered = await identityFor({ addresses: ['192.0.2.7'] })
-  assert.deepEqual(storeOf([first, second, sooner, numbered]).expiries(), [
+  assert.deepEqual(expiriesOf([first, second, sooner, numbered]), [
     { name: 'first.test', notAfter: sooner.notAfter },
     { name: 'second.test', notAfter: second.notAfter },
     { name: '192.0.2.7', notAfter: numbered.notAfter },

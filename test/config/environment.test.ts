@@ -68,6 +68,17 @@ describe('loadConfig() and the environment', () => {
     assert.equal(load({ ATLAS_LIMITS_INFLIGHTPERCONNECTION: '7' }).config.limits.inFlightPerConnection, 7)
   })
 
+  test('reads sizes, words and numbers alike', () => {
+    const { cache, workers } = load({
+      ATLAS_CACHE_MEMORY: '1MiB',
+      ATLAS_CACHE_SERVE_STALE: '0',
+      ATLAS_CACHE_PERSIST: 'true',
+      ATLAS_WORKERS: '64',
+    }).config
+    assert.deepEqual([cache, workers], [{ memory: 1_048_576, serveStaleMs: 0, prefetch: true, persist: true }, 64])
+    assert.deepEqual(load({ ATLAS_CACHE_MEMORY: '0', ATLAS_WORKERS: 'auto' }).config.cache.memory, 0)
+  })
+
   test('goes over the file, key by key', () => {
     const file = write('over.yaml', 'timeouts: { query: 1s, drain: 1s }\nlisten: { dot: ["127.0.0.1:1"] }\n')
     const { config } = loadConfig({ file, env: { ATLAS_TIMEOUTS_QUERY: '2s', ATLAS_LISTEN_DOT: '' }, cwd })

@@ -41,7 +41,9 @@ describe('configJsonSchema()', () => {
       upstreams: [].name [].url [].serverName [].ca [].pins
       strategy
       timeouts: query handshake drain
+      cache: memory serveStale prefetch persist
       edns: padding clientSubnet
+      workers
       limits: connectionsPerClient inFlightPerConnection idle idle.stream idle.http idle.quic
       log: level queries`
     const lines = expected.trim().split(/\n\s*/)
@@ -64,12 +66,27 @@ describe('configJsonSchema()', () => {
       'tls.minVersion',
       'state',
       'timeouts.query',
+      'cache.memory',
+      'cache.persist',
+      'workers',
       'edns.padding',
       'log.queries',
     ]
     assert.deepEqual(
       defaults.map((path) => keys.get(path)?.default),
-      [['127.0.0.1:8853', '[::1]:8853'], '127.0.0.1:9353', ['loopback', 'private'], '1.3', './state', '4s', true, 'none'],
+      [
+        ['127.0.0.1:8853', '[::1]:8853'],
+        '127.0.0.1:9353',
+        ['loopback', 'private'],
+        '1.3',
+        './state',
+        '4s',
+        '64MiB',
+        false,
+        'auto',
+        true,
+        'none',
+      ],
     )
   })
 

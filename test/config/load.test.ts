@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
 import type { Config } from '../../gateway/config/config.ts'
@@ -36,7 +36,9 @@ upstreams:
   - tls://[2001:db8::54]
 strategy: ordered
 timeouts: { query: 250ms, handshake: 3s, drain: 5m }
+cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
 edns: { clientSubnet: off, padding: false }
+workers: 3
 limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
 `
@@ -72,6 +74,8 @@ describe('loadConfig()', () => {
       upstreams: null,
       strategy: 'ordered',
       timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
+      cache: { memory: 67_108_864, serveStaleMs: 86_400_000, prefetch: true, persist: false },
+      workers: Math.min(availableParallelism(), 8),
       edns: { padding: true, clientSubnet: 'off' },
       limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
       log: { level: 'info', queries: { kind: 'share', share: 0 } },
@@ -90,7 +94,7 @@ describe('loadConfig()', () => {
   })
 
   test('gives the defaults for a file or section with nothing in it', () => {
-    const sections = ['listen', 'public', 'access', 'doh', 'tls', 'timeouts', 'edns', 'limits', 'log']
+    const sections = ['listen', 'public', 'access', 'doh', 'tls', 'timeouts', 'cache', 'edns', 'limits', 'log']
     const empty = [
       '',
       '# nothing yet\n',
@@ -157,6 +161,8 @@ describe('loadConfig()', () => {
       ],
       strategy: 'ordered',
       timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },
+      cache: { memory: 268_435_456, serveStaleMs: 259_200_000, prefetch: false, persist: true },
+      workers: 3,
       edns: { padding: false, clientSubnet: 'off' },
       limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 } },
       log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as knobs from '../../gateway/config/knobs.ts'
-import { formatDuration, parseDuration } from '../../gateway/config/units.ts'
+import { formatDuration, formatSize, parseDuration, parseSize } from '../../gateway/config/units.ts'
 
 test('parseDuration() reads a whole number with its unit', () => {
   const durations = ['0s', '250ms', '30s', '5m', '12h', '1d', '007s']
@@ -14,9 +14,19 @@ test('parseDuration() refuses everything else', () => {
   }
 })
 
+test('parseSize() reads a whole number with its unit, and nothing else', () => {
+  assert.deepEqual(['0KiB', '512KiB', '64MiB', '2GiB', '007MiB'].map(parseSize), [0, 524_288, 67_108_864, 2_147_483_648, 7_340_032])
+  for (const text of ['', '64', 'MiB', '-1MiB', '1.5GiB', '1 MiB', '1MB', '1mib', '1M', '1B', '1TiB', '1234567890KiB']) {
+    assert.equal(parseSize(text), null, JSON.stringify(text))
+  }
+  assert.deepEqual([0, 1024, 1_048_576, 1_049_600, 67_108_864].map(formatSize), ['0MiB', '1KiB', '1MiB', '1025KiB', '64MiB'])
+})
+
 test('formatDuration() writes what parseDuration() reads', () => {
   assert.deepEqual([0, 1, 1500, 60_000, 90_000, 86_400_000].map(formatDuration), ['0s', '1ms', '1500ms', '1m', '90s', '1d'])
-  for (const knob of Object.values(knobs)) {
+  const { CACHE_MEMORY, ...others } = knobs
+  for (const octets of [CACHE_MEMORY.default, CACHE_MEMORY.min, CACHE_MEMORY.max]) assert.equal(parseSize(formatSize(octets)), octets)
+  for (const knob of Object.values(others)) {
     if (typeof knob !== 'object' || !('default' in knob)) continue
     for (const ms of [knob.default, knob.min, knob.max]) assert.equal(parseDuration(formatDuration(ms)), ms)
   }

@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
+import { CACHE_MEMORY } from '../../gateway/config/knobs.ts'
 import { ConfigError, loadConfig } from '../../gateway/config/load.ts'
+import { formatSize } from '../../gateway/config/units.ts'
 
 const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
 after(() => rmSync(cwd, { recursive: true }))
@@ -34,6 +36,8 @@ describe('loadConfig() and values', () => {
   const TLS_ONLY = 'expected only beside a tls:// url: received'
   const PIN = 'expected the base64 of a SHA-256: 44 characters: received'
   const PORT = 'expected a whole number from 1 to 65535'
+  const most = formatSize(CACHE_MEMORY.max)
+  const MEMORY = `expected 0, or a size with its unit (KiB, MiB, GiB) from 1MiB to ${most}, the memory of this machine, such as "64MiB"`
   const cases: readonly (readonly [source: string, at: string])[] = [
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
     ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
@@ -118,6 +122,17 @@ describe('loadConfig() and values', () => {
     ['timeouts: { handshake: 1.5s }', '24: timeouts.handshake: expected a duration from 500ms to 1m, such as "5s": received "1.5s"'],
     ['timeouts: { query: 99ms }', '20: timeouts.query: expected a duration from 100ms to 1m, such as "4s": received "99ms"'],
     ['timeouts: { query: 2m }', '20: timeouts.query: expected a duration from 100ms to 1m, such as "4s": received "2m"'],
+    ['cache: { memory: 5 }', `18: cache.memory: ${MEMORY}: received 5`],
+    ['cache: { memory: 64MB }', `18: cache.memory: ${MEMORY}: received "64MB"`],
+    ['cache: { memory: 1023KiB }', `18: cache.memory: ${MEMORY}: received "1023KiB"`],
+    ['cache: { memory: 100000GiB }', `18: cache.memory: ${MEMORY}: received "100000GiB"`],
+    ['cache: { serveStale: 8d }', '22: cache.serveStale: expected a duration from 0s to 7d, such as "1d": received "8d"'],
+    ['cache: { serveStale: 5 }', `22: cache.serveStale: ${DURATION} "1d": received 5`],
+    ['cache: { prefetch: 1 }', '20: cache.prefetch: expected true or false: received 1'],
+    ['workers: 0', '10: workers: expected a whole number from 1 to 64: received 0'],
+    ['workers: 65', '10: workers: expected a whole number from 1 to 64: received 65'],
+    ['workers: many', '10: workers: expected "auto" or a whole number from 1 to 64: received "many"'],
+    ['workers: "4"', '10: workers: expected "auto" or a whole number from 1 to 64: received "4"'],
     ['edns: { padding: yes }', '18: edns.padding: expected true or false: received "yes"'],
     ['edns: { clientSubnet: on }', '23: edns.clientSubnet: expected "off": received "on"'],
     ['limits: { connectionsPerClient: 0 }', '33: limits.connectionsPerClient: expected a whole number from 1 to 1000000: received 0'],
@@ -146,6 +161,9 @@ describe('loadConfig() and values', () => {
     accept(`public: { name: ${name}, ports: { doh: 1, dot: 65535 } }`)
     assert.match(problem(`public: { name: b${name} }`), /expected a host name/)
     accept('timeouts: { query: 100ms, handshake: 60s, drain: 0s }\nlimits: { connectionsPerClient: 1, inFlightPerConnection: 10000 }')
+    accept(`cache: { memory: ${most}, serveStale: 7d }\nworkers: 64`)
+    accept('cache: { memory: 0, serveStale: 0 }\nworkers: 1')
+    accept('cache: { memory: 0MiB, serveStale: 0s }')
     accept('upstreams: [udp://192.0.2.1:1, tcp://192.0.2.1:65535]\nlog: { queries: sample:1.0 }')
   })
 

@@ -76,12 +76,18 @@ describe('atlas-dns run', () => {
   })
 
   test('refuses a state directory that another gateway holds, and takes it over from one that was killed', async () => {
-    const path = config('b.yaml', `${QUIET}state: ./b\n`)
+    const path = config('b.yaml', `${QUIET}workers: 2\nstate: ./b\n`)
     const first = start(['run', '--config', path])
     await first.serving
     const { code, stderr } = await run(['run', '--config', path])
     assert.equal(code, 1)
     assert.match(stderr, /^Cannot lock the state directory .*b: another atlas-dns is running with it\n$/)
+    // nor does it take part of the traffic of another that has a directory of its own
+    const [, port] = /dig @127\.0\.0\.1 -p (\d+)/.exec(await first.serving) ?? assert.fail()
+    const other = QUIET.replace('dns: ["127.0.0.1:0"]', `dns: ["127.0.0.1:${port}"]`)
+    const refused = await run(['run', '--config', config('o.yaml', `${other}state: ./o\nworkers: 2\n`)])
+    const message = `Cannot listen for dns (TCP) on 127.0.0.1:${port}: the address is in use by another process\n`
+    assert.deepEqual([refused.code, refused.stderr], [1, message])
     first.child.kill('SIGKILL')
     await first.ended
     const next = start(['run', '--config', path])
@@ -101,7 +107,7 @@ describe('atlas-dns run', () => {
       const { code, stdout, stderr } = await run([
         'run',
         '--config',
-        config('c.yaml', `listen: { ${kind}: ${value} }\nstate: ./c\n`.replace('{', '{ ').replace('}', others(kind))),
+        config('c.yaml', `listen: { ${kind}: ${value} }\nworkers: 2\nstate: ./c\n`.replace('{', '{ ').replace('}', others(kind))),
       ])
       assert.equal(code, 1)
       assert.equal(stdout, '')

@@ -1,14 +1,19 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import type { Config, ListenConfig } from '../../gateway/config/config.ts'
-import { type Gateway, startGateway } from '../../gateway/gateway.ts'
+import { DataPlane } from '../../gateway/data-plane.ts'
+import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/gateway.ts'
+import type { LaunchWorker } from '../../gateway/workers/protocol.ts'
+import { SUPERVISION } from '../../gateway/workers/seat.ts'
 import { type Endpoint, type Prefix, parsePrefix } from '../../net/address.ts'
 
 /** A running gateway on ports that the kernel chose. */
 export interface TestGateway extends AsyncDisposable {
   readonly gateway: Gateway
+  /** The state directory. */
+  readonly state: string
   readonly ca: string
   readonly dns: Endpoint
   readonly dot: Endpoint
@@ -40,6 +45,8 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),
     strategy: 'ordered',
     timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
+    cache: { memory: 0, serveStaleMs: 0, prefetch: false, persist: false },
+    workers: 1,
     edns: { padding: true, clientSubnet: 'off' },
     limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
     log: { level: 'info', queries: { kind: 'share', share: 0 } },
@@ -47,15 +54,40 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
   }
 }
 
-export async function runGateway(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Promise<TestGateway> {
+/** A data plane without a thread: tests of what it does need none. */
+function inThisThread(log: Logger): LaunchWorker {
+  return (setup) => {
+    const plane = new DataPlane(setup, log)
+    const ended = Promise.withResolvers<Error | null>()
+    const started = plane.start().then(() => plane.facts)
+    started.catch((error: Error) => ended.resolve(error))
+    return {
+      started,
+      ended: ended.promise,
+      tell: (command) => plane.execute(command),
+      terminate: async () => {
+        await plane.close()
+        ended.resolve(null)
+      },
+    }
+  }
+}
+
+export async function runGateway(
+  upstreams: readonly Endpoint[],
+  rest: Partial<Config> = {},
+  options: Partial<GatewayOptions> = {},
+): Promise<TestGateway> {
   const state = mkdtempSync(join(tmpdir(), 'atlas-test-'))
   const log: string[] = []
   const config = testConfig(upstreams, { state, ...rest })
-  const gateway = await startGateway(config, pino({ level: 'debug', base: null }, { write: (line: string) => void log.push(line) }))
+  const logger = pino({ level: 'debug', base: null }, { write: (line: string) => void log.push(line) })
+  const gateway = await startGateway(config, logger, { launch: inThisThread(logger), supervision: SUPERVISION, ...options })
   const { endpoints, admin } = gateway.facts
   const nowhere: Endpoint = { host: '127.0.0.1', port: 0 }
   return {
     gateway,
+    state,
     log,
     ca: endpoints.dot.length + endpoints.doq.length + endpoints.doh.length === 0 ? '' : readFileSync(join(state, 'ca.pem'), 'utf8'),
     dns: endpoints.dns[0] ?? nowhere,

@@ -9,6 +9,8 @@ import { AccessStage } from '../../gateway/stages/access.ts'
 import { ForwardStage } from '../../gateway/stages/forward.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
 import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
+import { Wheel } from '../../net/wheel.ts'
+import { testCache } from './cache.ts'
 import { aRecord, client, hex, readAnswer, response } from './messages.ts'
 
 /** One gateway without sockets: what a message is answered with on one kind of transport, and whether an upstream was asked. */
@@ -31,13 +33,14 @@ export function ask(
     drain: async () => {},
     close: async () => {},
   }
+  const cache = testCache({ bytes: 0 })
   const pipeline = new Pipeline(
     (settler) => [
       new ShapeStage({ padding: true }),
       new AccessStage(),
       new AcceptStage(),
       new SpecialNamesStage(),
-      new ForwardStage(upstream, settler),
+      new ForwardStage({ upstream, cache, settler, clock: () => 0, wheel: new Wheel(() => 0) }),
     ],
     { clock: () => 0, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
   )

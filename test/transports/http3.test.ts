@@ -48,7 +48,9 @@ const get = (...more: Field[]) => http3Request('GET', pathOf('example.com'), ...
 const post = (...more: Field[]) => http3Request('POST', '/dns-query', ['content-type', 'application/dns-message'], ...more)
 const GET = get()
 const POST = post()
-const SLOW = http3Request('GET', pathOf('slow.example'))
+/** A question of its own each: the same would be asked of the upstream once. */
+const slow = (i: number) => http3Request('GET', pathOf(`slow${i}.example`))
+const SLOW = slow(0)
 const CONTENT = frame(0, QUERY)
 const TRAILERS = headers(['x', 'y'])
 
@@ -187,7 +189,7 @@ describe('a cancelled request', () => {
     await using other = await openHttp3(strict)
     await using client = await openHttp3(strict)
     for (let i = 1; i <= 2; i++) {
-      const stream = await client.sendSoon(SLOW, false)
+      const stream = await client.sendSoon(slow(i), false)
       while (held.length < i) await turn()
       client.connection.reset(stream, H3.REQUEST_CANCELLED)
     }
@@ -200,7 +202,7 @@ describe('a cancelled request', () => {
     await using strict = await runGateway([upstream.endpoint], limits({ inFlightPerConnection: 2 }))
     await using client = await openHttp3(strict)
     for (let i = 1; i <= 4; i++) {
-      const stream = await client.sendSoon(SLOW, false)
+      const stream = await client.sendSoon(slow(i), false)
       while (held.length < i) await turn()
       client.connection.reset(stream, H3.REQUEST_CANCELLED)
       held[i - 1]?.()
@@ -239,7 +241,7 @@ describe('limits', () => {
   test('requests that are complete, refused or cancelled hold nothing', async () => {
     await using client = await openHttp3(gateway)
     for (let i = 1; i <= 5; i++) {
-      client.send(join(SLOW, frame(0x21, Buffer.alloc(60_000))))
+      client.send(join(slow(i), frame(0x21, Buffer.alloc(60_000))))
       while (held.length < i) await turn()
     }
     const refused = http3Request('POST', '/')

@@ -13,7 +13,7 @@ import type { Failure } from '../../dns/failure.ts'
 import { PrefixSet } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
-import { ConnectionLimit } from '../../transports/connection-limit.ts'
+import { allocateConnections, ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DoqTransport } from '../../transports/doq/doq.ts'
 import { started } from '../certs/local.ts'
 import { prefixes } from '../harness/gateway.ts'
@@ -32,7 +32,7 @@ function doq(identities: IdentityStore, meter: TransportMeter = METER): DoqTrans
     { engine: engine(), identities, settings },
     {
       acceptor: { accept: () => {} },
-      limit: new ConnectionLimit(100),
+      limit: new ConnectionLimit({ shared: allocateConnections(1), worker: 0, perClient: 100 }),
       onTrouble: () => {},
       clock: monotonicClock,
       wheel: new Wheel(monotonicClock),
@@ -41,7 +41,7 @@ function doq(identities: IdentityStore, meter: TransportMeter = METER): DoqTrans
   )
 }
 
-const listen = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: new PrefixSet(prefixes('127.0.0.0/8')) }]
+const listen = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: new PrefixSet(prefixes('127.0.0.0/8')), reusePort: false }]
 
 test('a new certificate takes the place of the old one on the same address', async (t) => {
   const [before, after] = [await authority(), await authority()]
@@ -98,7 +98,7 @@ test('both wildcards on one port serve both families, each by its own access lis
   const transport = doq(new IdentityStore([identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] }), meter)
   t.after(() => transport.close())
   const port = await freePort()
-  const on = (host: string, access: string) => ({ endpoint: { host, port }, access: new PrefixSet(prefixes(access)) })
+  const on = (host: string, access: string) => ({ endpoint: { host, port }, access: new PrefixSet(prefixes(access)), reusePort: false })
   const isServed = async (host: string): Promise<boolean> => {
     const client = await dialQuic({ endpoint: { host, port }, ca: roots, protocol: 'doq' })
     while (heard.length === 0) await turn()

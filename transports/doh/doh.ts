@@ -24,6 +24,7 @@ export interface DohSlice {
 export interface DohOptions {
   readonly identities: ServerIdentities
   readonly handshakeMs: number
+  readonly ticketKeys: Buffer
   readonly idleMs: number
   readonly maxStreams: number
 }

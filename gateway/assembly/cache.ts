@@ -1,0 +1,79 @@
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
+import { monotonicClock } from '../../net/clock.ts'
+import { CacheInspector, type CacheStatistics } from '../cache/inspect.ts'
+import type { CacheMemory } from '../cache/memory.ts'
+import { type OpenedCache, openCacheMemory } from '../cache/snapshot-reader.ts'
+import { SnapshotWriter } from '../cache/snapshot-writer.ts'
+import { Table } from '../cache/table.ts'
+import type { Config } from '../config/config.ts'
+
+/** Of the locks: the main thread's, then one for each worker that ever was. */
+const MAIN = 1
+
+/** What a worker is given of the cache. */
+export interface WorkerCache {
+  readonly memory: CacheMemory
+  readonly owner: number
+}
+
+/** The shared cache, as the main thread sees it. */
+export class CacheAssembly {
+  readonly inspector: CacheInspector
+  readonly #memory: CacheMemory
+  readonly #tables: readonly Table[]
+  readonly #writer: SnapshotWriter | null
+  /** By worker. */
+  readonly #owners = new Map<number, number>()
+  #lastOwner = MAIN
+
+  /** Reads the snapshot where there is one. Throws OperationalError where the memory is not to be had. */
+  constructor(config: Config, { space, log }: { space: number; log: Logger }) {
+    const path = config.cache.persist && config.cache.memory > 0 ? join(config.state, 'cache', 'snapshot.bin') : null
+    const { memory, restored, refused } = open(path, { bytes: config.cache.memory, space })
+    if (restored !== null) log.info(restored, 'the cache starts with its snapshot')
+    if (refused !== null) log.warn({ path, reason: refused }, 'the snapshot of the cache is not used: the cache starts empty')
+    this.#memory = memory
+    this.inspector = new CacheInspector(memory, MAIN)
+    this.#tables = [memory.answers, memory.failures].map((table) => new Table(table, { owner: MAIN, seed: 0, keepMs: 0 }))
+    const writer = { memory, owner: MAIN, fingerprint: space, log, clock: monotonicClock, wallClock: Date.now }
+    this.#writer = path === null ? null : new SnapshotWriter({ path, ...writer })
+    this.#writer?.start()
+  }
+
+  get statistics(): CacheStatistics {
+    return this.inspector.statistics()
+  }
+
+  /** What the worker of this place is given, each time there is a new one. */
+  of(worker: number): WorkerCache {
+    this.#owners.set(worker, ++this.#lastOwner)
+    return { memory: this.#memory, owner: this.#lastOwner }
+  }
+
+  /** A worker has ended: what it was writing to is cleared. */
+  release(worker: number): void {
+    const owner = this.#owners.get(worker)
+    this.#owners.delete(worker)
+    if (owner !== undefined) for (const table of this.#tables) table.wipe(owner)
+  }
+
+  /** Other servers are asked from now on. */
+  moveTo(space: number): void {
+    this.#writer?.moveTo(space)
+  }
+
+  /** Keeps what is known for the next start. When all workers have ended. */
+  async persist(): Promise<void> {
+    await this.#writer?.stop()
+  }
+}
+
+function open(path: string | null, { bytes, space }: { bytes: number; space: number }): OpenedCache {
+  try {
+    return openCacheMemory(path, { bytes, fingerprint: space, now: monotonicClock(), wallClock: Date.now() })
+  } catch (error) {
+    throw new OperationalError('ATLAS_CACHE', `Cannot reserve ${bytes} bytes for the cache: ${reasonOf(error)}`, error)
+  }
+}

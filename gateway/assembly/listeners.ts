@@ -1,0 +1,102 @@
+import { createSocket } from 'node:dgram'
+import { createServer, isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
+import { bindDatagrams, bindServer, closeDatagrams, closeServer } from '../../net/listen.ts'
+import { literalLookup } from '../../net/lookup.ts'
+import type { Config, ListenConfig } from '../config/config.ts'
+import type { BoundEndpoints } from './transports.ts'
+
+const KINDS = ['doh', 'dot', 'doq', 'dns'] as const
+
+export function servesHttp3(config: Config): boolean {
+  return config.doh.http3 && config.listen.doh.length > 0
+}
+
+/** Whether the kernel spreads clients over the threads that listen on one address. Elsewhere than on Linux one of them gets all, or none may. */
+export function spreadsClients(): boolean {
+  return process.platform === 'linux'
+}
+
+/** Without the default addresses of a family that this machine does not have: containers often have no IPv6, and must start all the same. */
+export function withUsableListeners(config: Config): Config {
+  const usable = ({ endpoint, byDefault }: ListenConfig): boolean => !byDefault || !isIPv6(endpoint.host) || hasIpv6()
+  return mapListeners(config, (_kind, listen) => listen.filter(usable))
+}
+
+/** With the ports that the kernel chose in place of those that it was to choose. */
+export function withBoundPorts(config: Config, bound: BoundEndpoints): Config {
+  return mapListeners(config, (kind, listen) => {
+    const wanted = new Set(listen.map(({ endpoint }) => formatEndpoint(endpoint)))
+    const chosen = bound[kind].filter((endpoint) => !wanted.has(formatEndpoint(endpoint)))
+    return listen.map((entry) => {
+      if (entry.endpoint.port !== 0) return entry
+      const at = chosen.findIndex(({ host }) => host === entry.endpoint.host)
+      const [endpoint = entry.endpoint] = at < 0 ? [] : chosen.splice(at, 1)
+      return { ...entry, endpoint }
+    })
+  })
+}
+
+function mapListeners(
+  config: Config,
+  map: (kind: (typeof KINDS)[number], listen: readonly ListenConfig[]) => readonly ListenConfig[],
+): Config {
+  const listen = Object.fromEntries(KINDS.map((kind) => [kind, map(kind, config.listen[kind])]))
+  return { ...config, listen: { ...config.listen, ...listen } }
+}
+
+/**
+ * Binds every address alone for a moment. What several threads listen on, another process of the same user could too, and would get
+ * part of the traffic without anybody noticing. Rejects with ATLAS_LISTEN.
+ */
+export async function claimAddresses({ listen }: Config): Promise<void> {
+  await claim(listen.dns, (endpoint) => claimStream('dns (TCP)', endpoint))
+  await claim(listen.dns, claimDatagrams)
+  await claim(listen.dot, (endpoint) => claimStream('dot', endpoint))
+  await claim(listen.doh, (endpoint) => claimStream('doh', endpoint))
+}
+
+async function claim(listen: readonly ListenConfig[], bindOnce: (endpoint: Endpoint) => Promise<void>): Promise<void> {
+  for (const { endpoint } of listen) if (endpoint.port !== 0) await bindOnce(endpoint)
+}
+
+async function claimStream(name: string, endpoint: Endpoint): Promise<void> {
+  const server = createServer()
+  await bindServer(server, { name, endpoint, reusePort: false })
+  await closeServer(server)
+}
+
+async function claimDatagrams(endpoint: Endpoint): Promise<void> {
+  const v6 = isIPv6(endpoint.host)
+  const socket = createSocket({ type: v6 ? 'udp6' : 'udp4', ipv6Only: v6, lookup: literalLookup })
+  await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
+  await closeDatagrams(socket)
+}
+
+/** What the operator should know about the listeners. */
+export function listenWarnings(config: Config): readonly string[] {
+  const { listen, tls } = config
+  const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
+  const warnings: string[] = []
+  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh : [] }
+  for (const [kind, entries] of Object.entries(overUdp)) {
+    for (const { endpoint } of entries) {
+      const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
+      const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
+      if (!isWildcard(endpoint.host) || own.length < 2) continue
+      // the system, not we, chooses the source of a datagram from a socket that is bound to no address
+      warnings.push(
+        `listen.${kind} ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
+      )
+    }
+  }
+  if (tls.certificates.length > 1 && overUdp.doq.length + overUdp.doh.length > 0) {
+    warnings.push('tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for')
+  }
+  return warnings
+}
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
+}

@@ -1,0 +1,157 @@
+import type { Answer } from '../../dns/answer.ts'
+import type { Failure } from '../../dns/failure.ts'
+import type { Query } from '../../dns/query.ts'
+import { Ede, Rcode, Type } from '../../dns/types.ts'
+import { FailureMemory } from './failures.ts'
+import { CacheKey, EVERY_TYPE } from './key.ts'
+import { Leases, UNLEASED } from './leases.ts'
+import { type CacheMemory, checksumSeed } from './memory.ts'
+import type { CacheMeter } from './meter.ts'
+import { Table } from './table.ts'
+
+/** RFC 8767 §4: the TTL of what is served beyond its own, seconds. */
+const STALE_TTL_SECONDS = 30
+/** Refreshed ahead of its end: what has less than a tenth of its lifetime left and was asked for more than once. */
+const DUE_SHARE = 1 / 10
+const DUE_POPULARITY = 2
+
+export interface CacheOptions {
+  /** Of this thread's locks: above 0, never given twice in the life of the memory. */
+  readonly owner: number
+  readonly serveStaleMs: number
+  readonly prefetch: boolean
+  /** Everything besides the question that makes answers differ: upstreams, settings. */
+  readonly space: number
+  readonly meter: CacheMeter
+}
+
+/**
+ * What one thread does with the shared cache: answers of upstreams and their failures, by question. Times are milliseconds of
+ * the thread's clock. An answer that is found borrows memory of this object: it is used before the next call.
+ */
+export class Cache {
+  readonly meter: CacheMeter
+  /** Whether what find() found should be asked for again, ahead of its end. */
+  isDue = false
+  /** Whether find(), which found nothing, saw an answer that is past its end and may be served if need be. */
+  hasStale = false
+  #space: number
+  readonly #leases: Leases
+  readonly #key: CacheKey
+  readonly #table: Table
+  readonly #failures: FailureMemory
+  readonly #offset: number
+  readonly #serveStaleMs: number
+  readonly #prefetch: boolean
+
+  constructor(memory: CacheMemory, { owner, serveStaleMs, prefetch, space, meter }: CacheOptions) {
+    const seed = checksumSeed(memory)
+    this.#leases = new Leases(memory.leases)
+    this.#key = new CacheKey(memory.secret)
+    this.#table = new Table(memory.answers, { owner, seed, keepMs: serveStaleMs })
+    this.#failures = new FailureMemory(memory.failures, { owner, seed })
+    this.#offset = memory.clockOffset
+    this.#serveStaleMs = serveStaleMs
+    this.#prefetch = prefetch
+    this.#space = space
+    this.meter = meter
+  }
+
+  get space(): number {
+    return this.#space
+  }
+
+  /** What was learned until now is not for queries to come. */
+  moveTo(space: number): void {
+    this.#space = space
+  }
+
+  /** A number for the question, the same in all threads; different questions have different ones but for one in 2^53. */
+  idOf(query: Query): number {
+    this.#key.read(query, this.#space)
+    return this.#key.id
+  }
+
+  /** The lease on the question of number `id`, until `end`: HELD where another thread asks it, whose answer will be found here. */
+  acquire(id: number, now: number, end: number): number {
+    return this.#table.pages === 0 ? UNLEASED : this.#leases.acquire(id, now, end)
+  }
+
+  release(id: number, lease: number): void {
+    this.#leases.release(id, lease)
+  }
+
+  /** The answer to `query`, its TTLs aged; null when there is none that is still true. */
+  find(query: Query, now: number): Answer | null {
+    this.isDue = this.hasStale = false
+    const time = now + this.#offset
+    this.#key.read(query, this.#space)
+    if (!this.#findFresh(time) && !this.#findFreshDenial(query, time)) return null
+    return this.#table.found.answer({ now: time, source: 'cache' })
+  }
+
+  /** The answer to `query` past its end, with what explains that (RFC 8767); null when there is none, or it is too old. */
+  findStale(query: Query, now: number): Answer | null {
+    // another thread may have learned something since
+    const fresh = this.find(query, now)
+    if (fresh !== null) return fresh
+    const time = now + this.#offset
+    const since = time - this.#serveStaleMs
+    this.#key.read(query, this.#space)
+    const own = this.#table.find(this.#key) && this.#table.found.end > since ? this.#table.found.at : Number.NEGATIVE_INFINITY
+    this.#key.ofType(EVERY_TYPE, query.qclass)
+    const isDenied = query.qtype !== Type.ANY && this.#table.find(this.#key) && this.#table.found.end > since && this.#table.found.at > own
+    if (!isDenied) {
+      this.#key.ofType(query.qtype, query.qclass)
+      if (own === Number.NEGATIVE_INFINITY || !this.#table.find(this.#key)) return null
+    }
+    const ede = this.#table.found.rcode === Rcode.NXDOMAIN ? Ede.STALE_NXDOMAIN : Ede.STALE_ANSWER
+    return this.#table.found.answer({ now: time, source: 'stale', ede, ttl: STALE_TTL_SECONDS })
+  }
+
+  /** What to say to a question that failed lately; null when it may be asked. */
+  findFailure(query: Query, now: number): Answer | null {
+    this.#key.read(query, this.#space)
+    return this.#failures.find(this.#key, now + this.#offset)
+  }
+
+  /** Keeps an upstream's answer to `query`, asked in `space`, where it may be kept (docs/cache.md). */
+  remember(query: Query, answer: Answer, { space, now }: { space: number; now: number }): void {
+    // asked of other servers than those that are asked now
+    if (space !== this.#space) return
+    this.#key.read(query, space)
+    this.#failures.forget(this.#key, now + this.#offset)
+    const { rcode, body } = answer
+    const isDenial = rcode === Rcode.NXDOMAIN
+    // RFC 8767 §4: what lives for no time at all is used once
+    if ((rcode !== Rcode.NOERROR && !isDenial) || body.freshness <= 0) return
+    // RFC 2308 §5: it denies the name for every type; behind an alias it denies another name (§2.1), and ANY is for ANY only (RFC 8482 §5)
+    if (isDenial && body.answers === 0 && query.qtype !== Type.ANY) this.#key.ofType(EVERY_TYPE, query.qclass)
+    const at = body.at + this.#offset
+    const { evictions } = this.#table
+    this.meter.stored(this.#table.store(this.#key, { rcode, reason: 0, at, lifetime: body.freshness, body }, now + this.#offset))
+    if (this.#table.evictions > evictions) this.meter.evicted(this.#table.evictions - evictions)
+  }
+
+  rememberFailure(query: Query, failure: Failure, { space, now, hasStale }: { space: number; now: number; hasStale: boolean }): void {
+    this.#key.read(query, space)
+    this.#failures.remember(this.#key, failure, { now: now + this.#offset, hasStale })
+  }
+
+  #findFreshDenial(query: Query, time: number): boolean {
+    if (query.qtype === Type.ANY) return false
+    this.#key.ofType(EVERY_TYPE, query.qclass)
+    return this.#findFresh(time)
+  }
+
+  #findFresh(time: number): boolean {
+    if (!this.#table.find(this.#key)) return false
+    const { end, lifetime } = this.#table.found
+    if (time >= end) {
+      if (time < end + this.#serveStaleMs) this.hasStale = true
+      return false
+    }
+    this.isDue = this.#prefetch && end - time < lifetime * 1000 * DUE_SHARE && this.#table.popularity >= DUE_POPULARITY
+    return true
+  }
+}

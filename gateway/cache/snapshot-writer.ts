@@ -1,0 +1,73 @@
+import type { Logger } from 'pino'
+import type { Clock } from '../../net/clock.ts'
+import { type CacheMemory, checksumSeed } from './memory.ts'
+import { writeSnapshot } from './snapshot.ts'
+import { Table } from './table.ts'
+
+/** How much of what was learned a crash may cost. */
+const INTERVAL_MS = 300_000
+
+export interface SnapshotWriterOptions {
+  readonly path: string
+  readonly memory: CacheMemory
+  /** Of the locks, see PageLocks. */
+  readonly owner: number
+  readonly fingerprint: number
+  readonly log: Pick<Logger, 'info' | 'error'>
+  readonly clock: Clock
+  readonly wallClock: Clock
+}
+
+/** Writes the snapshot of the cache from time to time, and once more at the end. */
+export class SnapshotWriter {
+  readonly #options: SnapshotWriterOptions
+  readonly #table: Table
+  #fingerprint: number
+  #timer: NodeJS.Timeout | null = null
+  #writing: Promise<void> | null = null
+  #isFailing = false
+
+  constructor(options: SnapshotWriterOptions) {
+    this.#options = options
+    // it stores nothing
+    this.#table = new Table(options.memory.answers, { owner: options.owner, seed: checksumSeed(options.memory), keepMs: 0 })
+    this.#fingerprint = options.fingerprint
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.#write(), INTERVAL_MS).unref()
+  }
+
+  /** What was learned until now is not for a gateway to come. */
+  moveTo(fingerprint: number): void {
+    this.#fingerprint = fingerprint
+  }
+
+  /** Writes once more, when no thread learns anything any longer; resolves when that is over. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer)
+    await this.#writing // it may have passed pages that have changed since
+    await this.#write()
+  }
+
+  /** Never two at a time: they would share a file. */
+  #write(): Promise<void> {
+    this.#writing ??= this.#tryWrite().finally(() => {
+      this.#writing = null
+    })
+    return this.#writing
+  }
+
+  async #tryWrite(): Promise<void> {
+    const { path, memory, log, clock, wallClock } = this.#options
+    try {
+      const source = { memory, table: this.#table, fingerprint: this.#fingerprint, now: clock(), wallClock: wallClock() }
+      const facts = await writeSnapshot(path, source)
+      if (this.#isFailing) log.info(facts, 'the snapshot of the cache is written again')
+      this.#isFailing = false
+    } catch (error) {
+      if (!this.#isFailing) log.error({ err: error }, 'cannot write the snapshot of the cache: the one before stays')
+      this.#isFailing = true
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { Identity } from '../../certs/identity.ts'
+import type { OperationalCode } from '../../dns/operational-error.ts'
+import type { UpstreamTarget } from '../assembly/upstreams.ts'
+import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
+
+/** What the main thread tells a worker; each command is acknowledged. */
+export type Command =
+  | { readonly name: 'identities'; readonly identities: readonly Identity[] }
+  | { readonly name: 'upstreams'; readonly upstreams: readonly UpstreamTarget[] }
+  /** Take nothing new, answer what is open, end; at the latest after `deadlineMs`. */
+  | { readonly name: 'drain'; readonly deadlineMs: number }
+  | { readonly name: 'close' }
+
+/** A command on its way to a thread. */
+export interface Order {
+  readonly id: number
+  readonly command: Command
+}
+
+/** What a thread says. */
+export type Report =
+  | { readonly kind: 'started'; readonly facts: DataPlaneFacts }
+  | { readonly kind: 'failed'; readonly code: OperationalCode; readonly message: string }
+  | { readonly kind: 'done'; readonly id: number }
+  | { readonly kind: 'refused'; readonly id: number; readonly reason: string }
+
+/** A data plane from outside, wherever it runs. */
+export interface WorkerHandle {
+  /** Resolves when it serves; rejects when it cannot, and then it ends by itself. */
+  readonly started: Promise<DataPlaneFacts>
+  /** Resolves when nothing of it is left, with the error that ended it; null when that was terminate(). */
+  readonly ended: Promise<Error | null>
+  /** Commands before it has started are carried out after that. Rejects when the worker refuses, or ends before it has acknowledged. */
+  tell(command: Command): Promise<void>
+  /** Ends it at once, whatever it is doing. */
+  terminate(): Promise<void>
+}
+
+export type LaunchWorker = (setup: WorkerSetup) => WorkerHandle

@@ -1,0 +1,91 @@
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { quicDirectory } from '../assembly/quic.ts'
+import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
+import type { Command, Order, Report, WorkerHandle } from './protocol.ts'
+
+/** Beside this file, and compiled where this file is. */
+const SCRIPT = new URL(`./worker${extname(import.meta.filename)}`, import.meta.url)
+
+/** Starts a data plane in a thread of its own. */
+export function launchThread(setup: WorkerSetup, script: URL = SCRIPT): WorkerHandle {
+  if (setup.quic) prepareForKeys(quicDirectory(setup.config))
+  return new Thread(new Worker(script, { workerData: setup, name: `worker ${setup.index}` }))
+}
+
+/** A thread has copies of umask and environment, and the QUIC library asks the process: so this has to hold from now on (net/quic/key-files.ts). */
+function prepareForKeys(directory: string): void {
+  process.umask(0o077)
+  process.env.TMPDIR = directory
+}
+
+class Thread implements WorkerHandle {
+  readonly #worker: Worker
+  readonly #started = Promise.withResolvers<DataPlaneFacts>()
+  readonly #ended = Promise.withResolvers<Error | null>()
+  readonly #orders = new Map<number, PromiseWithResolvers<void>>()
+  #lastOrder = 0
+  /** Why the thread ends, as far as that is known. */
+  #cause: Error | null = null
+  #isTerminated = false
+
+  constructor(worker: Worker) {
+    this.#worker = worker
+    // who waits for the end hears of it there
+    this.started.catch(() => {})
+    worker.on('message', (report: Report) => this.#onReport(report))
+    worker.on('error', (error) => {
+      this.#cause ??= error instanceof Error ? error : new Error(String(error))
+    })
+    worker.once('exit', (code) => this.#onExit(code))
+  }
+
+  get started(): Promise<DataPlaneFacts> {
+    return this.#started.promise
+  }
+
+  get ended(): Promise<Error | null> {
+    return this.#ended.promise
+  }
+
+  tell(command: Command): Promise<void> {
+    const order: Order = { id: ++this.#lastOrder, command }
+    const acknowledged = Promise.withResolvers<void>()
+    this.#orders.set(order.id, acknowledged)
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port, not a window
+    this.#worker.postMessage(order)
+    return acknowledged.promise
+  }
+
+  async terminate(): Promise<void> {
+    this.#isTerminated = true
+    await this.#worker.terminate()
+    await this.ended
+  }
+
+  #onReport(report: Report): void {
+    if (report.kind === 'started') {
+      this.#started.resolve(report.facts)
+      return
+    }
+    if (report.kind === 'failed') {
+      this.#cause = new OperationalError(report.code, report.message)
+      void this.#worker.terminate()
+      return
+    }
+    const order = this.#orders.get(report.id)
+    this.#orders.delete(report.id)
+    if (report.kind === 'done') order?.resolve()
+    else order?.reject(new Error(report.reason))
+  }
+
+  #onExit(code: number): void {
+    const cause = this.#cause ?? (this.#isTerminated ? null : new Error(`the thread ended by itself, with code ${code}`))
+    const gone = cause ?? new Error('the thread was ended')
+    this.#started.reject(gone)
+    for (const order of this.#orders.values()) order.reject(gone)
+    this.#orders.clear()
+    this.#ended.resolve(cause)
+  }
+}
