@@ -15,10 +15,10 @@ import { openState, type State } from './state.ts'
 import { Slab } from './telemetry/slab.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { SharedMemory } from './workers/memory.ts'
-import type { LaunchWorker } from './workers/protocol.ts'
+import type { Launcher } from './workers/protocol.ts'
 import { SUPERVISION, type Supervision } from './workers/seat.ts'
 import { Supervisor, type WorkerPlace } from './workers/supervisor.ts'
-import { launchThread } from './workers/thread.ts'
+import { ThreadLauncher } from './workers/thread.ts'
 
 /** What an operator wants to know of a gateway that runs. */
 export interface GatewayFacts {
@@ -29,27 +29,28 @@ export interface GatewayFacts {
 }
 
 export interface GatewayOptions {
-  readonly launch: LaunchWorker
+  readonly launcher: Launcher
   readonly supervision: Supervision
 }
-
-const OPTIONS: GatewayOptions = { launch: launchThread, supervision: SUPERVISION }
 
 /** 48 octets are what OpenSSL makes a ticket key of: its name, and the keys of HMAC and AES. */
 const TICKET_KEYS_OCTETS = 48
 
 /** Starts a gateway, or throws an OperationalError and leaves nothing behind: no socket, no lock, no thread. */
-export async function startGateway(config: Config, log: Logger, options = OPTIONS): Promise<Gateway> {
+export async function startGateway(config: Config, log: Logger, options: Partial<GatewayOptions> = {}): Promise<Gateway> {
+  const { launcher = new ThreadLauncher(), supervision = SUPERVISION } = options
   const state = openState(config.state)
   const workers = spreadsClients() ? config.workers : 1
   if (workers < config.workers) log.info({ workers }, 'one worker: this system does not spread connections over several')
   let gateway: Gateway | null = null
   try {
-    gateway = new Gateway({ ...withUsableListeners(config), workers }, log, { ...options, state })
+    launcher.prepare(workers, config)
+    gateway = new Gateway({ ...withUsableListeners(config), workers }, log, { launcher, supervision, state })
     await gateway.start()
     return gateway
   } catch (error) {
     await gateway?.close()
+    await launcher.close()
     state.release()
     throw error
   }
@@ -71,7 +72,7 @@ export class Gateway {
   #endpoints: BoundEndpoints = { dns: [], dot: [], doq: [], doh: [] }
   #ready = false
 
-  constructor(config: Config, log: Logger, { state, launch, supervision }: GatewayOptions & { state: State }) {
+  constructor(config: Config, log: Logger, { state, launcher, supervision }: GatewayOptions & { state: State }) {
     this.#config = config
     this.#log = log
     this.#state = state
@@ -80,7 +81,7 @@ export class Gateway {
     this.#cache = new CacheAssembly(config, { space: spaceOf(this.#upstreams.targets), log })
     this.#supervisor = new Supervisor({
       workers: config.workers,
-      launch,
+      launcher,
       setupOf: (place) => this.#setupOf(place),
       beats: this.#memory.beats,
       onEnded: (index) => this.#tidyUp(index),

@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Endpoint } from '../../net/address.ts'
+import { createServer } from '../../net/http.ts'
 import { bindServer, closeServer } from '../../net/listen.ts'
 
 export interface AdminSource {

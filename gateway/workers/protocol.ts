@@ -1,6 +1,7 @@
 import type { Identity } from '../../certs/identity.ts'
 import type { OperationalCode } from '../../dns/operational-error.ts'
 import type { UpstreamTarget } from '../assembly/upstreams.ts'
+import type { Config } from '../config/config.ts'
 import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
 
 /** What the main thread tells a worker; each command is acknowledged. */
@@ -36,4 +37,10 @@ export interface WorkerHandle {
   terminate(): Promise<void>
 }
 
-export type LaunchWorker = (setup: WorkerSetup) => WorkerHandle
+export interface Launcher {
+  /** `workers` of them will be wanted soon, for this configuration. */
+  prepare(workers: number, config: Config): void
+  launch(setup: WorkerSetup): WorkerHandle
+  /** Ends those that were prepared and not wanted. */
+  close(): Promise<void>
+}

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
 import type { WorkerMeter } from '../telemetry/telemetry.ts'
-import type { Command, LaunchWorker } from './protocol.ts'
+import type { Command, Launcher } from './protocol.ts'
 import { Seat, type Supervision } from './seat.ts'
 
 /** What the setup of one worker depends on. */
@@ -15,7 +15,7 @@ export interface WorkerPlace {
 
 export interface SupervisorOptions {
   readonly workers: number
-  readonly launch: LaunchWorker
+  readonly launcher: Pick<Launcher, 'launch'>
   /** Called for every worker that is started: with the newest state. */
   readonly setupOf: (place: WorkerPlace) => WorkerSetup
   readonly beats: Int32Array
@@ -70,10 +70,10 @@ export class Supervisor {
   }
 
   #makeSeat(index: number): Seat {
-    const { launch, setupOf, beats, onEnded, meter, log, times } = this.#options
+    const { launcher, setupOf, beats, onEnded, meter, log, times } = this.#options
     return new Seat({
       index,
-      launch: (isReplacement) => launch(setupOf({ index, isReplacement, first: this.#first })),
+      launch: (isReplacement) => launcher.launch(setupOf({ index, isReplacement, first: this.#first })),
       beats: () => Atomics.load(beats, index),
       onChanged: () => meter.running(this.#seats.filter(({ isServing }) => isServing).length),
       onEnded: () => onEnded(index),

@@ -2,16 +2,42 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { OperationalError } from '../../dns/operational-error.ts'
 import { quicDirectory } from '../assembly/quic.ts'
+import type { Config } from '../config/config.ts'
 import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
-import type { Command, Order, Report, WorkerHandle } from './protocol.ts'
+import type { Command, Launcher, Order, Report, WorkerHandle } from './protocol.ts'
 
 /** Beside this file, and compiled where this file is. */
 const SCRIPT = new URL(`./worker${extname(import.meta.filename)}`, import.meta.url)
 
-/** Starts a data plane in a thread of its own. */
-export function launchThread(setup: WorkerSetup, script: URL = SCRIPT): WorkerHandle {
-  if (setup.quic) prepareForKeys(quicDirectory(setup.config))
-  return new Thread(new Worker(script, { workerData: setup, name: `worker ${setup.index}` }))
+/** Starts data planes in threads of their own. */
+export class ThreadLauncher implements Launcher {
+  readonly #script: URL
+  readonly #ready: Worker[] = []
+
+  constructor(script: URL = SCRIPT) {
+    this.#script = script
+  }
+
+  /** Loading code takes most of a thread's start: it is done beside what the main thread has to do before a worker can be made. */
+  prepare(workers: number, config: Config): void {
+    prepareForKeys(quicDirectory(config))
+    for (let i = 0; i < workers; i++) this.#ready.push(this.#start())
+  }
+
+  launch(setup: WorkerSetup): WorkerHandle {
+    const worker = this.#ready.shift() ?? this.#start()
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port, not a window
+    worker.postMessage(setup)
+    return new Thread(worker)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#ready.splice(0).map((worker) => worker.terminate()))
+  }
+
+  #start(): Worker {
+    return new Worker(this.#script)
+  }
 }
 
 /** A thread has copies of umask and environment, and the QUIC library asks the process: so this has to hold from now on (net/quic/key-files.ts). */

@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import type { WorkerSetup } from '../../gateway/data-plane.ts'
 import '../../gateway/workers/worker.ts'
 
 /** Run as a worker thread: a worker that goes wrong as soon as a file of that name is in the state directory. */
-const { config, index } = workerData as WorkerSetup
+parentPort?.once('message', watch)
 
 const FAULTS: Readonly<Record<string, () => void>> = {
   throw: () => {
@@ -17,11 +17,13 @@ const FAULTS: Readonly<Record<string, () => void>> = {
   },
 }
 
-setInterval(() => {
-  for (const [name, happen] of Object.entries(FAULTS)) {
-    const file = join(config.state, `${name}-${index}`)
-    if (!existsSync(file)) continue
-    rmSync(file)
-    happen()
-  }
-}, 10)
+function watch({ config, index }: WorkerSetup): void {
+  setInterval(() => {
+    for (const [name, happen] of Object.entries(FAULTS)) {
+      const file = join(config.state, `${name}-${index}`)
+      if (!existsSync(file)) continue
+      rmSync(file)
+      happen()
+    }
+  }, 10)
+}

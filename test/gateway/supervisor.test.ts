@@ -58,10 +58,12 @@ function supervise(workers: number, times: Partial<Supervision> = {}) {
       places.push(place)
       return {} as WorkerSetup
     },
-    launch: () => {
-      const worker = new FakeWorker(places.at(-1) as WorkerPlace)
-      launched.push(worker)
-      return worker
+    launcher: {
+      launch: () => {
+        const worker = new FakeWorker(places.at(-1) as WorkerPlace)
+        launched.push(worker)
+        return worker
+      },
     },
     beats,
     onEnded: (index) => counts.ended.push(index),

@@ -140,7 +140,7 @@ describe('two workers', () => {
 describe('a worker that ends', () => {
   test('is replaced, with all that it served; counters do not fall, what was open is forgotten', async () => {
     await using upstream = await dnsServer(() => {})
-    await using gateway = await runThreads([upstream.endpoint])
+    await using gateway = await runThreads([upstream.endpoint], { timeouts: { queryMs: 60_000, handshakeMs: 5000, drainMs: 10_000 } })
     const open: Socket[] = []
     await untilBoth(gateway, { family: 'atlas_queries_open' }, async () => {
       const socket = (await openTls(gateway)).on('error', () => {})

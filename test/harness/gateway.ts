@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import type { Config, ListenConfig } from '../../gateway/config/config.ts'
-import { DataPlane } from '../../gateway/data-plane.ts'
+import { DataPlane, type WorkerSetup } from '../../gateway/data-plane.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/gateway.ts'
-import type { LaunchWorker } from '../../gateway/workers/protocol.ts'
-import { SUPERVISION } from '../../gateway/workers/seat.ts'
+import type { Launcher, WorkerHandle } from '../../gateway/workers/protocol.ts'
 import { type Endpoint, type Prefix, parsePrefix } from '../../net/address.ts'
 
 /** A running gateway on ports that the kernel chose. */
@@ -55,8 +54,8 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
 }
 
 /** A data plane without a thread: tests of what it does need none. */
-function inThisThread(log: Logger): LaunchWorker {
-  return (setup) => {
+function inThisThread(log: Logger): Launcher {
+  const launch = (setup: WorkerSetup): WorkerHandle => {
     const plane = new DataPlane(setup, log)
     const ended = Promise.withResolvers<Error | null>()
     const started = plane.start().then(() => plane.facts)
@@ -71,6 +70,7 @@ function inThisThread(log: Logger): LaunchWorker {
       },
     }
   }
+  return { launch, prepare() {}, async close() {} }
 }
 
 export async function runGateway(
@@ -82,7 +82,7 @@ export async function runGateway(
   const log: string[] = []
   const config = testConfig(upstreams, { state, ...rest })
   const logger = pino({ level: 'debug', base: null }, { write: (line: string) => void log.push(line) })
-  const gateway = await startGateway(config, logger, { launch: inThisThread(logger), supervision: SUPERVISION, ...options })
+  const gateway = await startGateway(config, logger, { launcher: inThisThread(logger), ...options })
   const { endpoints, admin } = gateway.facts
   const nowhere: Endpoint = { host: '127.0.0.1', port: 0 }
   return {

@@ -3,7 +3,7 @@ import type { WorkerSetup } from '../../gateway/data-plane.ts'
 import { Slab } from '../../gateway/telemetry/slab.ts'
 import type { WorkerHandle } from '../../gateway/workers/protocol.ts'
 import { SUPERVISION, type Supervision } from '../../gateway/workers/seat.ts'
-import { launchThread } from '../../gateway/workers/thread.ts'
+import { ThreadLauncher } from '../../gateway/workers/thread.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { runGateway, type TestGateway } from './gateway.ts'
 
@@ -29,15 +29,23 @@ export async function runThreads(
   const umask = process.umask()
   const handles: WorkerHandle[] = []
   const setups: WorkerSetup[] = []
+  const threads = new ThreadLauncher(script)
   const launch = (setup: WorkerSetup): WorkerHandle => {
-    const handle = launchThread(setup, script)
+    const handle = threads.launch(setup)
     handles[setup.index] = handle
     setups[setup.index] = setup
     return handle
   }
   // the threads write their log to standard error
   const quiet = { workers: 2, log: { level: 'fatal', queries: { kind: 'share', share: 0 } } } as const
-  const gateway = await runGateway(upstreams, { ...quiet, ...rest }, { launch, supervision: { ...SUPERVISION, ...supervision } })
+  const gateway = await runGateway(
+    upstreams,
+    { ...quiet, ...rest },
+    {
+      launcher: { prepare: (...given) => threads.prepare(...given), launch, close: () => threads.close() },
+      supervision: { ...SUPERVISION, ...supervision },
+    },
+  )
   return {
     ...gateway,
     worker: (index) => handles[index] as WorkerHandle,

@@ -1,5 +1,5 @@
-import { STATUS_CODES } from 'node:http'
 import { Failure } from '../../dns/failure.ts'
+import { STATUS_CODES } from '../../net/http.ts'
 import { MEDIA_TYPE } from './request.ts'
 
 /** A response without its content's octets, in the same form for every HTTP version. */
