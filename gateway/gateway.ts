@@ -6,6 +6,7 @@ import { AdminServer } from './admin/server.ts'
 import { CacheAssembly } from './assembly/cache.ts'
 import { assembleIdentities, type IdentityAssembly } from './assembly/identities.ts'
 import { claimAddresses, listenWarnings, spreadsClients, withBoundPorts, withUsableListeners } from './assembly/listeners.ts'
+import { quicDirectory } from './assembly/quic.ts'
 import { spaceOf } from './assembly/space.ts'
 import type { BoundEndpoints } from './assembly/transports.ts'
 import { UpstreamAssembly } from './assembly/upstream-choice.ts'
@@ -18,7 +19,6 @@ import { SharedMemory } from './workers/memory.ts'
 import type { Launcher } from './workers/protocol.ts'
 import { SUPERVISION, type Supervision } from './workers/seat.ts'
 import { Supervisor, type WorkerPlace } from './workers/supervisor.ts'
-import { ThreadLauncher } from './workers/thread.ts'
 
 /** What an operator wants to know of a gateway that runs. */
 export interface GatewayFacts {
@@ -30,21 +30,21 @@ export interface GatewayFacts {
 
 export interface GatewayOptions {
   readonly launcher: Launcher
-  readonly supervision: Supervision
+  readonly supervision?: Supervision
 }
 
 /** 48 octets are what OpenSSL makes a ticket key of: its name, and the keys of HMAC and AES. */
 const TICKET_KEYS_OCTETS = 48
 
 /** Starts a gateway, or throws an OperationalError and leaves nothing behind: no socket, no lock, no thread. */
-export async function startGateway(config: Config, log: Logger, options: Partial<GatewayOptions> = {}): Promise<Gateway> {
-  const { launcher = new ThreadLauncher(), supervision = SUPERVISION } = options
+export async function startGateway(config: Config, log: Logger, options: GatewayOptions): Promise<Gateway> {
+  const { launcher, supervision = SUPERVISION } = options
   const state = openState(config.state)
   const workers = spreadsClients() ? config.workers : 1
   if (workers < config.workers) log.info({ workers }, 'one worker: this system does not spread connections over several')
   let gateway: Gateway | null = null
   try {
-    launcher.prepare(workers, config)
+    launcher.prepare(workers, quicDirectory(config))
     gateway = new Gateway({ ...withUsableListeners(config), workers }, log, { launcher, supervision, state })
     await gateway.start()
     return gateway
@@ -72,7 +72,7 @@ export class Gateway {
   #endpoints: BoundEndpoints = { dns: [], dot: [], doq: [], doh: [] }
   #ready = false
 
-  constructor(config: Config, log: Logger, { state, launcher, supervision }: GatewayOptions & { state: State }) {
+  constructor(config: Config, log: Logger, { state, launcher, supervision }: Required<GatewayOptions> & { state: State }) {
     this.#config = config
     this.#log = log
     this.#state = state

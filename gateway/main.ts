@@ -1,3 +1,8 @@
-import { main } from './cli/program.ts'
+import { ThreadLauncher } from './workers/thread.ts'
 
-process.exitCode = await main(process.argv.slice(2))
+const args = process.argv.slice(2)
+const launcher = new ThreadLauncher()
+// before the program itself is loaded: both take their time, on two cores at once
+if (args[0] === 'run') launcher.warmUp()
+const { main } = await import('./cli/program.ts')
+process.exitCode = await main(args, launcher)

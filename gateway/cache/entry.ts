@@ -30,7 +30,7 @@ export const Word = {
 
 const NO_TTLS = new Uint16Array(0)
 const NO_TEXT = new Uint8Array(0)
-const MIN_ENTRY_BYTES = 4 * (Word.NAME + 1)
+export const MIN_ENTRY_BYTES = 4 * (Word.NAME + 1)
 
 /** An entry to be stored. */
 export interface EntryFacts {

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { OperationalError } from '../../dns/operational-error.ts'
+import type { Launcher } from '../workers/protocol.ts'
 import { addCheckCommand } from './check.ts'
 import { addQueryCommand } from './query.ts'
 import { addRunCommand } from './run.ts'
@@ -11,13 +12,13 @@ const FAILED = 1
 const WRONG_USAGE = 2
 
 /** Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage. */
-export async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[], launcher: Launcher): Promise<number> {
   const program = new Command('atlas-dns')
     .description('Encrypted-DNS gateway: DoH, DoT and plain DNS in front of any resolver')
     .version(VERSION)
     .exitOverride()
     .configureHelp({ sortSubcommands: true })
-  addRunCommand(program)
+  addRunCommand(program, launcher)
   addCheckCommand(program)
   addQueryCommand(program)
   addSchemaCommand(program)

@@ -5,11 +5,12 @@ import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { startGateway } from '../gateway.ts'
 import { createLog } from '../log.ts'
+import type { Launcher } from '../workers/protocol.ts'
 import { startText } from './start-text.ts'
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
-export function addRunCommand(program: Command): void {
+export function addRunCommand(program: Command, launcher: Launcher): void {
   program
     .command('run')
     .description('run the gateway; SIGTERM drains')
@@ -18,11 +19,11 @@ export function addRunCommand(program: Command): void {
       const { config, warnings } = loadConfig({ file: file ?? null, env: process.env, cwd: process.cwd() })
       const log = createLog(config.log.level)
       for (const warning of warnings) log.warn(warning)
-      await run(config, log)
+      await run(config, { log, launcher })
     })
 }
 
-async function run(config: Config, log: Logger): Promise<void> {
+async function run(config: Config, { log, launcher }: { log: Logger; launcher: Launcher }): Promise<void> {
   // from the first moment on: a signal that comes while the gateway starts is heeded as soon as it has
   const signal = Promise.race(SIGNALS.map((name) => once(process, name).then(() => name)))
   process.on('SIGHUP', () => log.warn('SIGHUP ignored: this version cannot reload its configuration; restart it'))
@@ -32,7 +33,7 @@ async function run(config: Config, log: Logger): Promise<void> {
       process.exit(1)
     })
   }
-  const gateway = await startGateway(config, log)
+  const gateway = await startGateway(config, log, { launcher })
   process.stdout.write(startText(config, gateway.facts))
   log.info(gateway.facts.endpoints, 'serving')
   log.info({ signal: await signal }, 'stopping')

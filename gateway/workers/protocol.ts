@@ -1,7 +1,6 @@
 import type { Identity } from '../../certs/identity.ts'
 import type { OperationalCode } from '../../dns/operational-error.ts'
 import type { UpstreamTarget } from '../assembly/upstreams.ts'
-import type { Config } from '../config/config.ts'
 import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
 
 /** What the main thread tells a worker; each command is acknowledged. */
@@ -38,8 +37,8 @@ export interface WorkerHandle {
 }
 
 export interface Launcher {
-  /** `workers` of them will be wanted soon, for this configuration. */
-  prepare(workers: number, config: Config): void
+  /** `workers` of them will be wanted soon; the QUIC library is to put its keys in `keyDirectory` for a moment. */
+  prepare(workers: number, keyDirectory: string): void
   launch(setup: WorkerSetup): WorkerHandle
   /** Ends those that were prepared and not wanted. */
   close(): Promise<void>

@@ -1,8 +1,6 @@
 import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { OperationalError } from '../../dns/operational-error.ts'
-import { quicDirectory } from '../assembly/quic.ts'
-import type { Config } from '../config/config.ts'
 import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
 import type { Command, Launcher, Order, Report, WorkerHandle } from './protocol.ts'
 
@@ -18,14 +16,26 @@ export class ThreadLauncher implements Launcher {
     this.#script = script
   }
 
-  /** Loading code takes most of a thread's start: it is done beside what the main thread has to do before a worker can be made. */
-  prepare(workers: number, config: Config): void {
-    prepareForKeys(quicDirectory(config))
-    for (let i = 0; i < workers; i++) this.#ready.push(this.#start())
+  /**
+   * Starts one thread: every gateway has one at least. Loading its code takes most of a thread's start, and is done beside what the
+   * main thread has to do before a worker can be made. A thread that waits does not keep the process alive.
+   */
+  warmUp(): void {
+    const worker = this.#start()
+    worker.unref()
+    this.#ready.push(worker)
+  }
+
+  prepare(workers: number, keyDirectory: string): void {
+    // the QUIC library asks the process for both: they have to hold from now on (net/quic/key-files.ts)
+    process.umask(0o077)
+    process.env.TMPDIR = keyDirectory
+    while (this.#ready.length < workers) this.warmUp()
   }
 
   launch(setup: WorkerSetup): WorkerHandle {
     const worker = this.#ready.shift() ?? this.#start()
+    worker.ref()
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port, not a window
     worker.postMessage(setup)
     return new Thread(worker)
@@ -36,14 +46,8 @@ export class ThreadLauncher implements Launcher {
   }
 
   #start(): Worker {
-    return new Worker(this.#script)
+    return new Worker(this.#script, { env: SHARE_ENV })
   }
-}
-
-/** A thread has copies of umask and environment, and the QUIC library asks the process: so this has to hold from now on (net/quic/key-files.ts). */
-function prepareForKeys(directory: string): void {
-  process.umask(0o077)
-  process.env.TMPDIR = directory
 }
 
 class Thread implements WorkerHandle {

@@ -44,7 +44,7 @@ export class KeyDirectory {
     }
   }
 
-  /** A worker thread has only copies of umask and environment: the main thread must have set both before it started the worker. */
+  /** A worker thread cannot set them for the process: the main thread must have done so, and shares its environment. */
   async #inherited<T>(build: () => Promise<T>): Promise<T> {
     if (process.env.TMPDIR === this.#path) return build()
     throw new Error(`Cannot build QUIC in a worker thread: TMPDIR of the process is not ${this.#path}`)

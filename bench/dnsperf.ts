@@ -1,0 +1,44 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { promisify } from 'node:util'
+
+export type LoadTransport = 'udp' | 'tcp' | 'dot'
+
+export interface Load {
+  readonly transport: LoadTransport
+  readonly port: number
+  /** One question a line, "name type". */
+  readonly file: string
+  readonly seconds: number
+}
+
+export interface LoadFigures {
+  readonly answered: number
+  readonly lost: number
+  readonly perSecond: number
+}
+
+/** Enough that the kernel spreads them evenly over the workers. */
+const CLIENTS = 32
+/** As many as a UDP socket of Linux holds by default: one that is lost is missed for seconds. */
+const OUTSTANDING = 200
+
+export function hasDnsperf(): boolean {
+  try {
+    execFileSync('dnsperf', ['-h'], { stdio: 'ignore' })
+    return true
+  } catch (error) {
+    // it is there, whatever it thinks of being asked for help
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+  }
+}
+
+/** As many questions as the server answers, for some seconds. */
+export async function dnsperf({ transport, port, file, seconds }: Load): Promise<LoadFigures> {
+  const server = ['-s', '127.0.0.1', '-p', String(port), '-m', transport]
+  const amount = ['-d', file, '-l', String(seconds), '-c', String(CLIENTS), '-q', String(OUTSTANDING), '-e']
+  const { stdout } = await promisify(execFile)('dnsperf', [...server, ...amount])
+  const figure = (label: string): number => Number(new RegExp(`${label}:\\s+([\\d.]+)`).exec(stdout)?.[1])
+  const figures = { answered: figure('Queries completed'), lost: figure('Queries lost'), perSecond: figure('Queries per second') }
+  if (Number.isNaN(figures.perSecond)) throw new Error(`Cannot read what dnsperf says: received ${stdout}`)
+  return figures
+}
