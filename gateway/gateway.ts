@@ -114,6 +114,7 @@ export class Gateway {
     this.#ready = false
     this.#identities.stop()
     this.#upstreams.stop()
+    this.#cache.close()
     await Promise.all([this.#supervisor.close(), this.#admin.close()])
     this.#state.release()
   }

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks'
-import { Dice, threadNanoseconds } from '../measure.ts'
+import { Dice, median, threadNanoseconds } from '../measure.ts'
 import { nameOf, Traffic } from '../traffic.ts'
 import { type Contender, makeContender } from './contenders.ts'
 import type { MemoryCase, MemoryFigures } from './memory.ts'
@@ -16,6 +16,10 @@ const STORES_PER_TURN = 4
 /** Of load, until what the filling has left is collected. */
 const WARM_UP_MS = 1000
 const MILLISECOND = 1_000_000
+/** The load is looked at in parts: another program that held the processor for a moment spoils one of them. */
+const WINDOWS = 9
+
+type Delay = MemoryFigures['delay']
 
 const memory = memoryFor(entries)
 // code is compiled and its memory taken before anything is counted
@@ -56,10 +60,17 @@ async function load(target: Contender): Promise<Pick<MemoryFigures, 'delay' | 'l
   const pauses: number[] = []
   new PerformanceObserver((list) => pauses.push(...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ['gc'] })
   const delay = monitorEventLoopDelay({ resolution: 1 })
-  const from = performance.now() + WARM_UP_MS
-  const until = from + loadMs
-  for (let i = 0; performance.now() < until; ) {
-    if (performance.now() >= from) delay.enable()
+  let isWarm = false
+  const windows: Delay[] = []
+  let until = performance.now() + WARM_UP_MS
+  for (let i = 0; windows.length < WINDOWS; ) {
+    if (performance.now() >= until) {
+      if (isWarm) windows.push(readDelay(delay))
+      isWarm = true
+      delay.reset()
+      delay.enable()
+      until = performance.now() + loadMs / WINDOWS
+    }
     for (const end = i + TURN; i < end; i++) {
       const at = i % traffic.count
       if (i % (TURN / STORES_PER_TURN) === 0) target.store(traffic.ask(at, 0), traffic.answer(at, 0), 0)
@@ -68,6 +79,16 @@ async function load(target: Contender): Promise<Pick<MemoryFigures, 'delay' | 'l
     await new Promise((resolve) => setImmediate(resolve))
   }
   delay.disable()
+  const of = (pick: (each: Delay) => number): number => median(windows.map(pick))
+  const delays = {
+    median: of((each) => each.median),
+    most: of((each) => each.most),
+    longest: Math.max(...windows.map(({ longest }) => longest)),
+  }
+  return { delay: delays, longestCollection: Math.max(0, ...pauses) }
+}
+
+function readDelay(delay: ReturnType<typeof monitorEventLoopDelay>): Delay {
   const [median = 0, most = 0, longest = 0] = [delay.percentile(50), delay.percentile(99), delay.max].map((each) => each / MILLISECOND)
-  return { delay: { median, most, longest }, longestCollection: Math.max(0, ...pauses) }
+  return { median, most, longest }
 }

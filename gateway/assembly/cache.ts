@@ -23,7 +23,7 @@ export class CacheAssembly {
   readonly inspector: CacheInspector
   readonly #memory: CacheMemory
   readonly #tables: readonly Table[]
-  readonly #writer: SnapshotWriter | null
+  #writer: SnapshotWriter | null
   /** By worker. */
   readonly #owners = new Map<number, number>()
   #lastOwner = MAIN
@@ -64,9 +64,15 @@ export class CacheAssembly {
     this.#writer?.moveTo(space)
   }
 
+  close(): void {
+    this.#writer?.close()
+  }
+
   /** Keeps what is known for the next start. When all workers have ended. */
   async persist(): Promise<void> {
-    await this.#writer?.stop()
+    const writer = this.#writer
+    this.#writer = null
+    await writer?.stop()
   }
 }
 

@@ -10,7 +10,7 @@ const TICK_MS = 100
 const END_BITS = 20
 const END_MASK = (1 << END_BITS) - 1
 /** No lease is longer; one that seems to be has ended a round ago. */
-const MAX_TICKS = 600
+const MAX_TICKS = 6000
 
 /** Somebody else is at it. */
 export const HELD = 0
@@ -28,7 +28,7 @@ export class Leases {
     this.#words = new Int32Array(memory)
   }
 
-  /** A lease on `id` until `end` (milliseconds, within a minute), to be given back; or HELD, or UNLEASED. */
+  /** A lease on `id` until `end` (milliseconds, within ten minutes), to be given back; or HELD, or UNLEASED. */
   acquire(id: number, now: number, end: number): number {
     const hash = mix(id ^ (id / 0x1_0000_0000))
     const first = (hash & (BUCKETS - 1)) * BUCKET_WORDS

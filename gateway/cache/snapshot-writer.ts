@@ -43,9 +43,15 @@ export class SnapshotWriter {
     this.#fingerprint = fingerprint
   }
 
+  /** Writes no more from time to time. */
+  close(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
+  }
+
   /** Writes once more, when no thread learns anything any longer; resolves when that is over. */
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer)
+    this.close()
     await this.#writing // it may have passed pages that have changed since
     await this.#write()
   }
