@@ -131,7 +131,10 @@ export class Gateway {
     const onRenewed = (identities: IdentityAssembly['identities']) => void tell({ name: 'identities', identities })
     this.#identities = await assembleIdentities(config, { log: this.#log, onRenewed })
     if (config.workers > 1) await claimAddresses(config)
-    const { endpoints } = await this.#supervisor.start()
+    const started = this.#supervisor.start()
+    // while the workers bind
+    this.#cache.restore()
+    const { endpoints } = await started
     this.#endpoints = endpoints
     if (config.listen.admin !== null) await this.#admin.listen(config.listen.admin)
     this.#ready = true

@@ -23,6 +23,15 @@ export class PageLocks {
     Atomics.store(this.#words, page, FREE)
   }
 
+  /** For who fills the memory while others may have it already. */
+  lockAll(): void {
+    this.#words.fill(this.#owner)
+  }
+
+  unlockAll(): void {
+    for (let page = 0; page < this.#words.length; page++) this.unlock(page)
+  }
+
   /** The pages that `owner` was writing to when it died. They are locked still. */
   heldBy(owner: number): readonly number[] {
     const held: number[] = []

@@ -14,9 +14,12 @@ import {
   SLOTS,
 } from './geometry.ts'
 import { type CacheMemory, createCacheMemory } from './memory.ts'
+import { PageLocks } from './page-locks.ts'
 import { END_OF_RECORDS, HEADER_BYTES, RECORD_BYTES, readHeader, type SnapshotHeader } from './snapshot-format.ts'
 
 export interface OpenCacheOptions {
+  /** Of the calling thread's locks, see PageLocks. */
+  readonly owner: number
   /** As in CacheMemoryOptions. */
   readonly bytes: number
   readonly fingerprint: number
@@ -27,44 +30,90 @@ export interface OpenCacheOptions {
 
 export interface OpenedCache {
   readonly memory: CacheMemory
-  /** What came from the snapshot. */
-  readonly restored: { readonly entries: number; readonly ageMs: number } | null
+  /** What is to be restored to the memory; null for an empty one. */
+  readonly snapshot: Snapshot | null
   /** Why there is a snapshot that is not used. */
   readonly refused: string | null
 }
 
+export interface Restored {
+  readonly entries: number
+  readonly ageMs: number
+}
+
 /**
- * The memory of the cache, filled from the snapshot at `path` where there is one that can be used; a snapshot is used as a
- * whole or not at all. Called before any thread has the memory. Entries are not looked at: each has a checksum of its own,
- * which every look-up verifies. What a look-up and a writer take for granted of a page is checked here.
+ * The memory of the cache, made for the snapshot at `path` where there is one that can be used, as far as its header tells.
+ * Called before any thread has the memory.
  */
 export function openCacheMemory(path: string | null, options: OpenCacheOptions): OpenedCache {
   let refused: string | null = null
   try {
-    const opened = path === null ? null : restore(path, options)
-    if (opened !== null) return opened
+    const snapshot = path === null ? null : openSnapshot(path, options)
+    if (snapshot !== null) return { memory: snapshot.memory, snapshot, refused }
   } catch (error) {
     refused = reasonOf(error)
   }
   const secret = crypto.getRandomValues(new Uint32Array(4))
-  return { memory: createCacheMemory({ bytes: options.bytes, secret, clockOffset: 0 }), restored: null, refused }
+  return { memory: createCacheMemory({ bytes: options.bytes, secret, clockOffset: 0 }), snapshot: null, refused }
 }
 
 /** Null when there is no snapshot; throws an Error whose message is the bare reason. */
-function restore(path: string, options: OpenCacheOptions): OpenedCache | null {
+function openSnapshot(path: string, options: OpenCacheOptions): Snapshot | null {
   const fd = openOwn(path)
   if (fd === null) return null
   try {
-    const file = new SequentialFile(fd)
-    const header = readHeader(file.take(HEADER_BYTES))
-    const ageMs = Math.max(0, options.wallClock - header.wallClock) // the wall clock may have gone back
-    const clockOffset = header.time + ageMs - options.now
-    const memory = createCacheMemory({ bytes: options.bytes, secret: header.secret, clockOffset })
-    requireSame(header, { pages: memory.answers.pages.byteLength / PAGE_BYTES, fingerprint: options.fingerprint >>> 0 })
-    const entries = readRecords(file, memory.answers.pages, header.checksum)
-    return { memory, restored: { entries, ageMs }, refused: null }
-  } finally {
+    return new Snapshot(fd, options)
+  } catch (error) {
     closeSync(fd)
+    throw error
+  }
+}
+
+/**
+ * A snapshot whose header is in order. Reading the rest takes a moment, in which threads may have the memory already: it is
+ * locked, so that they find what is there and store nothing. Entries are not looked at: each has a checksum of its own, which
+ * every look-up verifies. What a look-up and a writer take for granted of a page is checked here.
+ */
+export class Snapshot {
+  readonly memory: CacheMemory
+  readonly #fd: number
+  readonly #file: SequentialFile
+  readonly #ageMs: number
+  readonly #checksum: number
+  readonly #locks: PageLocks
+  #isOpen = true
+
+  constructor(fd: number, options: OpenCacheOptions) {
+    this.#fd = fd
+    this.#file = new SequentialFile(fd)
+    const header = readHeader(this.#file.take(HEADER_BYTES))
+    this.#checksum = header.checksum
+    this.#ageMs = Math.max(0, options.wallClock - header.wallClock) // the wall clock may have gone back
+    const clockOffset = header.time + this.#ageMs - options.now
+    this.memory = createCacheMemory({ bytes: options.bytes, secret: header.secret, clockOffset })
+    const { pages, locks } = this.memory.answers
+    requireSame(header, { pages: pages.byteLength / PAGE_BYTES, fingerprint: options.fingerprint >>> 0 })
+    this.#locks = new PageLocks(locks, options.owner)
+    this.#locks.lockAll()
+  }
+
+  /** Fills the memory, or empties it again and throws an Error whose message is the bare reason. */
+  restore(): Restored {
+    const { pages } = this.memory.answers
+    try {
+      return { entries: readRecords(this.#file, pages, this.#checksum), ageMs: this.#ageMs }
+    } catch (error) {
+      new Uint8Array(pages).fill(0)
+      throw error
+    } finally {
+      this.#locks.unlockAll()
+      this.close()
+    }
+  }
+
+  close(): void {
+    if (this.#isOpen) closeSync(this.#fd)
+    this.#isOpen = false
   }
 }
 

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path'
 import test, { describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeSnapshot } from '../../gateway/cache/snapshot.ts'
-import { openCacheMemory } from '../../gateway/cache/snapshot-reader.ts'
 import { bytesOf, factsOf, keyOf, memoryOf, tableOf } from '../harness/cache-entries.ts'
+import { openCacheMemory } from '../harness/snapshot.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 
 const PAGES = 4

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import test, { describe, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PageLocks } from '../../gateway/cache/page-locks.ts'
-import { openCacheMemory } from '../../gateway/cache/snapshot-reader.ts'
 import { SnapshotWriter } from '../../gateway/cache/snapshot-writer.ts'
 import { bytesOf, factsOf, keyOf, memoryOf, tableOf } from '../harness/cache-entries.ts'
+import { openCacheMemory } from '../harness/snapshot.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 
 const PAGES = 200

@@ -5,10 +5,10 @@ import test, { describe } from 'node:test'
 import { PageLocks } from '../../gateway/cache/page-locks.ts'
 import { MAX_POPULARITY } from '../../gateway/cache/page-rewriter.ts'
 import { writeSnapshot } from '../../gateway/cache/snapshot.ts'
-import { openCacheMemory } from '../../gateway/cache/snapshot-reader.ts'
 import { bytesOf, factsOf, isTrue, keyOf, memoryOf, SECRET, tableOf } from '../harness/cache-entries.ts'
 import { HandClock, Lab, ttlsOf } from '../harness/lab.ts'
 import { aRecord } from '../harness/messages.ts'
+import { openCacheMemory } from '../harness/snapshot.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 
 const PAGES = 64
