@@ -6,7 +6,6 @@ import { CacheInspector, type CacheStatistics } from '../cache/inspect.ts'
 import type { CacheMemory } from '../cache/memory.ts'
 import { type OpenedCache, openCacheMemory, type Snapshot } from '../cache/snapshot-reader.ts'
 import { SnapshotWriter } from '../cache/snapshot-writer.ts'
-import { Table } from '../cache/table.ts'
 import type { Config } from '../config/config.ts'
 
 /** Of the locks: the main thread's, then one for each worker that ever was. */
@@ -22,7 +21,6 @@ export interface WorkerCache {
 export class CacheAssembly {
   readonly inspector: CacheInspector
   readonly #memory: CacheMemory
-  readonly #tables: readonly Table[]
   readonly #log: Logger
   readonly #snapshot: Snapshot | null
   #writer: SnapshotWriter | null
@@ -39,7 +37,6 @@ export class CacheAssembly {
     this.#memory = memory
     if (refused !== null) this.#refuse(refused)
     this.inspector = new CacheInspector(memory, MAIN)
-    this.#tables = [memory.answers, memory.failures].map((table) => new Table(table, { owner: MAIN, seed: 0, keepMs: 0 }))
     const writer = { memory, owner: MAIN, fingerprint: space, log, clock: monotonicClock, wallClock: Date.now }
     this.#writer = path === null ? null : new SnapshotWriter({ path, ...writer })
     this.#writer?.start()
@@ -59,7 +56,7 @@ export class CacheAssembly {
   release(worker: number): void {
     const owner = this.#owners.get(worker)
     this.#owners.delete(worker)
-    if (owner !== undefined) for (const table of this.#tables) table.wipe(owner)
+    if (owner !== undefined) this.inspector.wipe(owner)
   }
 
   /** Other servers are asked from now on. */
@@ -67,7 +64,7 @@ export class CacheAssembly {
     this.#writer?.moveTo(space)
   }
 
-  /** Brings back what the snapshot has. Takes a tenth of a second, in which workers may serve already. */
+  /** Brings back what the snapshot has. Takes one or two tenths of a second, in which workers may serve already. */
   restore(): void {
     if (this.#snapshot === null) return
     try {

@@ -33,7 +33,7 @@ export class Cache {
   readonly meter: CacheMeter
   /** Whether what find() found should be asked for again, ahead of its end. */
   isDue = false
-  /** Whether find(), which found nothing, saw an answer that is past its end and may be served if need be. */
+  /** Whether find() saw an answer that is past its end and may be served if need be. */
   hasStale = false
   #space: number
   readonly #leases: Leases
@@ -81,19 +81,22 @@ export class Cache {
     this.#leases.release(id, lease)
   }
 
-  /** The answer to `query`, its TTLs aged; null when there is none that is still true. */
+  /**
+   * What `query` is answered without asking: the answer, its TTLs aged; or where the question failed a moment ago, an answer past
+   * its end (RFC 8767 §5), else the failure. Null when it is to be asked.
+   */
   find(query: Query, now: number): Answer | null {
-    this.isDue = this.hasStale = false
-    const time = now + this.#offset
-    this.#key.read(query, this.#space)
-    if (!this.#findFresh(time) && !this.#findFreshDenial(query, time)) return null
-    return this.#table.found.answer({ now: time, source: 'cache' })
+    const fresh = this.#findTrue(query, now)
+    if (fresh !== null) return fresh
+    this.#key.ofType(query.qtype, query.qclass)
+    const failure = this.#failures.find(this.#key, now + this.#offset)
+    return failure !== null && this.hasStale ? (this.findStale(query, now) ?? failure) : failure
   }
 
   /** The answer to `query` past its end, with what explains that (RFC 8767); null when there is none, or it is too old. */
   findStale(query: Query, now: number): Answer | null {
     // another thread may have learned something since
-    const fresh = this.find(query, now)
+    const fresh = this.#findTrue(query, now)
     if (fresh !== null) return fresh
     const time = now + this.#offset
     const since = time - this.#serveStaleMs
@@ -109,10 +112,10 @@ export class Cache {
     return this.#table.found.answer({ now: time, source: 'stale', ede, ttl: STALE_TTL_SECONDS })
   }
 
-  /** What to say to a question that failed lately; null when it may be asked. */
-  findFailure(query: Query, now: number): Answer | null {
+  /** Whether the question failed lately and is to be left alone. */
+  hasFailed(query: Query, now: number): boolean {
     this.#key.read(query, this.#space)
-    return this.#failures.find(this.#key, now + this.#offset)
+    return this.#failures.find(this.#key, now + this.#offset) !== null
   }
 
   /** Keeps an upstream's answer to `query`, asked in `space`, where it may be kept (docs/cache.md). */
@@ -136,6 +139,14 @@ export class Cache {
   rememberFailure(query: Query, failure: Failure, { space, now, hasStale }: { space: number; now: number; hasStale: boolean }): void {
     this.#key.read(query, space)
     this.#failures.remember(this.#key, failure, { now: now + this.#offset, hasStale })
+  }
+
+  #findTrue(query: Query, now: number): Answer | null {
+    this.isDue = this.hasStale = false
+    const time = now + this.#offset
+    this.#key.read(query, this.#space)
+    if (!this.#findFresh(time) && !this.#findFreshDenial(query, time)) return null
+    return this.#table.found.answer({ now: time, source: 'cache' })
   }
 
   #findFreshDenial(query: Query, time: number): boolean {

@@ -58,9 +58,4 @@ export class FailureMemory {
     if (!this.#table.find(key) || this.#table.found.lifetime === 0) return
     this.#table.store(key, { rcode: Rcode.NOERROR, reason: 0, at: now, lifetime: 0, body: null }, now)
   }
-
-  /** Clears what a dead thread was writing to. */
-  wipe(owner: number): void {
-    this.#table.wipe(owner)
-  }
 }

@@ -119,6 +119,11 @@ export class CacheInspector {
     return { entries, bytesUsed, bytes: table.pages * PAGE_BYTES, pages: table.pages }
   }
 
+  /** Clears what `owner`, who is dead, was writing to. */
+  wipe(owner: number): void {
+    for (const table of [this.#answers, this.#failures]) table.wipe(owner)
+  }
+
   #keyOf(name: Uint8Array): CacheKey {
     const key = new CacheKey(this.#memory.secret)
     key.readName(name, 0, name.length)

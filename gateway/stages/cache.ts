@@ -21,17 +21,10 @@ export class CacheStage implements Stage {
 
   onQuery(query: Query): Verdict {
     const cache = this.#cache
-    const now = query.receivedAt
-    query.answer = cache.find(query, now)
-    if (query.answer !== null) {
-      if (cache.isDue) this.#refresher.refresh(query)
-      return Verdict.ANSWERED
-    }
+    query.answer = cache.find(query, query.receivedAt)
     query.hasStale = cache.hasStale
-    query.answer = cache.findFailure(query, now)
     if (query.answer === null) return Verdict.NEXT
-    // RFC 8767 §5: the servers failed a moment ago, so an expired answer is given at once
-    if (query.hasStale) query.answer = cache.findStale(query, now) ?? query.answer
+    if (cache.isDue) this.#refresher.refresh(query)
     return Verdict.ANSWERED
   }
 }

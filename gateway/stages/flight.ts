@@ -125,7 +125,7 @@ export class Flight extends WheelEntry implements UpstreamSink {
     const { cache } = this.#context
     const deadline = this.query.deadline
     if (this.#lease === HELD) {
-      if (cache.find(this.query, now) !== null || cache.findFailure(this.query, now) !== null) {
+      if (cache.find(this.query, now) !== null) {
         this.#settleFromCache(now)
         return
       }
@@ -148,7 +148,7 @@ export class Flight extends WheelEntry implements UpstreamSink {
     const { cache } = this.#context
     this.#end()
     for (let query = this.#take(); query !== null; query = query.leave()) {
-      const answer = cache.find(query, now) ?? (query.hasStale ? cache.findStale(query, now) : null) ?? cache.findFailure(query, now)
+      const answer = cache.find(query, now)
       if (answer === null) this.#context.fail(query, Failure.upstream_timeout)
       else this.#context.answer(query, answer)
     }

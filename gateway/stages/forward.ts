@@ -68,7 +68,7 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
   refresh(query: Query): void {
     const id = this.cache.idOf(query)
     if (this.#flights.has(id) || this.#flights.size >= MAX_FLIGHTS) return
-    if (this.cache.findFailure(query, query.receivedAt) !== null) return
+    if (this.cache.hasFailed(query, query.receivedAt)) return
     const flight = new Flight(query.background(NOBODY), id, this)
     if (flight.isLeft) return
     this.cache.meter.prefetched()
