@@ -4,9 +4,19 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls'
 import type { Endpoint } from '../../net/address.ts'
 import { Deframer } from '../../net/framing.ts'
+import { aRecord, response } from './messages.ts'
 
 /** A DNS server made for one test: gets each query's bytes, answers by calling `reply`, as often as it likes. */
 export type Handler = (query: Buffer, reply: (message: Uint8Array) => void, connection: { destroy(): void }) => void
+
+/** Answers every question with an address; what answers names with "slow" in them goes to `hold`, to be sent later. */
+export function holding(hold: (send: () => void) => void): Handler {
+  return (query, reply) => {
+    const send = () => reply(response(query, { answers: [aRecord()] }))
+    if (query.includes('slow')) hold(send)
+    else send()
+  }
+}
 
 export interface TestServer extends AsyncDisposable {
   readonly endpoint: Endpoint

@@ -3,9 +3,9 @@ import test, { after, before, beforeEach, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Config } from '../../gateway/config/config.ts'
 import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
-import { aRecord, question, response, vector } from '../harness/messages.ts'
+import { question, vector } from '../harness/messages.ts'
 import { dialQuic, openDoq, type QuicTestClient } from '../harness/quic.ts'
-import { dnsServer, frame } from '../harness/servers.ts'
+import { dnsServer, frame, holding } from '../harness/servers.ts'
 
 const NO_ERROR = 0x0
 const PROTOCOL_ERROR = 0x2
@@ -17,11 +17,7 @@ let gateway: TestGateway
 let held: (() => void)[] = []
 
 before(async () => {
-  upstream = await dnsServer((query, reply) => {
-    const send = () => reply(response(query, { answers: [aRecord()] }))
-    if (query.includes('slow')) held.push(send)
-    else send()
-  })
+  upstream = await dnsServer(holding((send) => held.push(send)))
   gateway = await runGateway([upstream.endpoint])
 })
 beforeEach(() => {

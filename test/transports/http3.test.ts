@@ -6,9 +6,9 @@ import { H3 } from '../../net/http3/errors.ts'
 import { CONTROL_PREAMBLE, GOAWAY_SOON, goaway } from '../../net/http3/own-control.ts'
 import type { Field } from '../../net/http3/qpack-static.ts'
 import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
-import { aRecord, question, response, vector } from '../harness/messages.ts'
+import { question, vector } from '../harness/messages.ts'
 import { dialQuic, http3Request, http3Response, openBareHttp3, openHttp3, type QuicTestClient, type ReadResponse } from '../harness/quic.ts'
-import { dnsServer } from '../harness/servers.ts'
+import { dnsServer, holding } from '../harness/servers.ts'
 import { frame, headers, hex } from '../net/http3/bytes.ts'
 
 /** The client's control stream, and ours. */
@@ -25,11 +25,7 @@ let bystander: QuicTestClient
 let held: (() => void)[] = []
 
 before(async () => {
-  upstream = await dnsServer((query, reply) => {
-    const send = () => reply(response(query, { answers: [aRecord()] }))
-    if (query.includes('slow')) held.push(send)
-    else send()
-  })
+  upstream = await dnsServer(holding((send) => held.push(send)))
   gateway = await runGateway([upstream.endpoint])
   bystander = await openHttp3(gateway)
 })
