@@ -1,0 +1,247 @@
+/**
+ * What the admin door shows and does: the gateway implements it, the door (gateway/admin/) puts it on HTTP, the command line and
+ * the tests read it there. Every value is ready to be JSON; times are ISO 8601, durations seconds, sizes octets. Nothing in it
+ * is a secret.
+ */
+export interface Control {
+  status(): Status
+  /** The configuration in use, in the operator's form. */
+  configuration(): ConfigurationView
+  /** Never throws: what went wrong is in the outcome. A dry run changes nothing. */
+  reload(options: { readonly dryRun: boolean }): Promise<ReloadOutcome>
+  /** Takes nothing new, answers what is open, ends the process. Returns at once. */
+  drain(): void
+  listeners(): readonly ListenerStatus[]
+  upstreams(): readonly UpstreamStatus[]
+  /** Null: no upstream has the name. Until the next restart; a reload keeps it. */
+  enableUpstream(name: string, enabled: boolean): Promise<UpstreamStatus | null>
+  cacheStatistics(): CacheStatus
+  /** `name`: as people write it. Null: it is no domain name. */
+  lookUp(name: string): CachedNameView | null
+  /** Null: what it names is no domain name. */
+  purge(what: PurgeTarget): Promise<PurgeOutcome | null>
+  certificates(): readonly CertificateStatus[]
+  /** Why the gateway is not ready, one sentence each; empty when it is. */
+  unreadiness(): readonly string[]
+  /** Prometheus text format 0.0.4. */
+  metrics(): string
+  /** Tells of every event from now on, until the returned function is called. The listener must not throw. */
+  follow(listener: (event: ControlEvent) => void): () => void
+}
+
+export interface Status {
+  readonly version: string
+  readonly pid: number
+  readonly startedAt: string
+  readonly uptimeSeconds: number
+  /** Absolute path; null: defaults and environment only. */
+  readonly configFile: string | null
+  readonly stateDirectory: string
+  readonly ready: boolean
+  readonly draining: boolean
+  /** As `unreadiness()`. */
+  readonly reasons: readonly string[]
+  readonly lastReload: LastReload | null
+  readonly workers: readonly WorkerStatus[]
+  readonly traffic: Traffic
+  readonly cache: CacheStatus
+}
+
+export interface LastReload {
+  readonly at: string
+  readonly outcome: ReloadOutcome['outcome']
+  /** Null where it was applied. */
+  readonly message: string | null
+}
+
+export interface WorkerStatus {
+  readonly index: number
+  readonly serving: boolean
+  readonly restarts: number
+  readonly eventLoop: EventLoopStatus
+}
+
+/** Of the last half second or so. */
+export interface EventLoopStatus {
+  /** How much later than asked for a timer came. */
+  readonly delaySeconds: number
+  /** Share of time in which the thread was busy, 0 to 1. */
+  readonly utilization: number
+}
+
+/** Counters since the gateway started; they never fall while it runs. */
+export interface Traffic {
+  /** Queries that are not answered yet. */
+  readonly openQueries: number
+  readonly transports: readonly TransportTraffic[]
+  readonly answers: readonly AnswerTraffic[]
+  readonly drops: readonly { readonly reason: string; readonly count: number }[]
+}
+
+export type TransportName = 'udp' | 'tcp' | 'dot' | 'doh1' | 'doh2' | 'doh3' | 'doq'
+
+export interface TransportTraffic {
+  readonly transport: TransportName
+  readonly queries: number
+  /** Open at the moment; always 0 on UDP. */
+  readonly connections: number
+}
+
+export interface AnswerTraffic {
+  readonly transport: TransportName
+  /** "NOERROR", "NXDOMAIN", … or "other". */
+  readonly rcode: string
+  readonly source: 'upstream' | 'cache' | 'stale' | 'local'
+  readonly count: number
+}
+
+export interface ConfigurationView {
+  /** Absolute path; null: defaults and environment only. */
+  readonly file: string | null
+  /** Complete, defaults included, in the operator's form. */
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+/** One setting that differs; null: there is none on that side. */
+export interface Change {
+  /** "timeouts.query", "listen.dot[1]". */
+  readonly path: string
+  readonly from: unknown
+  readonly to: unknown
+}
+
+export interface Problem {
+  /** "file:line:column", the file alone, or the name of a variable. */
+  readonly where: string
+  /** "listen.dot[1]"; empty for the configuration as a whole. */
+  readonly path: string
+  readonly message: string
+}
+
+export type ReloadOutcome =
+  /** `unchanged`: there was nothing to do; `planned`: a dry run. */
+  | {
+      readonly outcome: 'applied' | 'unchanged' | 'planned'
+      readonly changes: readonly Change[]
+      /** Take effect after a restart only; until then the values in use stay. */
+      readonly restartOnly: readonly Change[]
+      readonly warnings: readonly string[]
+    }
+  /** The new configuration is wrong: nothing was touched. `rolled-back`: it could not be applied, and what had been was undone. */
+  | {
+      readonly outcome: 'refused' | 'rolled-back'
+      /** As in docs/errors.md. */
+      readonly code: string
+      readonly message: string
+      readonly problems: readonly Problem[]
+    }
+  /** Another reload is under way, or the gateway is starting or ending. */
+  | { readonly outcome: 'busy'; readonly message: string }
+
+export type ListenerKind = 'doh' | 'dot' | 'doq' | 'dns'
+
+export interface ListenerStatus {
+  readonly kind: ListenerKind
+  /** "127.0.0.1:853", with the true port. */
+  readonly address: string
+  readonly probes: readonly ProbeStatus[]
+}
+
+/** What the self-probe has found last. */
+export interface ProbeStatus {
+  readonly transport: 'udp' | 'tcp' | 'dot' | 'doh' | 'doh3' | 'doq'
+  /** `refused`: alive, but this machine may not ask there or has too many connections; `pending`: not probed yet. */
+  readonly outcome: 'ok' | 'refused' | 'failed' | 'pending'
+  /** Null while there is nothing to say. */
+  readonly reason: string | null
+  readonly at: string | null
+  /** Of the last answer. */
+  readonly seconds: number | null
+  /** How often a socket was bound anew because it did not answer. */
+  readonly rebinds: number
+}
+
+export interface UpstreamStatus {
+  readonly name: string
+  /** "tls://9.9.9.9:853" */
+  readonly url: string
+  readonly enabled: boolean
+  readonly queries: number
+  readonly answers: number
+  readonly failures: readonly { readonly reason: string; readonly count: number }[]
+  /** Mean of all answers so far; null before the first. */
+  readonly meanSeconds: number | null
+}
+
+export interface CacheStatus {
+  readonly entries: number
+  readonly bytesUsed: number
+  readonly bytes: number
+  readonly evictions: number
+  readonly prefetches: number
+  readonly coalesced: number
+}
+
+export interface CachedNameView {
+  readonly name: string
+  readonly answers: readonly CachedAnswerView[]
+  readonly failures: readonly CachedFailureView[]
+}
+
+export interface CachedQuestionView {
+  /** "AAAA"; null: the name is denied, whatever the type. */
+  readonly type: string | null
+  readonly class: string
+  readonly dnssecOk: boolean
+  readonly checkingDisabled: boolean
+}
+
+export interface CachedAnswerView extends CachedQuestionView {
+  readonly rcode: string
+  /** At most 0: past its end, kept in case the upstreams fail. */
+  readonly secondsLeft: number
+  readonly bytes: number
+  readonly popularity: number
+}
+
+export interface CachedFailureView extends CachedQuestionView {
+  /** RFC 8914 INFO-CODE. */
+  readonly extendedError: number
+  readonly secondsLeft: number
+}
+
+export type PurgeTarget =
+  | { readonly kind: 'name'; readonly name: string }
+  /** A name and everything below it. */
+  | { readonly kind: 'suffix'; readonly name: string }
+  | { readonly kind: 'all' }
+
+export interface PurgeOutcome {
+  readonly entries: number
+  /** Pages that could not be looked through, because other threads were writing to them all the time. */
+  readonly busyPages: number
+}
+
+export interface CertificateStatus {
+  /** "local CA", or the file. */
+  readonly source: string
+  readonly names: readonly string[]
+  readonly addresses: readonly string[]
+  readonly notBefore: string
+  readonly notAfter: string
+  readonly daysLeft: number
+  /** SHA-256 of the certificate, hex pairs with colons. */
+  readonly fingerprint: string
+}
+
+export const EVENT_TYPES = ['reload', 'drain', 'worker', 'probe', 'upstream', 'upstreams', 'certificate', 'cache'] as const
+
+export interface ControlEvent {
+  /** Grows by one with each event of this process. */
+  readonly id: number
+  readonly at: string
+  readonly type: (typeof EVENT_TYPES)[number]
+  /** For people. */
+  readonly message: string
+  readonly facts: Readonly<Record<string, string | number | boolean | null>>
+}
