@@ -1,12 +1,13 @@
-import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 import { OperationalError } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
-import type { ServerIdentities } from '../net/tls.ts'
+import type { ServerIdentities, ServerTlsOptions } from '../net/tls.ts'
 import type { Identity } from './identity.ts'
 
 export interface IdentityStoreOptions {
-  readonly policy: SecureContextOptions
+  readonly policy: ServerTlsOptions
   /** Names that are ours although no certificate may hold them (`public.name`). */
   readonly extraNames: readonly string[]
 }
@@ -15,20 +16,20 @@ export interface IdentityStoreOptions {
  * The identities in use. The first is the default; where two hold the same name, the earlier one serves it.
  */
 export class IdentityStore implements ServerIdentities {
-  readonly #policy: SecureContextOptions
-  readonly #extraNames: ReadonlySet<string>
   readonly #listeners = new Set<() => void>()
+  #options: IdentityStoreOptions
+  #extraNames: ReadonlySet<string>
   #served: Served
 
   /** Throws OperationalError when `identities` is empty. */
-  constructor(identities: readonly Identity[], { policy, extraNames }: IdentityStoreOptions) {
-    this.#policy = policy
-    this.#extraNames = new Set(extraNames.map(hostName))
-    this.#served = serve(identities, policy)
+  constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
+    this.#options = options
+    this.#extraNames = new Set(options.extraNames.map(hostName))
+    this.#served = serve(identities, options.policy)
   }
 
   /** The same object until the identities are replaced. */
-  get options(): SecureContextOptions {
+  get options(): ServerTlsOptions {
     return this.#served.options
   }
 
@@ -55,22 +56,28 @@ export class IdentityStore implements ServerIdentities {
   }
 
   /** For new handshakes; open sessions keep the contexts they have. Throws as the constructor does, and changes nothing then. */
-  replace(identities: readonly Identity[]): void {
-    this.#served = serve(identities, this.#policy)
+  replace(identities: readonly Identity[], options: IdentityStoreOptions = this.#options): void {
+    const before = this.#served
+    if (isDeepStrictEqual([identities, options], [before.identities, this.#options])) return
+    this.#served = serve(identities, options.policy)
+    this.#options = options
+    this.#extraNames = new Set(options.extraNames.map(hostName))
+    if (isDeepStrictEqual(before.first, this.#served.first)) return
     for (const listener of this.#listeners) listener()
   }
 }
 
 /** Everything that changes together. */
 interface Served {
+  readonly identities: readonly Identity[]
   readonly first: Identity
-  readonly options: SecureContextOptions
+  readonly options: ServerTlsOptions
   readonly fallback: SecureContext
   readonly contexts: ReadonlyMap<string, SecureContext>
   readonly addresses: ReadonlySet<string>
 }
 
-function serve(identities: readonly Identity[], policy: SecureContextOptions): Served {
+function serve(identities: readonly Identity[], policy: ServerTlsOptions): Served {
   const [first] = identities
   if (first === undefined) throw new OperationalError('ATLAS_CERTIFICATE', 'Cannot serve TLS: there is no certificate')
   const contexts = new Map<string, SecureContext>()
@@ -80,10 +87,10 @@ function serve(identities: readonly Identity[], policy: SecureContextOptions): S
   }
   const options = withPolicy(first, policy)
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { first, options, fallback: createSecureContext(options), contexts, addresses }
+  return { identities, first, options, fallback: createSecureContext(options), contexts, addresses }
 }
 
-function withPolicy(identity: Identity, policy: SecureContextOptions): SecureContextOptions {
+function withPolicy(identity: Identity, policy: ServerTlsOptions): ServerTlsOptions {
   return Object.freeze({ ...policy, cert: identity.chainPem, key: identity.keyPem })
 }
 

@@ -92,8 +92,13 @@ export interface Service {
 
 /** Turns bytes into queries and answers into bytes. `Slice` is its part of the configuration. */
 export interface Transport<Slice = unknown> extends Service {
-  /** Brings the transport to what `slice` says, from nothing at start; on an error everything is as it was before. */
+  /**
+   * Brings the transport to what `slice` says, from nothing at start; on an error everything is as it was before. Addresses that
+   * are left out serve on until settle(), so that the former slice can be brought back without binding anything.
+   */
   reconfigure(slice: Slice): Promise<void>
+  /** The last reconfigure() is final: what it left out drains, and ends at the latest after `deadlineMs`. */
+  settle(deadlineMs: number): Promise<void>
 }
 
 /** Something that can be asked. Never throws; calls its sink exactly once, at the latest at `query.deadline`. The query is parked. */

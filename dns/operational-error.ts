@@ -20,6 +20,8 @@ export type OperationalCode =
   | 'ATLAS_UPSTREAM' // an upstream is one of our own listeners
   | 'ATLAS_CACHE' // the snapshot of the cache cannot be written
   | 'ATLAS_QUERY' // the `query` command got no answer
+  | 'ATLAS_RELOAD' // a configuration could not be applied to what is running
+  | 'ATLAS_ADMIN' // a running gateway cannot be reached, or says no
   | 'ATLAS_USAGE' // a command was called wrongly
 
 /** The text of whatever was thrown, for the tail of a message. */

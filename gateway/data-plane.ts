@@ -1,19 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
-import { type Clock, monotonicClock } from '../net/clock.ts'
+import { monotonicClock } from '../net/clock.ts'
 import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
+import type { QuicEngine } from '../net/quic.ts'
 import { Wheel } from '../net/wheel.ts'
 import { ConnectionLimit } from '../transports/connection-limit.ts'
 import { OrderedUpstream } from '../upstream/ordered.ts'
 import type { WorkerCache } from './assembly/cache.ts'
-import { assembleQuic } from './assembly/quic.ts'
+import { listensOnQuic, openQuic } from './assembly/quic.ts'
 import { spaceOf } from './assembly/space.ts'
-import { assembleTransports, type BoundEndpoints, type TransportAssembly } from './assembly/transports.ts'
-import { makeUpstreamServer, type UpstreamServerDependencies, type UpstreamTarget } from './assembly/upstreams.ts'
+import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
+import { makeUpstreamServer, type UpstreamTarget } from './assembly/upstreams.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/config.ts'
 import { Pipeline } from './pipeline.ts'
@@ -21,6 +23,7 @@ import { AcceptStage } from './stages/accept.ts'
 import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
 import { ForwardStage } from './stages/forward.ts'
+import { ProbeStage } from './stages/probe.ts'
 import { ShapeStage } from './stages/shape.ts'
 import { SpecialNamesStage } from './stages/special-names.ts'
 import { combine } from './telemetry/observers.ts'
@@ -30,23 +33,29 @@ import { Telemetry } from './telemetry/telemetry.ts'
 import type { WorkerMemory } from './workers/memory.ts'
 import type { Command } from './workers/protocol.ts'
 
-/** Everything a data plane is made from: a value that can be sent to a thread. */
-export interface WorkerSetup {
+/** What a data plane serves with and that may change while it serves: a value that can be sent to a thread. */
+export interface DataPlaneSettings {
   /** With the true ports, once they are known. */
   readonly config: Config
+  /** None when nothing is encrypted. */
+  readonly identities: readonly Identity[]
+  readonly upstreams: readonly UpstreamTarget[]
+  /** Whether another worker serves HTTP/3. */
+  readonly http3Elsewhere: boolean
+}
+
+/** Everything a data plane is made from: a value that can be sent to a thread. */
+export interface WorkerSetup extends DataPlaneSettings {
   readonly index: number
   /** Whether other workers listen on the same addresses. */
   readonly reusePort: boolean
   /** Whether QUIC is served here: by one worker only, because a connection has to stay on its thread when its client moves. */
   readonly quic: boolean
-  /** Whether another worker serves HTTP/3. */
-  readonly http3Elsewhere: boolean
   /** Whether an address may be in use for a moment: by the worker before this one. */
   readonly takesOver: boolean
-  /** None when nothing is encrypted. */
-  readonly identities: readonly Identity[]
   readonly ticketKeys: Uint8Array
-  readonly upstreams: readonly UpstreamTarget[]
+  /** What the self-probe calls itself. */
+  readonly probeToken: string
   readonly memory: WorkerMemory
   readonly cache: WorkerCache
 }
@@ -66,44 +75,44 @@ const LAST_WAIT_MS = 3200
 export class DataPlane {
   readonly #setup: WorkerSetup
   readonly #log: Logger
+  readonly #shared = { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() }
   readonly #telemetry: Telemetry
   readonly #cache: Cache
-  readonly #identities: IdentityStore | null
-  readonly #upstreamDependencies: UpstreamServerDependencies
+  readonly #limit: ConnectionLimit
+  readonly #shape: ShapeStage
   readonly #upstream: OrderedUpstream
   readonly #pipeline: Pipeline
   readonly #transports: TransportAssembly
+  #settings: DataPlaneSettings
+  #identities: IdentityStore | null = null
+  /** Undefined until something listens on it. */
+  #quic: QuicEngine | null | undefined
   #beating: NodeJS.Timeout | null = null
+  /** Commands are carried out one after the other. */
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(setup: WorkerSetup, log: Logger) {
     this.#setup = setup
+    this.#settings = setup
     this.#log = log
     const { config, memory, cache, upstreams } = setup
-    const shared = { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() }
     this.#telemetry = new Telemetry(new Slab(memory.counters))
-    this.#identities = setup.identities.length === 0 ? null : makeIdentityStore(setup.identities, config)
-    this.#upstreamDependencies = {
-      ...shared,
-      log,
-      meter: (name) => this.#telemetry.upstreamMeter(name),
-      connectMs: config.timeouts.handshakeMs,
-    }
+    this.#limit = new ConnectionLimit({ shared: memory.connections, worker: setup.index, perClient: config.limits.connectionsPerClient })
     this.#cache = new Cache(cache.memory, {
       ...config.cache,
       owner: cache.owner,
       space: spaceOf(upstreams),
       meter: this.#telemetry.cacheMeter(),
     })
-    this.#upstream = new OrderedUpstream(this.#makeServers(setup.upstreams), shared)
-    this.#pipeline = this.#assemblePipeline(shared)
-    this.#transports = assembleTransports(
-      { ...setup, ticketKeys: Buffer.from(setup.ticketKeys) },
+    this.#upstream = new OrderedUpstream(this.#makeServers(setup), this.#shared)
+    this.#shape = new ShapeStage(config.edns)
+    this.#pipeline = this.#assemblePipeline(config)
+    this.#transports = new TransportAssembly(
+      { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys) },
       {
-        ...shared,
+        ...this.#shared,
         acceptor: this.#pipeline,
-        limit: new ConnectionLimit({ shared: memory.connections, worker: setup.index, perClient: config.limits.connectionsPerClient }),
-        identities: this.#identities,
-        quic: setup.quic ? assembleQuic(config, log, shared) : null,
+        limit: this.#limit,
         log,
         meter: (traits) => this.#telemetry.transportMeter(traits),
       },
@@ -116,8 +125,7 @@ export class DataPlane {
 
   /** Binds everything, or closes again and throws an OperationalError. */
   async start(): Promise<void> {
-    const beats = new Int32Array(this.#setup.memory.beats)
-    this.#beating = setInterval(() => Atomics.add(beats, this.#setup.index, 1), BEAT_MS).unref()
+    this.#beat()
     try {
       await this.#bind()
     } catch (error) {
@@ -126,22 +134,11 @@ export class DataPlane {
     }
   }
 
-  async execute(command: Command): Promise<void> {
-    switch (command.name) {
-      case 'identities':
-        this.#identities?.replace(command.identities)
-        break
-      case 'upstreams':
-        this.#cache.moveTo(spaceOf(command.upstreams))
-        // those that are gone still answer what they were asked: nobody has to wait for that
-        void this.#upstream.reconfigure(this.#makeServers(command.upstreams))
-        break
-      case 'drain':
-        await this.drain(command.deadlineMs)
-        break
-      case 'close':
-        await this.close()
-    }
+  async execute(command: Command): Promise<DataPlaneFacts> {
+    const done = this.#last.then(() => this.#carryOut(command))
+    this.#last = done.catch(() => {})
+    await done
+    return this.facts
   }
 
   /** Takes nothing new, answers what is open, ends; at the latest after `deadlineMs`. */
@@ -158,10 +155,57 @@ export class DataPlane {
     await this.#upstream.close()
   }
 
+  async #carryOut(command: Command): Promise<void> {
+    switch (command.name) {
+      case 'reconfigure':
+        await this.#reconfigure(command.settings)
+        break
+      case 'settle':
+        // what is left has its time: nobody waits for that
+        void this.#transports.settle(command.deadlineMs)
+        break
+      case 'rebind':
+        await this.#transports.rebind(command.socket, command.endpoint)
+        break
+      case 'drain':
+        await this.drain(command.deadlineMs)
+        break
+      case 'close':
+        await this.close()
+    }
+  }
+
+  /** Serves as `settings` say. After an error the former settings are due: then everything is as it was. */
+  async #reconfigure(settings: DataPlaneSettings): Promise<void> {
+    const { config } = settings
+    const before = this.#settings
+    await this.#applyToTransports(settings)
+    this.#settings = settings
+    this.#log.level = config.log.level
+    this.#limit.perClient = config.limits.connectionsPerClient
+    this.#shape.padding = config.edns.padding
+    this.#pipeline.reconfigure(this.#pipelineSettings(config))
+    this.#cache.moveTo(spaceOf(settings.upstreams))
+    if (isDeepStrictEqual(serversOf(settings), serversOf(before))) return
+    // those that are gone still answer what they were asked: nobody has to wait for that
+    void this.#upstream.reconfigure(this.#makeServers(settings))
+  }
+
+  async #applyToTransports({ config, identities, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+    if (identities.length > 0) {
+      const options = identityOptions(config)
+      if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
+      else this.#identities.replace(identities, options)
+    }
+    if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
+    await this.#transports.reconfigure({ config, identities: this.#identities, quic: this.#quic ?? null, http3Elsewhere })
+  }
+
   async #bind(): Promise<void> {
     for (let wait = FIRST_WAIT_MS; ; wait *= 2) {
       try {
-        return await this.#transports.start()
+        await this.#applyToTransports(this.#settings)
+        return await this.#transports.settle(0)
       } catch (error) {
         if (!this.#setup.takesOver || !isAddressInUse(error) || wait > LAST_WAIT_MS) throw error
         await sleep(wait)
@@ -169,32 +213,65 @@ export class DataPlane {
     }
   }
 
-  #makeServers(targets: readonly UpstreamTarget[]) {
-    return targets.map((target) => makeUpstreamServer(target, this.#upstreamDependencies))
+  /** Shows the main thread that this one is alive, and how busy. */
+  #beat(): void {
+    const { memory, index } = this.#setup
+    const beats = new Int32Array(memory.beats)
+    const meter = this.#telemetry.eventLoopMeter(index)
+    let due = performance.now() + BEAT_MS
+    let before = performance.eventLoopUtilization()
+    this.#beating = setInterval(() => {
+      Atomics.add(beats, index, 1)
+      const now = performance.now()
+      const utilization = performance.eventLoopUtilization()
+      meter.beat(Math.max(0, now - due), performance.eventLoopUtilization(utilization, before).utilization)
+      due = now + BEAT_MS
+      before = utilization
+    }, BEAT_MS).unref()
   }
 
-  #assemblePipeline(shared: { clock: Clock; wheel: Wheel }): Pipeline {
+  #makeServers({ upstreams, config }: DataPlaneSettings) {
+    const dependencies = {
+      ...this.#shared,
+      log: this.#log,
+      meter: (name: string) => this.#telemetry.upstreamMeter(name),
+      connectMs: config.timeouts.handshakeMs,
+    }
+    return upstreams.map((target) => makeUpstreamServer(target, dependencies))
+  }
+
+  #assemblePipeline(config: Config): Pipeline {
     const cache = this.#cache
-    const { log, edns, timeouts } = this.#setup.config
-    const wantsLog = log.queries.kind === 'errors' || log.queries.share > 0
-    const observer = combine([this.#telemetry, ...(wantsLog ? [new QueryLog(this.#log, log.queries)] : [])])
     return new Pipeline(
       (settler) => {
-        const forward = new ForwardStage({ ...shared, upstream: this.#upstream, cache, settler })
+        const forward = new ForwardStage({ ...this.#shared, upstream: this.#upstream, cache, settler })
         return [
-          new ShapeStage(edns), // first, so that every answer passes it on its way out
+          this.#shape, // first, so that every answer passes it on its way out
           new AccessStage(), // before any octet of the message is read
           new AcceptStage(), // from here on the query is well-formed
+          new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           new SpecialNamesStage(), // before anybody else could hear of the name
           new CacheStage(cache, forward), // what is known need not be asked
           forward,
         ]
       },
-      { clock: monotonicClock, observer, queryTimeoutMs: timeouts.queryMs },
+      { clock: monotonicClock, ...this.#pipelineSettings(config) },
     )
+  }
+
+  #pipelineSettings({ log, timeouts }: Config) {
+    const wantsLog = log.queries.kind === 'errors' || log.queries.share > 0
+    const observer = combine([this.#telemetry, ...(wantsLog ? [new QueryLog(this.#log, log.queries)] : [])])
+    return { observer, queryTimeoutMs: timeouts.queryMs }
   }
 }
 
-function makeIdentityStore(identities: readonly Identity[], { tls, public: { name } }: Config): IdentityStore {
-  return new IdentityStore(identities, { policy: tlsPolicy(tls), extraNames: name === null ? [] : [name] })
+function identityOptions({ tls, timeouts, public: { name } }: Config) {
+  const policy = { ...tlsPolicy(tls), handshakeTimeout: timeouts.handshakeMs }
+  return { policy, extraNames: name === null ? [] : [name] }
+}
+
+/** All that upstream servers are made of; not where that is written. */
+function serversOf({ upstreams, config }: DataPlaneSettings) {
+  return [upstreams.map(({ server, roots }) => ({ ...server, origin: null, ca: null, roots })), config.timeouts.handshakeMs]
 }

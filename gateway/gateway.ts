@@ -1,20 +1,31 @@
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { expiriesOf } from '../certs/identity.ts'
-import type { Endpoint } from '../net/address.ts'
-import { AdminServer } from './admin/server.ts'
+import { OperationalError } from '../dns/operational-error.ts'
+import { type Endpoint, formatEndpoint } from '../net/address.ts'
+import type { LastReload, ReloadOutcome } from './admin/control.ts'
+import { AdminDoors } from './admin/doors.ts'
 import { CacheAssembly } from './assembly/cache.ts'
-import { assembleIdentities, type IdentityAssembly } from './assembly/identities.ts'
-import { claimAddresses, listenWarnings, spreadsClients, withBoundPorts, withUsableListeners } from './assembly/listeners.ts'
+import { GatewayControl, type GatewayView, type Phase } from './assembly/control.ts'
+import type { IdentityAssembly } from './assembly/identities.ts'
+import { spreadsClients, withUsableListeners } from './assembly/listeners.ts'
+import { type Prepared, prepare } from './assembly/prepare.ts'
 import { quicDirectory } from './assembly/quic.ts'
+import { type Reloadable, reload } from './assembly/reload.ts'
+import { Served } from './assembly/served.ts'
 import { spaceOf } from './assembly/space.ts'
 import type { BoundEndpoints } from './assembly/transports.ts'
-import { UpstreamAssembly } from './assembly/upstream-choice.ts'
+import { urlOf } from './assembly/upstream-choice.ts'
 import type { Config } from './config/config.ts'
+import type { LoadedConfig } from './config/load.ts'
 import type { WorkerSetup } from './data-plane.ts'
+import { Events } from './events.ts'
+import { lazyAsk } from './probe/lazy-ask.ts'
+import { type ProbeReport, Prober, type ProberTimes } from './probe/prober.ts'
+import { admitsOurselves, type ProbeTarget } from './probe/target.ts'
 import { openState, type State } from './state.ts'
 import { Slab } from './telemetry/slab.ts'
-import { Telemetry } from './telemetry/telemetry.ts'
+import { type RestartReason, Telemetry } from './telemetry/telemetry.ts'
 import { SharedMemory } from './workers/memory.ts'
 import type { Launcher } from './workers/protocol.ts'
 import { SUPERVISION, type Supervision } from './workers/seat.ts'
@@ -30,22 +41,35 @@ export interface GatewayFacts {
 
 export interface GatewayOptions {
   readonly launcher: Launcher
+  /** How the configuration is read anew. */
+  readonly source: { readonly file: string | null; load(): LoadedConfig }
   readonly supervision?: Supervision
+  /** How the gateway asks its own listeners; null: not at all. */
+  readonly probing?: Probing | null
+}
+
+export interface Probing {
+  readonly timeoutMs?: number
+  readonly times?: ProberTimes
 }
 
 /** 48 octets are what OpenSSL makes a ticket key of: its name, and the keys of HMAC and AES. */
 const TICKET_KEYS_OCTETS = 48
+/** Nobody guesses it, so nobody else learns by it how many workers there are. */
+const PROBE_TOKEN_OCTETS = 16
 
 /** Starts a gateway, or throws an OperationalError and leaves nothing behind: no socket, no lock, no thread. */
 export async function startGateway(config: Config, log: Logger, options: GatewayOptions): Promise<Gateway> {
-  const { launcher, supervision = SUPERVISION } = options
+  const { launcher, source, supervision = SUPERVISION, probing = {} } = options
   const state = openState(config.state)
   const workers = spreadsClients() ? config.workers : 1
   if (workers < config.workers) log.info({ workers }, 'one worker: this system does not spread connections over several')
   let gateway: Gateway | null = null
   try {
     launcher.prepare(workers, quicDirectory(config))
-    gateway = new Gateway({ ...withUsableListeners(config), workers }, log, { launcher, supervision, state })
+    const prepared = prepare({ ...withUsableListeners(config), workers })
+    for (const warning of prepared.warnings) log.warn(warning)
+    gateway = new Gateway(prepared, log, { launcher, source, supervision, probing, state, started: config })
     await gateway.start()
     return gateway
   } catch (error) {
@@ -56,105 +80,208 @@ export async function startGateway(config: Config, log: Logger, options: Gateway
   }
 }
 
+interface GatewayDependencies extends Required<GatewayOptions> {
+  readonly state: State
+  readonly started: Config
+}
+
 /** The main thread: what there is once, and the workers that serve. */
 export class Gateway {
-  readonly #config: Config
   readonly #log: Logger
+  readonly #source: GatewayOptions['source']
   readonly #state: State
+  /** The configuration as it was at start. */
+  readonly #started: Config
   readonly #memory: SharedMemory
-  readonly #upstreams: UpstreamAssembly
   readonly #cache: CacheAssembly
   readonly #telemetry = new Telemetry(new Slab(Slab.allocate()))
   readonly #ticketKeys = randomBytes(TICKET_KEYS_OCTETS)
+  readonly #probeToken = randomBytes(PROBE_TOKEN_OCTETS).toString('hex')
   readonly #supervisor: Supervisor
-  readonly #admin: AdminServer
-  #identities: IdentityAssembly = { identities: [], localCa: null, stop: () => {} }
-  #endpoints: BoundEndpoints = { dns: [], dot: [], doq: [], doh: [] }
-  #ready = false
+  readonly #prober: Prober
+  readonly #events = new Events()
+  readonly #control: GatewayControl
+  readonly #doors: AdminDoors
+  readonly #drainAsked = Promise.withResolvers<void>()
+  readonly #served: Served
+  #phase: Phase = 'starting'
+  #lastReload: LastReload | null = null
+  /** By worker. */
+  readonly #restarts: number[]
 
-  constructor(config: Config, log: Logger, { state, launcher, supervision }: Required<GatewayOptions> & { state: State }) {
-    this.#config = config
+  constructor(prepared: Prepared, log: Logger, { state, started, launcher, source, supervision, probing }: GatewayDependencies) {
+    const { config, upstreams } = prepared
+    this.#started = started
     this.#log = log
+    this.#source = source
     this.#state = state
     this.#memory = new SharedMemory(config.workers)
-    this.#upstreams = new UpstreamAssembly(config, log)
-    this.#cache = new CacheAssembly(config, { space: spaceOf(this.#upstreams.targets), log })
+    this.#restarts = Array.from({ length: config.workers }, () => 0)
+    this.#cache = new CacheAssembly(config, { space: spaceOf(upstreams.targets), log })
     this.#supervisor = new Supervisor({
       workers: config.workers,
       launcher,
       setupOf: (place) => this.#setupOf(place),
       beats: this.#memory.beats,
       onEnded: (index) => this.#tidyUp(index),
+      onReplaced: (worker, reason) => this.#noteReplacement(worker, reason),
       meter: this.#telemetry.workerMeter(),
       log,
       times: supervision,
     })
-    this.#admin = new AdminServer({ isReady: () => this.#ready, metrics: () => this.#renderMetrics() })
+    this.#prober = new Prober({
+      ...probing,
+      ask: lazyAsk({ ...probing, token: this.#probeToken, keyDirectory: quicDirectory(config) }),
+      workers: config.workers,
+      isServing: (worker) => this.#supervisor.isLively(worker),
+      isAdmitted: (target) => admitsOurselves(target, this.#served.prepared.config),
+      rebind: (worker, target) => this.#rebind(worker, target),
+      onChanged: (report) => this.#noteProbe(report),
+    })
+    this.#control = new GatewayControl({
+      file: source.file,
+      view: () => this.#view(),
+      telemetry: this.#telemetry,
+      slabs: this.#memory.slabs,
+      cache: this.#cache,
+      events: this.#events,
+      reload: (options) => this.reload(options),
+      drain: () => this.#drainAsked.resolve(),
+      enableUpstream: (name, enabled) => this.#served.enableUpstream(name, enabled),
+    })
+    this.#doors = new AdminDoors(this.#control, log)
+    this.#served = new Served(prepared, {
+      stateDir: state.directory,
+      log,
+      events: this.#events,
+      supervisor: this.#supervisor,
+      doors: this.#doors,
+      cache: this.#cache,
+      prober: probing === null ? null : this.#prober,
+    })
   }
 
   get facts(): GatewayFacts {
+    const { facts, identities, prepared } = this.#served
     return {
-      endpoints: this.#endpoints,
-      admin: this.#admin.endpoint,
-      upstreams: this.#upstreams.names,
-      localCa: this.#identities.localCa,
+      endpoints: facts.endpoints,
+      admin: this.#doors.endpoint,
+      upstreams: prepared.upstreams.targets.map(({ server }) => urlOf(server)),
+      localCa: identities.localCa,
     }
+  }
+
+  /** Resolves when the admin door was asked for the end; drain() is then due. */
+  get drainAsked(): Promise<void> {
+    return this.#drainAsked.promise
+  }
+
+  /** Serves as the configuration says then, once the changes under way are over. What is wrong is in the outcome, and then everything is as it was. */
+  async reload({ dryRun }: { dryRun: boolean }): Promise<ReloadOutcome> {
+    if (this.#phase !== 'serving') return { outcome: 'busy', message: 'the gateway is starting or ending' }
+    const outcome = await this.#served.change(() => reload(this.#reloadable(), { dryRun }))
+    if (!dryRun) this.#noteReload(outcome)
+    return outcome
   }
 
   /** Takes nothing new, answers what is open, ends; within the configured deadline. */
   async drain(): Promise<void> {
-    this.#ready = false
-    await this.#supervisor.drain(this.#config.timeouts.drainMs)
+    this.#phase = 'ending'
+    this.#events.emit('drain', 'the gateway drains')
+    void this.#prober.stop()
+    // a reload under way comes to its end first
+    await this.#served.stop()
+    await this.#supervisor.drain(this.#served.prepared.config.timeouts.drainMs)
     await this.#cache.persist()
     await this.close()
   }
 
   /** Ends at once. */
   async close(): Promise<void> {
-    this.#ready = false
-    this.#identities.stop()
-    this.#upstreams.stop()
+    this.#phase = 'ending'
+    void this.#served.stop()
+    void this.#prober.stop()
     this.#cache.close()
-    await Promise.all([this.#supervisor.close(), this.#admin.close()])
+    await Promise.all([this.#supervisor.close(), this.#doors.close()])
     this.#state.release()
   }
 
   /** Loads and binds everything; after an error close() is due. */
   async start(): Promise<void> {
-    const config = this.#config
-    for (const warning of listenWarnings(config)) this.#log.warn(warning)
-    const tell = this.#supervisor.tell.bind(this.#supervisor)
-    this.#upstreams.follow((upstreams) => {
-      this.#cache.moveTo(spaceOf(upstreams))
-      void tell({ name: 'upstreams', upstreams })
-    })
-    const onRenewed = (identities: IdentityAssembly['identities']) => void tell({ name: 'identities', identities })
-    this.#identities = await assembleIdentities(config, { log: this.#log, onRenewed })
-    if (config.workers > 1) await claimAddresses(config)
-    const started = this.#supervisor.start()
-    // while the workers bind
-    this.#cache.restore()
-    const { endpoints } = await started
-    this.#endpoints = endpoints
-    if (config.listen.admin !== null) await this.#admin.listen(config.listen.admin)
-    this.#ready = true
+    await this.#served.start(() => this.#cache.restore())
+    await this.#openSocket()
+    this.#phase = 'serving'
+    // the first round does not delay the first clients
+    setImmediate(() => this.#prober.start())
+    setImmediate(() => void this.#doors.preload())
   }
 
-  #setupOf({ index, isReplacement, first }: WorkerPlace): WorkerSetup {
-    const config = this.#config
+  async #openSocket(): Promise<void> {
+    try {
+      await this.#doors.openSocket(join(this.#state.directory, 'admin.sock'))
+    } catch (error) {
+      // to serve is worth more than to be administered
+      if (!(error instanceof OperationalError)) throw error
+      this.#log.error({ reason: error.message }, 'the commands that talk to the gateway will not find it')
+    }
+  }
+
+  #setupOf({ index, isReplacement }: WorkerPlace): WorkerSetup {
     return {
-      config: first === null ? config : withBoundPorts(config, first.endpoints),
+      ...this.#served.settingsOf(index),
       index,
-      reusePort: config.workers > 1,
+      reusePort: this.#served.prepared.config.workers > 1,
       quic: index === 0,
-      http3Elsewhere: first?.http3 ?? false,
       takesOver: isReplacement,
-      identities: this.#identities.identities,
       ticketKeys: this.#ticketKeys,
-      upstreams: this.#upstreams.targets,
+      probeToken: this.#probeToken,
       memory: this.#memory.of(index),
       cache: this.#cache.of(index),
     }
+  }
+
+  #reloadable(): Reloadable {
+    return {
+      prepared: this.#served.prepared,
+      started: this.#started,
+      load: () => this.#source.load(),
+      check: (next) => this.#served.check(next),
+      apply: (next) => this.#served.apply(next),
+    }
+  }
+
+  #noteReload(outcome: ReloadOutcome): void {
+    if (outcome.outcome === 'busy') return
+    const message = 'message' in outcome ? outcome.message : null
+    this.#lastReload = { at: new Date().toISOString(), outcome: outcome.outcome, message }
+    this.#events.emit('reload', message ?? `the configuration is ${outcome.outcome}`, { outcome: outcome.outcome })
+    if ('code' in outcome) {
+      this.#log.error({ code: outcome.code, reason: outcome.message }, 'the configuration was not changed: the one in use stays')
+      return
+    }
+    for (const warning of outcome.warnings) this.#log.warn(warning)
+    const facts = { outcome: outcome.outcome, changes: outcome.changes.length, restartOnly: outcome.restartOnly.map(({ path }) => path) }
+    this.#log.info(facts, 'the configuration was read anew')
+  }
+
+  #noteReplacement(worker: number, reason: RestartReason): void {
+    this.#restarts[worker] = (this.#restarts[worker] ?? 0) + 1
+    this.#events.emit('worker', `worker ${worker} has ${ENDINGS[reason]}: it is replaced`, { worker, reason })
+  }
+
+  async #rebind(worker: number, { transport, endpoint }: ProbeTarget): Promise<void> {
+    const facts = { worker, transport, address: formatEndpoint(endpoint) }
+    const message = 'a socket does not answer: it is bound anew'
+    this.#log.error(facts, message)
+    this.#events.emit('probe', message, facts)
+    await this.#supervisor.tellOne(worker, { name: 'rebind', socket: transport, endpoint })
+  }
+
+  #noteProbe({ target, status }: ProbeReport): void {
+    const facts = { transport: target.transport, address: formatEndpoint(target.endpoint), outcome: status.outcome, reason: status.reason }
+    const message = status.outcome === 'failed' ? 'a listener does not answer its own gateway' : 'a listener answers its own gateway again'
+    if (status.outcome === 'failed') this.#log.error(facts, message)
+    this.#events.emit('probe', message, facts)
   }
 
   #tidyUp(index: number): void {
@@ -164,8 +291,20 @@ export class Gateway {
     if (slab !== undefined) this.#telemetry.forgetOpen(slab)
   }
 
-  #renderMetrics(): string {
-    const certificates = expiriesOf(this.#identities.identities)
-    return this.#telemetry.render(this.#memory.slabs, { certificates, cache: this.#cache.statistics, wallClock: Date.now() })
+  #view(): GatewayView {
+    const { prepared, facts, identities, disabled } = this.#served
+    return {
+      prepared,
+      endpoints: facts.endpoints,
+      identities: identities.identities,
+      phase: this.#phase,
+      lastReload: this.#lastReload,
+      disabled,
+      probes: this.#prober.reports,
+      rebinds: this.#prober.rebinds,
+      workers: this.#restarts.map((restarts, index) => ({ restarts, serving: this.#supervisor.isServing(index) })),
+    }
   }
 }
+
+const ENDINGS = { crashed: 'crashed', unresponsive: 'ceased to respond' } as const

@@ -17,9 +17,10 @@ export interface PipelineObserver {
   onRefusal(query: Query, failure: Failure): void
 }
 
-export interface PipelineDependencies {
-  readonly clock: Clock
+/** What may change while it works; it holds for queries that come from then on. */
+export interface PipelineSettings {
   readonly observer: PipelineObserver
+  readonly queryTimeoutMs: number
 }
 
 /** The answers of the failures that have one, made once. */
@@ -36,15 +37,11 @@ export class Pipeline implements QueryAcceptor, Settler {
   /** For each position: the stages before it that look at answers, nearest first. */
   readonly #onTheWayBack: readonly (readonly Stage[])[]
   readonly #clock: Clock
-  readonly #observer: PipelineObserver
-  readonly #queryTimeoutMs: number
+  #settings: PipelineSettings
   #open = 0
 
   /** `stages` receives the settler for those that park. The order is execution order; an answer meets them in reverse. */
-  constructor(
-    stages: (settler: Settler) => readonly Stage[],
-    { clock, observer, queryTimeoutMs }: PipelineDependencies & { queryTimeoutMs: number },
-  ) {
+  constructor(stages: (settler: Settler) => readonly Stage[], { clock, ...settings }: PipelineSettings & { clock: Clock }) {
     this.#stages = stages(this)
     this.#onTheWayBack = Array.from({ length: this.#stages.length + 1 }, (_, position) =>
       this.#stages
@@ -53,8 +50,11 @@ export class Pipeline implements QueryAcceptor, Settler {
         .toReversed(),
     )
     this.#clock = clock
-    this.#observer = observer
-    this.#queryTimeoutMs = queryTimeoutMs
+    this.#settings = settings
+  }
+
+  reconfigure(settings: PipelineSettings): void {
+    this.#settings = settings
   }
 
   /** Queries that have been accepted and not been answered yet. */
@@ -65,8 +65,8 @@ export class Pipeline implements QueryAcceptor, Settler {
   accept(query: Query): void {
     this.#open++
     query.receivedAt = this.#clock()
-    query.deadline = query.receivedAt + this.#queryTimeoutMs
-    this.#observer.onQuery(query)
+    query.deadline = query.receivedAt + this.#settings.queryTimeoutMs
+    this.#settings.observer.onQuery(query)
     for (; query.stage < this.#stages.length; query.stage++) {
       const verdict = this.#stages[query.stage]?.onQuery?.(query) ?? Verdict.NEXT
       if (verdict === Verdict.NEXT) continue
@@ -85,14 +85,14 @@ export class Pipeline implements QueryAcceptor, Settler {
       return
     }
     this.#open--
-    this.#observer.onRefusal(query, failure)
+    this.#settings.observer.onRefusal(query, failure)
     query.reply.refuse(query, failure)
   }
 
   answer(query: Query, answer: Answer): void {
     this.#open--
     for (const stage of this.#onTheWayBack[query.stage] ?? []) stage.onAnswer?.(query, answer)
-    this.#observer.onAnswer(query, answer, this.#clock())
+    this.#settings.observer.onAnswer(query, answer, this.#clock())
     query.reply.deliver(query, answer)
   }
 }

@@ -87,6 +87,14 @@ export function parsePrefix(text: string): Prefix | null {
   return hasBitsBeyond(prefix) ? null : prefix
 }
 
+/** As parsePrefix() reads it; a single address without its length. */
+export function formatPrefix({ address, length }: Prefix): string {
+  const text = formatAddress(address)
+  const family = text.includes(':') ? 128 : 32
+  const bits = length - 128 + family
+  return bits === family ? text : `${text}/${bits}`
+}
+
 /** A set of prefixes; small sets are scanned. */
 export class PrefixSet {
   readonly #prefixes: readonly Prefix[]

@@ -1,5 +1,8 @@
-import type { SecureContext, SecureContextOptions } from 'node:tls'
+import type { SecureContext, SecureContextOptions, TlsOptions } from 'node:tls'
 import type { QuicIdentity } from './quic.ts'
+
+/** `handshakeTimeout`: milliseconds. */
+export type ServerTlsOptions = SecureContextOptions & Pick<TlsOptions, 'handshakeTimeout'>
 
 /**
  * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
@@ -7,11 +10,11 @@ import type { QuicIdentity } from './quic.ts'
 export interface ServerIdentities {
   /** The identity for a server name (RFC 6066 §3); the default one for an unknown name and for none (conformance DOT-16). */
   contextFor(serverName: string | undefined): SecureContext
-  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. */
-  readonly options: SecureContextOptions
+  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it changes. */
+  readonly options: ServerTlsOptions
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity
-  /** Calls `listener` whenever the identities have been replaced; the result ends that. */
+  /** Calls `listener` whenever the default identity has been replaced; the result ends that. */
   onReplaced(listener: () => void): () => void
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */
   covers(host: string): boolean

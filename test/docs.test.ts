@@ -64,7 +64,13 @@ test('docs/metrics.md names every metric, and every name is well-formed', () => 
   telemetry.upstreamMeter('a').failed(FAILURES[0] ?? assert.fail())
   telemetry.transportMeter({ label: 'dot', index: 2, encrypted: true, datagram: false }).handshake('ok', 'TLSv1.3', false)
   telemetry.cacheMeter()
-  const rendered = telemetry.render([], { certificates: [{ name: 'a', notAfter: 0 }], cache: { entries: 0, bytesUsed: 0 }, wallClock: 0 })
+  const rendered = telemetry.render([], {
+    certificates: [{ name: 'a', notAfter: 0 }],
+    cache: { entries: 0, bytesUsed: 0 },
+    probes: [{ labels: { transport: 'udp', address: '127.0.0.1:53' }, up: true, seconds: 0.1 }],
+    rebinds: 0,
+    wallClock: 0,
+  })
   const names = [...rendered.matchAll(/^# TYPE (\S+) (\S+)$/gm)]
   assert.ok(names.length >= 12)
   for (const [, name = '', kind] of names) {

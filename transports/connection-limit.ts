@@ -54,7 +54,8 @@ export class ConnectionLimit {
   readonly #key: Uint32Array
   readonly #own: Slab
   readonly #slabs: readonly Slab[]
-  readonly #perClient: number
+  /** Of those that come from now on. */
+  perClient: number
   /** The places of the client in question: an array of its own would be made for each connection. */
   readonly #places = new Uint32Array(ROWS)
 
@@ -63,7 +64,7 @@ export class ConnectionLimit {
     this.#key = new Uint32Array(shared, 0, KEY_WORDS)
     this.#slabs = Array.from({ length: workers }, (_, index) => new Slab(shared, KEY_BYTES + index * SLAB_BYTES))
     this.#own = this.#slabs[worker] as Slab
-    this.#perClient = perClient
+    this.perClient = perClient
   }
 
   /** False when the client, or the gateway, has as many connections as it may. */
@@ -71,7 +72,7 @@ export class ConnectionLimit {
     this.#locate(address)
     // counted first: of two threads that look at once, both see the other's
     this.#own.add(this.#places, 1)
-    if (this.#total() <= MAX_CONNECTIONS && this.#ofClient() <= this.#perClient) return true
+    if (this.#total() <= MAX_CONNECTIONS && this.#ofClient() <= this.perClient) return true
     this.#own.add(this.#places, -1)
     return false
   }

@@ -11,6 +11,7 @@ import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
 import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
+import type { ServedConnection } from './listener.ts'
 import type { Peer } from './stream-listener.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
@@ -57,7 +58,8 @@ class StreamClient implements Client {
  * One client on a byte stream, TCP or TLS (RFC 7766): queries are processed concurrently and answered in whatever order
  * they are ready; all answers of one turn of the event loop leave in one write. It reads no more than it may have in flight.
  */
-export class StreamConnection extends WheelEntry implements ReplySink {
+export class StreamConnection extends WheelEntry implements ReplySink, ServedConnection {
+  readonly client: Client
   readonly #socket: Socket
   readonly #settings: ConnectionSettings
   readonly #dependencies: ConnectionDependencies
@@ -87,6 +89,7 @@ export class StreamConnection extends WheelEntry implements ReplySink {
     this.#settings = settings
     this.#dependencies = dependencies
     this.#client = new StreamClient(traits, peer, Math.floor(settings.idleMs / 100))
+    this.client = this.#client
     this.#lastActive = dependencies.clock()
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#halfClose())
@@ -101,6 +104,10 @@ export class StreamConnection extends WheelEntry implements ReplySink {
   drain(): void {
     this.#client.keepalive = 0
     this.#halfClose()
+  }
+
+  close(): void {
+    this.#socket.destroy()
   }
 
   deliver(query: Query, answer: Answer): void {

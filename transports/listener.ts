@@ -1,4 +1,6 @@
-import { type AddressBytes, type Endpoint, formatEndpoint } from '../net/address.ts'
+import type { Client } from '../dns/contracts.ts'
+import { type AddressBytes, type Endpoint, formatEndpoint, parseAddress } from '../net/address.ts'
+import type { LiveSet } from '../net/live-set.ts'
 
 /** Who may ask. */
 export interface AccessList {
@@ -13,55 +15,140 @@ export interface ListenerSlice {
   readonly reusePort: boolean
 }
 
+/** A client's connection, as its listener sees it. */
+export interface ServedConnection {
+  readonly client: Client
+  /** Answers what is open, takes nothing new, ends. */
+  drain(): void
+  /** Ends at once. */
+  close(): void
+}
+
 /** A bound socket. `access` may be exchanged while it serves. */
 export interface Listener {
   access: AccessList
   /** The bound address: the port is known even if the kernel chose it. */
   readonly endpoint: Endpoint
+  /** None on UDP. */
+  readonly connections: Iterable<ServedConnection>
   /** Stops accepting; connections that are open live on. */
   close(): Promise<void>
+  /** Stops accepting, and what is open ends: by itself, or when `deadlineMs` are over. */
+  drain(deadlineMs: number): Promise<void>
+}
+
+interface Place {
+  /** With the true port, once that is known. */
+  slice: ListenerSlice
+  /** Null: it could not be bound anew. */
+  listener: Listener | null
 }
 
 /** The addresses of one transport. Those that stay are never bound again: queued connections would be reset (design §3). */
 export class ListenerGroup {
   readonly #open: (slice: ListenerSlice) => Promise<Listener>
-  readonly #listeners = new Map<string, Listener>()
+  #places: ReadonlyMap<string, Place> = new Map()
+  /** Not wanted any more, and open until settle(). */
+  #retired: readonly Place[] = []
 
   constructor(open: (slice: ListenerSlice) => Promise<Listener>) {
     this.#open = open
   }
 
   get endpoints(): readonly Endpoint[] {
-    return Array.from(this.#listeners.values(), (listener) => listener.endpoint)
+    return Array.from(this.#places.values(), ({ slice }) => slice.endpoint)
   }
 
-  /** Binds what is new, then closes what is gone. When an address cannot be bound, the new ones are closed again. */
+  /**
+   * Binds what is new. What is gone stays open until settle(): until then the former slices can be brought back without binding
+   * anything. When an address cannot be bound, the new ones are closed again and nothing has changed.
+   */
   async apply(slices: readonly ListenerSlice[]): Promise<void> {
     const wanted = byKey(slices)
-    const added = new Map<string, Listener>()
+    const kept = this.#known(wanted)
+    const places = new Map<string, Place>()
     try {
-      for (const [key, slice] of wanted) {
-        if (!this.#listeners.has(key)) added.set(key, await this.#open(slice))
-      }
+      for (const [key, slice] of wanted) places.set(key, kept.get(key) ?? (await this.#bind(slice)))
     } catch (error) {
-      await closeAll(added.values())
+      await closeAll([...places].filter(([key]) => !kept.has(key)).map(([, place]) => place))
       throw error
     }
-    const gone = [...this.#listeners].filter(([key]) => !wanted.has(key))
-    for (const [key] of gone) this.#listeners.delete(key)
-    for (const [key, listener] of added) this.#listeners.set(key, listener)
-    for (const [key, slice] of wanted) {
-      const listener = this.#listeners.get(key)
-      if (listener !== undefined) listener.access = slice.access
-    }
-    await closeAll(gone.map(([, listener]) => listener))
+    for (const [key, { access }] of wanted) exchangeAccess(places.get(key), access)
+    const stays = new Set(places.values())
+    this.#retired = [...this.#places.values(), ...this.#retired].filter((place) => !stays.has(place))
+    this.#places = places
+  }
+
+  /** What apply() left out ends, and so do the connections whose clients may ask no longer, or now may. */
+  async settle(deadlineMs: number): Promise<void> {
+    const retired = this.#retired
+    this.#retired = []
+    for (const { listener } of this.#places.values()) if (listener !== null) drainStrangers(listener)
+    await Promise.all(retired.map(({ listener }) => listener?.drain(deadlineMs)))
+  }
+
+  /** Binds an address anew whose socket does not answer. Rejects when that cannot be; it can be tried again. */
+  async rebind(endpoint: Endpoint): Promise<void> {
+    const place = [...this.#places.values()].find((each) => isAt(each, endpoint))
+    if (place === undefined) return
+    await place.listener?.close()
+    place.listener = null
+    place.listener = await this.#open(place.slice)
   }
 
   async close(): Promise<void> {
-    const all = [...this.#listeners.values()]
-    this.#listeners.clear()
+    const all = [...this.#places.values(), ...this.#retired]
+    this.#places = new Map()
+    this.#retired = []
     await closeAll(all)
   }
+
+  /** Those of `wanted` that are open: at their address, or where the kernel chose the port, at their place in the list. */
+  #known(wanted: ReadonlyMap<string, ListenerSlice>): ReadonlyMap<string, Place> {
+    const free = new Set([...this.#places.values(), ...this.#retired])
+    const known = new Map<string, Place>()
+    const take = (key: string, place: Place | undefined): void => {
+      if (place !== undefined && free.delete(place)) known.set(key, place)
+    }
+    for (const [key, { endpoint }] of wanted)
+      if (endpoint.port !== 0)
+        take(
+          key,
+          [...free].find((place) => isAt(place, endpoint)),
+        )
+    for (const [key, { endpoint }] of wanted) if (endpoint.port === 0) take(key, this.#places.get(key))
+    return known
+  }
+
+  async #bind(slice: ListenerSlice): Promise<Place> {
+    const listener = await this.#open(slice)
+    return { slice: { ...slice, endpoint: listener.endpoint }, listener }
+  }
+}
+
+/** Ends what came in at `listener`, for its drain(): what is left after `deadlineMs` at once. */
+export async function drainConnections(connections: LiveSet<ServedConnection>, deadlineMs: number): Promise<void> {
+  for (const connection of connections) connection.drain()
+  await connections.emptied(deadlineMs)
+  for (const connection of connections) connection.close()
+}
+
+function exchangeAccess(place: Place | undefined, access: AccessList): void {
+  if (place === undefined) return
+  place.slice = { ...place.slice, access }
+  if (place.listener !== null) place.listener.access = access
+}
+
+/** What a client may do was decided when it came. */
+function drainStrangers({ connections, access }: Listener): void {
+  for (const connection of connections) {
+    const address = parseAddress(connection.client.address)
+    if (address !== null && access.has(address) !== connection.client.admitted) connection.drain()
+  }
+}
+
+function isAt({ slice }: Place, { host, port }: Endpoint): boolean {
+  return slice.endpoint.port === port && slice.endpoint.host === host
 }
 
 /** By address; with port 0 one address may stand several times, each time for a port of its own. */
@@ -77,6 +164,6 @@ function byKey(slices: readonly ListenerSlice[]): ReadonlyMap<string, ListenerSl
   )
 }
 
-async function closeAll(listeners: Iterable<Listener>): Promise<void> {
-  await Promise.all(Array.from(listeners, (listener) => listener.close()))
+async function closeAll(places: readonly Place[]): Promise<void> {
+  await Promise.all(places.map(({ listener }) => listener?.close()))
 }

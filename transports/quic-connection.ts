@@ -3,6 +3,7 @@ import { Failure } from '../dns/failure.ts'
 import type { Clock } from '../net/clock.ts'
 import type { QuicCloseReason, QuicConnection, QuicHandler } from '../net/quic.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
+import type { ServedConnection } from './listener.ts'
 import type { Peer } from './stream-listener.ts'
 import type { Workload } from './workload.ts'
 
@@ -35,7 +36,7 @@ interface QuicCodes {
 }
 
 /** What DoQ and HTTP/3 have in common: the life of one client's connection and its limits. */
-export abstract class QuicServerConnection extends WheelEntry implements QuicHandler {
+export abstract class QuicServerConnection extends WheelEntry implements QuicHandler, ServedConnection {
   readonly client: Client
   readonly workload: Workload = { questions: 0 }
   protected readonly quic: QuicConnection
@@ -128,6 +129,10 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
     this.#draining = true
     if (this.#established) this.announceDrain(false)
     this.dependencies.wheel.set(this, this.dependencies.clock() + LINGER_MS)
+  }
+
+  close(): void {
+    if (!this.#closing) this.end(this.#codes.noError)
   }
 
   /** Counts, and ends the connection with `code`. */

@@ -6,7 +6,7 @@ import { LiveSet } from '../net/live-set.ts'
 import type { QuicConnection, QuicEngine, QuicHandler, QuicListener } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
-import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import { drainConnections, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
 import type { Arrival, QuicConnectionDependencies, QuicConnectionSettings, QuicServerConnection } from './quic-connection.ts'
 
 /** Of one address: with every connection each turn of the native loop takes longer (0.3 ms with none, 2 ms with 500 idle ones). */
@@ -21,7 +21,12 @@ const REBIND_MS = 1000
 export interface QuicTransportOptions {
   readonly engine: QuicEngine
   readonly identities: ServerIdentities
-  readonly settings: QuicConnectionSettings
+}
+
+export interface QuicSlice {
+  readonly listen: readonly ListenerSlice[]
+  /** For addresses that are bound from now on: the library takes its limits once. */
+  readonly connection: QuicConnectionSettings
 }
 
 export interface QuicTransportDependencies extends QuicConnectionDependencies {
@@ -39,7 +44,7 @@ interface QuicListenersOptions extends QuicTransportOptions {
   readonly explainsRefusal: boolean
   readonly limit: ConnectionLimit
   readonly meter: TransportMeter
-  readonly serve: (quic: QuicConnection, arrival: Arrival) => QuicServerConnection
+  readonly serve: (quic: QuicConnection, arrival: Arrival, settings: QuicConnectionSettings) => QuicServerConnection
   /** An address could not be bound again with a new certificate; it is tried again and again. */
   readonly onTrouble: (error: unknown) => void
 }
@@ -51,6 +56,7 @@ export class QuicListeners {
   readonly #bound = new Set<BoundAddress>()
   readonly #connections = new LiveSet<QuicServerConnection>()
   readonly #stopFollowing: () => void
+  #settings: QuicConnectionSettings = { handshakeMs: 0, idleMs: 0, inFlight: 0 }
   #draining = false
 
   constructor(options: QuicListenersOptions) {
@@ -65,8 +71,19 @@ export class QuicListeners {
     return this.#group.endpoints
   }
 
-  async apply(slices: readonly ListenerSlice[]): Promise<void> {
-    await this.#group.apply(dualStack(slices))
+  async apply({ listen, connection }: QuicSlice): Promise<void> {
+    this.#settings = connection
+    await this.#group.apply(dualStack(listen))
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#group.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#group.rebind(endpoint)
+    // one socket may stand for both (dualStack)
+    if (endpoint.host === '0.0.0.0') await this.#group.rebind({ ...endpoint, host: '::' })
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -83,18 +100,20 @@ export class QuicListeners {
   }
 
   async #open(slice: ListenerSlice): Promise<Listener> {
-    const { engine, identities, settings, name, protocol } = this.#options
+    const { engine, identities, name, protocol } = this.#options
     const address = new BoundAddress(slice, {
-      listen: (endpoint) =>
-        engine.listen({
+      listen: (endpoint) => {
+        const settings = this.#settings
+        return engine.listen({
           name,
           endpoint,
           protocol,
           identity: identities.fallback,
           limits: { idleMs: settings.idleMs, streams: settings.inFlight, window: WINDOW },
           connections: MAX_CONNECTIONS,
-          acceptor: { arrived: (quic) => this.#arrived(quic, address) },
-        }),
+          acceptor: { arrived: (quic) => this.#arrived(quic, address, settings) },
+        })
+      },
       onClosed: () => void this.#bound.delete(address),
       onTrouble: this.#options.onTrouble,
     })
@@ -108,11 +127,11 @@ export class QuicListeners {
     return address
   }
 
-  #arrived(quic: QuicConnection, address: BoundAddress): QuicHandler | null {
+  #arrived(quic: QuicConnection, address: BoundAddress, settings: QuicConnectionSettings): QuicHandler | null {
     const { limit, meter, explainsRefusal, serve } = this.#options
     const text = canonicalAddress(quic.address)
     const bytes = parseAddress(text)
-    if (bytes === null || this.#draining || address.isReplacing) return null
+    if (bytes === null || this.#draining || address.isLeaving) return null
     const admitted = address.access.has(bytes)
     if (!admitted && !explainsRefusal) {
       meter.dropped(Failure.access_denied)
@@ -120,7 +139,7 @@ export class QuicListeners {
     }
     meter.connectionOpened()
     let isCounted = false
-    const connection = serve(quic, {
+    const arrival: Arrival = {
       peer: { address: text, port: quic.port, admitted },
       acquire: () => (isCounted = limit.acquire(bytes)),
       onClosed: () => {
@@ -129,7 +148,8 @@ export class QuicListeners {
         if (isCounted) limit.release(bytes)
         meter.connectionClosed()
       },
-    })
+    }
+    const connection = serve(quic, arrival, settings)
     this.#connections.add(connection)
     address.connections.add(connection)
     return connection
@@ -167,6 +187,7 @@ class BoundAddress implements Listener {
   #replacing: Promise<void> | null = null
   /** The certificate that is served is not the newest. */
   #isStale = false
+  #draining = false
   #closed = false
 
   constructor(slice: ListenerSlice, options: BoundAddressOptions) {
@@ -179,8 +200,9 @@ class BoundAddress implements Listener {
     return this.#endpoint
   }
 
-  get isReplacing(): boolean {
-    return this.#replacing !== null
+  /** Whether new connections are turned away: those that are here are about to end. */
+  get isLeaving(): boolean {
+    return this.#replacing !== null || this.#draining
   }
 
   async bind(): Promise<void> {
@@ -191,10 +213,16 @@ class BoundAddress implements Listener {
   /** The certificate has changed. */
   async replace(): Promise<void> {
     this.#isStale = true
-    if (this.#replacing !== null || this.#closed) return
+    if (this.isLeaving || this.#closed) return
     this.#replacing = this.#rebind()
     await this.#replacing
     this.#replacing = null
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
+    await drainConnections(this.connections, deadlineMs)
+    await this.close()
   }
 
   async close(): Promise<void> {
@@ -206,13 +234,13 @@ class BoundAddress implements Listener {
   }
 
   async #rebind(): Promise<void> {
-    for (let isTold = false; this.#isStale && !this.#closed; ) {
+    for (let isTold = false; this.#isStale && !this.#closed && !this.#draining; ) {
       this.#isStale = false
       for (const connection of this.connections) connection.drain()
       await this.connections.emptied(REPLACE_MS)
       await this.#listener?.close()
       this.#listener = null
-      if (this.#closed) return
+      if (this.#closed || this.#draining) return
       try {
         await this.bind()
       } catch (error) {

@@ -3,15 +3,22 @@ import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { type AddressBytes, canonicalAddress, parseAddress } from '../net/address.ts'
 import { bindServer, closeServer } from '../net/listen.ts'
-import type { LiveSet } from '../net/live-set.ts'
+import { LiveSet } from '../net/live-set.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
-import type { Listener, ListenerSlice } from './listener.ts'
+import { drainConnections, type Listener, type ListenerSlice, type ServedConnection } from './listener.ts'
 
 /** What is known of a client when its TCP connection arrives. */
 export interface Peer {
   readonly address: string
   readonly port: number
   readonly admitted: boolean
+}
+
+/** An address on TCP. Who serves a connection adds it to `connections`, and takes it out when it has ended. */
+export interface StreamListener extends Listener {
+  readonly connections: LiveSet<ServedConnection>
+  /** What comes out of its handshake now has come too late. */
+  readonly isDraining: boolean
 }
 
 export interface StreamListenerOptions {
@@ -21,7 +28,7 @@ export interface StreamListenerOptions {
   /** Whether a client that has sent its FIN still gets its answers (RFC 7766 §6.2.4 via TCP-10). */
   readonly allowHalfOpen: boolean
   /** Called once per listener; the result takes each of its connections. */
-  readonly serve: (listener: Listener) => (socket: Socket) => void
+  readonly serve: (listener: StreamListener) => (socket: Socket) => void
   /** Every open connection, whatever its state. */
   readonly sockets: LiveSet<Socket>
   readonly limit: ConnectionLimit
@@ -42,14 +49,25 @@ export function peerOf(socket: Socket, listener: Listener): Peer | null {
 }
 
 /** Listens on TCP and hands over each connection that the limits allow, before any octet is read. */
-export async function openStreamListener(slice: ListenerSlice, options: StreamListenerOptions): Promise<Listener> {
+export async function openStreamListener(slice: ListenerSlice, options: StreamListenerOptions): Promise<StreamListener> {
   const { limit, meter, sockets } = options
   const server = createServer({ allowHalfOpen: options.allowHalfOpen, noDelay: true })
-  const listener: Listener = {
+  const connections = new LiveSet<ServedConnection>()
+  let isDraining = false
+  const listener: StreamListener = {
     access: slice.access,
     endpoint: await bindServer(server, { name: options.name, endpoint: slice.endpoint, reusePort: slice.reusePort }),
+    connections,
+    get isDraining() {
+      return isDraining
+    },
     // server.close() calls back when the last connection has ended; the address is free at once
     close: async () => void closeServer(server),
+    drain: async (deadlineMs) => {
+      isDraining = true
+      void closeServer(server)
+      await drainConnections(connections, deadlineMs)
+    },
   }
   // accept() can fail for lack of descriptors; the listener itself stays usable
   server.on('error', () => meter.dropped(Failure.connection_limit))

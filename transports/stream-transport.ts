@@ -4,8 +4,8 @@ import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
-import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
-import { openStreamListener, peerOf } from './stream-listener.ts'
+import { ListenerGroup, type ListenerSlice } from './listener.ts'
+import { openStreamListener, peerOf, type StreamListener } from './stream-listener.ts'
 import { TlsTerminator, type TlsTerminatorOptions } from './tls-terminator.ts'
 
 export interface StreamSlice {
@@ -19,7 +19,7 @@ export interface StreamDependencies extends ConnectionDependencies {
 
 /** RFC 7858 §3: DNS over TLS, with the ALPN token of its registry. */
 export function createDotTransport(
-  tls: Pick<TlsTerminatorOptions, 'identities' | 'handshakeMs' | 'ticketKeys'>,
+  tls: Pick<TlsTerminatorOptions, 'identities' | 'ticketKeys'>,
   dependencies: StreamDependencies,
 ): StreamTransport {
   return new StreamTransport(TRANSPORTS.dot, dependencies, (serve) => {
@@ -60,7 +60,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.#traits = traits
     this.#dependencies = dependencies
     const { limit, meter } = dependencies
-    const serve = (listener: Listener) => terminate((socket) => this.#serve(socket, listener))
+    const serve = (listener: StreamListener) => terminate((socket) => this.#serve(socket, listener))
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
         name: traits === TRANSPORTS.tcp ? 'dns (TCP)' : traits.label,
@@ -79,8 +79,16 @@ export class StreamTransport implements Transport<StreamSlice> {
   }
 
   async reconfigure(slice: StreamSlice): Promise<void> {
-    this.#settings = slice.connection
     await this.#listeners.apply(slice.listen)
+    this.#settings = slice.connection
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#listeners.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#listeners.rebind(endpoint)
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -97,7 +105,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     await this.#sockets.emptied()
   }
 
-  #serve(socket: Socket, listener: Listener): void {
+  #serve(socket: Socket, listener: StreamListener): void {
     const peer = this.#draining ? null : peerOf(socket, listener)
     if (peer === null) {
       socket.destroy()
@@ -106,6 +114,11 @@ export class StreamTransport implements Transport<StreamSlice> {
     const { limit: _, ...dependencies } = this.#dependencies
     const connection = new StreamConnection(socket, peer, { ...dependencies, traits: this.#traits, settings: this.#settings })
     this.#connections.add(connection)
-    socket.once('close', () => this.#connections.delete(connection))
+    listener.connections.add(connection)
+    socket.once('close', () => {
+      this.#connections.delete(connection)
+      listener.connections.delete(connection)
+    })
+    if (listener.isDraining) connection.drain()
   }
 }

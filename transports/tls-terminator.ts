@@ -8,7 +8,6 @@ export interface TlsTerminatorOptions {
   readonly identities: ServerIdentities
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
-  readonly handshakeMs: number
   /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
   readonly ticketKeys: Buffer
   readonly allowHalfOpen: boolean
@@ -47,7 +46,6 @@ function makeServer(options: TlsTerminatorOptions): Server {
     ...identities.options,
     ALPNProtocols: [...options.protocols],
     ticketKeys: options.ticketKeys,
-    handshakeTimeout: options.handshakeMs,
     allowHalfOpen: options.allowHalfOpen,
     SNICallback: (serverName, done) => done(null, identities.contextFor(serverName)),
   })

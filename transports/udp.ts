@@ -57,6 +57,14 @@ export class UdpTransport implements Transport<UdpSlice> {
     await this.#listeners.apply(slice.listen)
   }
 
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#listeners.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#listeners.rebind(endpoint)
+  }
+
   /** New datagrams are ignored; the answers to what was asked leave through the same sockets. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true
@@ -79,11 +87,24 @@ export class UdpTransport implements Transport<UdpSlice> {
       lookup: literalLookup,
     })
     const bound = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
-    const listener: Listener = { access: slice.access, endpoint: bound, close: () => closeDatagrams(socket) }
     const sink = new UdpSink(socket, this.#dependencies.clock, this.#busy)
+    let isDraining = false
+    const listener: Listener = {
+      access: slice.access,
+      endpoint: bound,
+      connections: [],
+      close: () => closeDatagrams(socket),
+      drain: async (deadlineMs) => {
+        isDraining = true
+        await sink.idle(deadlineMs)
+        await closeDatagrams(socket)
+      },
+    }
     // an ICMP error for an answer that was sent concerns one client that is gone
     socket.on('error', () => {})
-    socket.on('message', (message, from) => this.#onMessage(message, from, { listener, sink }))
+    socket.on('message', (message, from) => {
+      if (!isDraining) this.#onMessage(message, from, { listener, sink })
+    })
     return listener
   }
 
@@ -104,6 +125,8 @@ class UdpSink implements ReplySink {
   readonly #socket: Socket
   readonly #clock: Clock
   readonly #busy: LiveSet<UdpSink>
+  /** Itself, while it is busy. */
+  readonly #own = new LiveSet<UdpSink>()
   #inFlight = 0
   #closed = false
 
@@ -114,11 +137,19 @@ class UdpSink implements ReplySink {
     socket.on('close', () => {
       this.#closed = true
       busy.delete(this)
+      this.#own.delete(this)
     })
   }
 
+  /** Resolves when everything is answered, or after `deadlineMs`. */
+  async idle(deadlineMs: number): Promise<void> {
+    await this.#own.emptied(deadlineMs)
+  }
+
   opened(): void {
-    if (this.#inFlight++ === 0) this.#busy.add(this)
+    if (this.#inFlight++ > 0) return
+    this.#busy.add(this)
+    this.#own.add(this)
   }
 
   deliver(query: Query, answer: Answer): void {
@@ -137,7 +168,9 @@ class UdpSink implements ReplySink {
   }
 
   #settled(): void {
-    if (--this.#inFlight === 0) this.#busy.delete(this)
+    if (--this.#inFlight > 0) return
+    this.#busy.delete(this)
+    this.#own.delete(this)
   }
 }
 

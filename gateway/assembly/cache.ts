@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import { monotonicClock } from '../../net/clock.ts'
-import { CacheInspector, type CacheStatistics } from '../cache/inspect.ts'
+import { CacheInspector, type CacheStatistics, type Purged } from '../cache/inspect.ts'
 import type { CacheMemory } from '../cache/memory.ts'
 import { type OpenedCache, openCacheMemory, type Snapshot } from '../cache/snapshot-reader.ts'
 import { SnapshotWriter } from '../cache/snapshot-writer.ts'
@@ -62,6 +62,16 @@ export class CacheAssembly {
   /** Other servers are asked from now on. */
   moveTo(space: number): void {
     this.#writer?.moveTo(space)
+  }
+
+  /** Throws out what is named, from the snapshot too. `name`: wire form; null with 'all'. */
+  async purge(kind: 'name' | 'suffix' | 'all', name: Uint8Array | null): Promise<Purged> {
+    const { inspector } = this
+    const purged = name === null ? inspector.purgeAll() : kind === 'suffix' ? inspector.purgeSuffix(name) : inspector.purgeName(name)
+    const outcome = await purged
+    // who throws out a name does not want it back with the next start
+    await this.#writer?.write()
+    return outcome
   }
 
   /** Brings back what the snapshot has. Takes one or two tenths of a second, in which workers may serve already. */

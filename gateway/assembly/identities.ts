@@ -11,7 +11,28 @@ const RENEWAL_CHECK_MS = 12 * 3_600_000
 const LOCAL_NAMES = ['localhost']
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
 
+export const REISSUED = 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again'
+
+/** Where certificates come from. Two that are equal give the same ones. */
+export type IdentitySource =
+  /** Nothing is encrypted. */
+  | { readonly kind: 'none' }
+  | { readonly kind: 'files'; readonly identities: readonly Identity[]; readonly files: readonly string[] }
+  | { readonly kind: 'local'; readonly names: readonly string[]; readonly addresses: readonly string[] }
+
+/** Reads the files that are configured; writes nothing. Throws OperationalError. */
+export function identitySource(config: Config): IdentitySource {
+  const { doh, dot, doq } = config.listen
+  const { certificates } = config.tls
+  if (doh.length + dot.length + doq.length === 0) return { kind: 'none' }
+  if (certificates.length > 0)
+    return { kind: 'files', identities: certificates.map((files) => loadIdentityFiles(files)), files: certificates.map(({ cert }) => cert) }
+  const names = [...LOCAL_NAMES, ...(config.public.name === null ? [] : [config.public.name])]
+  return { kind: 'local', names, addresses: localAddresses(config) }
+}
+
 export interface IdentityAssembly {
+  readonly source: IdentitySource
   /** The present ones; none when nothing is encrypted. */
   readonly identities: readonly Identity[]
   /** The local CA, when no certificates are configured. */
@@ -21,25 +42,24 @@ export interface IdentityAssembly {
 }
 
 interface IdentityAssemblyDependencies {
+  readonly stateDir: string
   readonly log: Logger
   /** The identities have been renewed. */
   readonly onRenewed: (identities: readonly Identity[]) => void
 }
 
-/** The gateway's certificates: the configured files, or the local CA's. */
-export async function assembleIdentities(config: Config, dependencies: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
-  const { doh, dot, doq } = config.listen
-  const stop = (): void => {}
-  if (doh.length + dot.length + doq.length === 0) return { identities: [], localCa: null, stop }
-  if (config.tls.certificates.length === 0) return localIdentity(config, dependencies)
-  return { identities: config.tls.certificates.map(loadIdentityFiles), localCa: null, stop }
+/** The gateway's certificates: those of the files, or the local CA's, which is made or made anew where need be. */
+export async function assembleIdentities(source: IdentitySource, dependencies: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
+  if (source.kind === 'local') return localIdentity(source, dependencies)
+  return { source, identities: source.kind === 'files' ? source.identities : [], localCa: null, stop: () => {} }
 }
 
-async function localIdentity(config: Config, { log, onRenewed }: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
-  const names = [...LOCAL_NAMES, ...(config.public.name === null ? [] : [config.public.name])]
-  const ca = await openLocalCa({ stateDir: config.state, names, addresses: localAddresses(config), now: Date.now() })
-  if (ca.reissuedCa)
-    log.warn({ ca: ca.caPath }, 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again')
+async function localIdentity(
+  source: IdentitySource & { kind: 'local' },
+  { stateDir, log, onRenewed }: IdentityAssemblyDependencies,
+): Promise<IdentityAssembly> {
+  const ca = await openLocalCa({ stateDir, names: source.names, addresses: source.addresses, now: Date.now() })
+  if (ca.reissuedCa) log.warn({ ca: ca.caPath }, REISSUED)
   let identities: readonly Identity[] = [ca.identity]
   const renew = async (): Promise<void> => {
     try {
@@ -54,6 +74,7 @@ async function localIdentity(config: Config, { log, onRenewed }: IdentityAssembl
   }
   const timer = setInterval(() => void renew(), RENEWAL_CHECK_MS).unref()
   return {
+    source,
     get identities() {
       return identities
     },

@@ -1,7 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { createServer, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
 import { bindDatagrams, bindServer, closeDatagrams, closeServer } from '../../net/listen.ts'
 import { literalLookup } from '../../net/lookup.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
@@ -47,14 +48,43 @@ function mapListeners(
 }
 
 /**
- * Binds every address alone for a moment. What several threads listen on, another process of the same user could too, and would get
- * part of the traffic without anybody noticing. Rejects with ATLAS_LISTEN.
+ * Binds every address alone for a moment, but for those that `bound` has already. What several threads listen on, another process
+ * of the same user could too, and would get part of the traffic without anybody noticing. Rejects with ATLAS_LISTEN.
  */
-export async function claimAddresses({ listen }: Config): Promise<void> {
-  await claim(listen.dns, (endpoint) => claimStream('dns (TCP)', endpoint))
-  await claim(listen.dns, claimDatagrams)
-  await claim(listen.dot, (endpoint) => claimStream('dot', endpoint))
-  await claim(listen.doh, (endpoint) => claimStream('doh', endpoint))
+export async function claimAddresses({ listen }: Config, bound: BoundEndpoints): Promise<void> {
+  const added = (kind: 'dns' | 'dot' | 'doh') => listen[kind].filter(({ endpoint }) => !bound[kind].some((each) => isSame(each, endpoint)))
+  await claim(added('dns'), (endpoint) => claimStream('dns (TCP)', endpoint))
+  await claim(added('dns'), claimDatagrams)
+  await claim(added('dot'), (endpoint) => claimStream('dot', endpoint))
+  await claim(added('doh'), (endpoint) => claimStream('doh', endpoint))
+}
+
+/** Which sockets a listener has. */
+const SOCKETS = { doh: ['TCP', 'UDP'], dot: ['TCP'], doq: ['UDP'], dns: ['TCP', 'UDP'] } as const
+
+/**
+ * Throws OperationalError where an address passes from one protocol to another: the new socket could only be bound when the old
+ * one is closed, and then there would be no way back.
+ */
+export function refuseMoves({ listen }: Config, bound: BoundEndpoints): void {
+  for (const kind of KINDS) {
+    for (const { endpoint } of listen[kind]) {
+      const former = KINDS.find((other) => {
+        const shares = SOCKETS[other].some((socket) => (SOCKETS[kind] as readonly string[]).includes(socket))
+        return other !== kind && shares && bound[other].some((each) => isSame(each, endpoint))
+      })
+      if (former === undefined) continue
+      const address = formatEndpoint(endpoint)
+      throw new OperationalError(
+        'ATLAS_LISTEN',
+        `Cannot listen for ${kind} on ${address}: listen.${former} has it now: take it out there first, and add it here with the next reload, or restart`,
+      )
+    }
+  }
+}
+
+function isSame(a: Endpoint, b: Endpoint): boolean {
+  return a.port === b.port && canonicalAddress(a.host) === canonicalAddress(b.host)
 }
 
 async function claim(listen: readonly ListenConfig[], bindOnce: (endpoint: Endpoint) => Promise<void>): Promise<void> {

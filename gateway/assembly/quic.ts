@@ -11,9 +11,12 @@ export function quicDirectory(config: Config): string {
   return join(config.state, 'quic')
 }
 
-/** QUIC, where something listens on it and this machine has it. */
-export function assembleQuic(config: Config, log: Logger, dependencies: EndpointDependencies): QuicEngine | null {
-  if (config.listen.doq.length === 0 && !servesHttp3(config)) return null
+export function listensOnQuic(config: Config): boolean {
+  return config.listen.doq.length > 0 || servesHttp3(config)
+}
+
+/** QUIC, where this machine has it. */
+export function openQuic(config: Config, log: Logger, dependencies: EndpointDependencies): QuicEngine | null {
   const engine = createQuicEngine(quicDirectory(config), dependencies)
   if ('unavailable' in engine) {
     log.warn({ reason: engine.unavailable }, 'no QUIC on this machine: DNS over QUIC and HTTP/3 are off, everything else works')

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type QueryAcceptor, TRANSPORTS, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
+import { type QueryAcceptor, TRANSPORTS, type Transport, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
 import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
@@ -12,7 +12,7 @@ import { DohTransport } from '../../transports/doh/doh.ts'
 import { Http3Transport } from '../../transports/doh/http3.ts'
 import { DoqTransport } from '../../transports/doq/doq.ts'
 import type { ListenerSlice } from '../../transports/listener.ts'
-import { createDotTransport, createTcpTransport } from '../../transports/stream-transport.ts'
+import { createDotTransport, createTcpTransport, type StreamTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
 import { servesHttp3 } from './listeners.ts'
@@ -24,22 +24,14 @@ export interface BoundEndpoints {
   readonly doh: readonly Endpoint[]
 }
 
-export interface TransportAssembly {
-  /** Binds all addresses. After an error it may be called again, for those that are missing. */
-  start(): Promise<void>
-  readonly endpoints: BoundEndpoints
-  /** Whether HTTP/3 is among the transports. */
-  readonly http3: boolean
-  drain(deadlineMs: number): Promise<void>
-  close(): Promise<void>
-}
+/** A transport by the name of its sockets, as the self-probe has it. */
+export type SocketName = 'udp' | 'tcp' | 'dot' | 'doh' | 'doh3' | 'doq'
 
 export interface TransportAssemblySettings {
-  readonly config: Config
+  /** Threads that listen on the same addresses, this one included. */
+  readonly workers: number
   /** Whether other threads listen on the same addresses. */
   readonly reusePort: boolean
-  /** Whether another thread serves HTTP/3 there, so that it is announced here too. */
-  readonly http3Elsewhere: boolean
   readonly ticketKeys: Buffer
 }
 
@@ -50,91 +42,156 @@ export interface TransportAssemblyDependencies {
   readonly flusher: Flusher
   readonly limit: ConnectionLimit
   readonly meter: (traits: TransportTraits) => TransportMeter
-  /** Null when nothing is encrypted. */
-  readonly identities: ServerIdentities | null
-  /** Null when nothing listens on QUIC, or when there is none for this machine. */
-  readonly quic: QuicEngine | null
   readonly log: Logger
 }
 
-export function assembleTransports(settings: TransportAssemblySettings, dependencies: TransportAssemblyDependencies): TransportAssembly {
-  const { config, reusePort } = settings
-  const { meter, identities, quic, log: _, limit, ...shared } = dependencies
-  const budget = new OutputBudget(config.workers)
-  const tls = { handshakeMs: config.timeouts.handshakeMs, ticketKeys: settings.ticketKeys }
-  const connection = { idleMs: config.limits.idle.streamMs, inFlight: config.limits.inFlightPerConnection }
-  const udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
-  const tcp = createTcpTransport({ ...shared, limit, budget, meter: meter(TRANSPORTS.tcp) })
-  const encrypted =
-    identities === null
-      ? null
-      : {
-          dot: createDotTransport({ ...tls, identities }, { ...shared, limit, budget, meter: meter(TRANSPORTS.dot) }),
-          doh: new DohTransport(
-            { ...tls, identities, idleMs: config.limits.idle.httpMs, maxStreams: config.limits.inFlightPerConnection },
-            { ...shared, limit, meter: meter(TRANSPORTS.doh2) },
-          ),
-        }
-  const overQuic = identities === null || quic === null ? null : assembleQuicTransports(config, { ...dependencies, identities, quic })
-  const all = [udp, tcp, encrypted?.dot, encrypted?.doh, overQuic?.doq, overQuic?.http3].filter((each) => each != null)
-  const { listen, access } = config
-  const slices = (entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] =>
-    entries.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? list), reusePort }))
-  return {
-    http3: overQuic?.http3 != null,
-    async start() {
-      const dns = slices(listen.dns, access.dns)
-      await bindTogether(dns, {
-        first: (wanted) => tcp.reconfigure({ listen: wanted, connection }),
-        second: () => udp.reconfigure({ listen: withPorts(dns, tcp.endpoints) }),
-      })
-      await encrypted?.dot.reconfigure({ listen: slices(listen.dot, access.encrypted), connection })
-      const http3 = this.http3 || settings.http3Elsewhere ? { port: config.public.ports.doh } : null
-      const doh = { listen: slices(listen.doh, access.encrypted), paths: config.doh.paths, http3 }
-      await bindTogether(doh.listen, {
-        first: async (wanted) => encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
-        second: async () => overQuic?.http3?.reconfigure({ ...doh, listen: withPorts(doh.listen, encrypted?.doh.endpoints ?? []) }),
-      })
-      await overQuic?.doq.reconfigure({ listen: slices(listen.doq, access.encrypted) })
-    },
-    get endpoints() {
-      return {
-        dns: udp.endpoints,
-        dot: encrypted?.dot.endpoints ?? [],
-        doq: overQuic?.doq.endpoints ?? [],
-        doh: encrypted?.doh.endpoints ?? [],
-      }
-    },
-    async drain(deadlineMs) {
-      await Promise.all(all.map((transport) => transport.drain(deadlineMs)))
-    },
-    async close() {
-      await Promise.all(all.map((transport) => transport.close()))
-    },
-  }
+/** What the transports are made of that a change of the configuration may bring. */
+export interface TransportParts {
+  readonly config: Config
+  /** Null until something is encrypted. */
+  readonly identities: ServerIdentities | null
+  /** Null until something listens on QUIC, and where there is none for this machine. */
+  readonly quic: QuicEngine | null
+  /** Whether another thread serves HTTP/3, so that it is announced here too. */
+  readonly http3Elsewhere: boolean
 }
 
-function assembleQuicTransports(
-  config: Config,
-  dependencies: Omit<TransportAssemblyDependencies, 'identities' | 'quic'> & {
-    identities: ServerIdentities
-    quic: QuicEngine
-  },
-) {
-  const { meter, identities, quic: engine, log, ...shared } = dependencies
-  const settings = {
-    handshakeMs: config.timeouts.handshakeMs,
-    idleMs: config.limits.idle.quicMs,
-    inFlight: config.limits.inFlightPerConnection,
+/** Something with addresses, whatever its slice is. */
+type AnyTransport = Omit<Transport, 'reconfigure'> & {
+  readonly endpoints: readonly Endpoint[]
+  rebind(endpoint: Endpoint): Promise<void>
+}
+
+/** All transports of one thread. */
+export class TransportAssembly {
+  readonly #settings: TransportAssemblySettings
+  readonly #dependencies: TransportAssemblyDependencies
+  readonly #udp: UdpTransport
+  readonly #tcp: StreamTransport
+  readonly #budget: OutputBudget
+  /** Made when they are first wanted; what is not wanted any more stays, without addresses. */
+  #encrypted: { readonly dot: StreamTransport; readonly doh: DohTransport } | null = null
+  #overQuic: { readonly doq: DoqTransport; readonly http3: Http3Transport | null } | null = null
+  #servesHttp3 = false
+
+  constructor(settings: TransportAssemblySettings, dependencies: TransportAssemblyDependencies) {
+    const { meter, limit, log: _, ...shared } = dependencies
+    this.#settings = settings
+    this.#dependencies = dependencies
+    this.#budget = new OutputBudget(settings.workers)
+    this.#udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
+    this.#tcp = createTcpTransport({ ...shared, limit, budget: this.#budget, meter: meter(TRANSPORTS.tcp) })
   }
-  const options = { engine, identities, settings }
-  const onTrouble = (error: unknown) => log.error({ err: error }, 'cannot serve QUIC with the new certificate: trying again every second')
-  return {
-    doq: new DoqTransport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doq) }),
-    http3:
-      servesHttp3(config) && engine.opensUnidirectional
-        ? new Http3Transport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doh3) })
-        : null,
+
+  get endpoints(): BoundEndpoints {
+    return {
+      dns: this.#udp.endpoints,
+      dot: this.#encrypted?.dot.endpoints ?? [],
+      doq: this.#overQuic?.doq.endpoints ?? [],
+      doh: this.#encrypted?.doh.endpoints ?? [],
+    }
+  }
+
+  /** Whether HTTP/3 is served here. */
+  get http3(): boolean {
+    return this.#servesHttp3
+  }
+
+  /** Serves as `config` says, as Transport.reconfigure() does. After an error some of it holds: the former parts bring back what was. */
+  async reconfigure(parts: TransportParts): Promise<void> {
+    const { config, identities, quic } = parts
+    if (identities !== null) this.#encrypted ??= this.#makeEncrypted(identities)
+    if (identities !== null && quic !== null) this.#overQuic ??= this.#makeOverQuic(identities, quic)
+    const { listen, access, timeouts, limits } = config
+    const inFlight = limits.inFlightPerConnection
+    const stream = { idleMs: limits.idle.streamMs, inFlight }
+    const overQuic = { handshakeMs: timeouts.handshakeMs, idleMs: limits.idle.quicMs, inFlight }
+    const dns = this.#slices(listen.dns, access.dns)
+    await bindTogether(dns, {
+      first: (wanted) => this.#tcp.reconfigure({ listen: wanted, connection: stream }),
+      second: () => this.#udp.reconfigure({ listen: withPorts(dns, this.#tcp.endpoints) }),
+    })
+    await this.#encrypted?.dot.reconfigure({ listen: this.#slices(listen.dot, access.encrypted), connection: stream })
+    const http3 = servesHttp3(config) && this.#overQuic?.http3 != null
+    const doh = {
+      listen: this.#slices(listen.doh, access.encrypted),
+      connection: { idleMs: limits.idle.httpMs, inFlight },
+      paths: config.doh.paths,
+      http3: http3 || parts.http3Elsewhere ? { port: config.public.ports.doh } : null,
+    }
+    const { paths } = doh
+    await bindTogether(doh.listen, {
+      first: async (wanted) => this.#encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
+      second: async () => {
+        const chosen = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
+        await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, paths })
+      },
+    })
+    await this.#overQuic?.doq.reconfigure({ listen: this.#slices(listen.doq, access.encrypted), connection: overQuic })
+    this.#servesHttp3 = http3
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await Promise.all(this.#all().map((transport) => transport.settle(deadlineMs)))
+  }
+
+  /** Binds an address anew whose socket does not answer. */
+  async rebind(socket: SocketName, endpoint: Endpoint): Promise<void> {
+    await this.#named(socket)?.rebind(endpoint)
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    await Promise.all(this.#all().map((transport) => transport.drain(deadlineMs)))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all().map((transport) => transport.close()))
+  }
+
+  #slices(entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] {
+    const { reusePort } = this.#settings
+    return entries.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? list), reusePort }))
+  }
+
+  #all(): readonly AnyTransport[] {
+    const all = [this.#udp, this.#tcp, this.#encrypted?.dot, this.#encrypted?.doh, this.#overQuic?.doq, this.#overQuic?.http3]
+    return all.filter((each) => each != null)
+  }
+
+  #named(socket: SocketName): AnyTransport | null | undefined {
+    switch (socket) {
+      case 'udp':
+        return this.#udp
+      case 'tcp':
+        return this.#tcp
+      case 'dot':
+        return this.#encrypted?.dot
+      case 'doh':
+        return this.#encrypted?.doh
+      case 'doh3':
+        return this.#overQuic?.http3
+      case 'doq':
+        return this.#overQuic?.doq
+    }
+  }
+
+  #makeEncrypted(identities: ServerIdentities) {
+    const { meter, log: _, ...shared } = this.#dependencies
+    const tls = { identities, ticketKeys: this.#settings.ticketKeys }
+    return {
+      dot: createDotTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.dot) }),
+      doh: new DohTransport(tls, { ...shared, meter: meter(TRANSPORTS.doh2) }),
+    }
+  }
+
+  #makeOverQuic(identities: ServerIdentities, engine: QuicEngine) {
+    const { meter, log, ...shared } = this.#dependencies
+    const options = { engine, identities }
+    const onTrouble = (error: unknown) => log.error({ err: error }, 'cannot serve QUIC with the new certificate: trying again every second')
+    return {
+      doq: new DoqTransport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doq) }),
+      http3: engine.opensUnidirectional ? new Http3Transport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doh3) }) : null,
+    }
   }
 }
 

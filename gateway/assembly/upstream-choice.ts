@@ -1,6 +1,5 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import type { Logger } from 'pino'
 import { loadRoots } from '../../certs/roots.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
@@ -12,62 +11,54 @@ const RESOLV_CONF = '/etc/resolv.conf'
 /** How soon a change of network is noticed. */
 const RESOLV_CONF_CHECK_MS = 5000
 
-/** Which servers are asked. */
-export class UpstreamAssembly {
-  readonly #config: Config
-  readonly #log: Logger
-  #onChanged: (targets: readonly UpstreamTarget[]) => void = () => {}
-  #servers: readonly UpstreamConfig[]
-  #targets: readonly UpstreamTarget[]
+/** Tells when the resolvers of the machine may have changed. */
+export class ResolvConfWatch {
+  readonly #onChanged: () => void
+  #isWatching = false
 
-  /** Throws OperationalError. */
-  constructor(config: Config, log: Logger) {
-    this.#config = config
-    this.#log = log
-    this.#servers = this.#choose()
-    this.#targets = this.#servers.map(targetOf)
-  }
-
-  /** Where they are the machine's resolvers, `onChanged` is told when those change. */
-  follow(onChanged: (targets: readonly UpstreamTarget[]) => void): void {
+  constructor(onChanged: () => void) {
     this.#onChanged = onChanged
-    if (this.#config.upstreams !== null) return
-    watchFile(RESOLV_CONF, { interval: RESOLV_CONF_CHECK_MS, persistent: false }, this.#onResolvConf)
   }
 
-  get targets(): readonly UpstreamTarget[] {
-    return this.#targets
+  /** Watches while `config` names no upstreams. */
+  follow(config: Config): void {
+    if (this.#isWatching === (config.upstreams === null)) return
+    this.stop()
+    if (config.upstreams !== null) return
+    this.#isWatching = true
+    watchFile(RESOLV_CONF, { interval: RESOLV_CONF_CHECK_MS, persistent: false }, this.#onChanged)
   }
 
-  /** The servers asked, for the start-up text. */
-  get names(): readonly string[] {
-    return this.#servers.map(({ protocol, endpoint }) => `${protocol}://${formatEndpoint(endpoint)}`)
-  }
-
-  /** Stops following resolv.conf. */
   stop(): void {
-    unwatchFile(RESOLV_CONF, this.#onResolvConf)
-  }
-
-  readonly #onResolvConf = (): void => {
-    const servers = this.#choose()
-    // a file that is just being written is empty for a moment: better the old resolvers than none
-    if (servers.length === 0 || endpointsOf(servers) === endpointsOf(this.#servers)) return
-    this.#servers = servers
-    this.#targets = servers.map(targetOf)
-    this.#log.info({ upstreams: endpointsOf(servers) }, 'the resolvers of resolv.conf have changed')
-    this.#onChanged(this.#targets)
-  }
-
-  #choose(): readonly UpstreamConfig[] {
-    const { servers, warnings } = chooseUpstreams(this.#config, readResolvConf(RESOLV_CONF))
-    for (const warning of warnings) this.#log.warn(warning)
-    return servers
+    this.#isWatching = false
+    unwatchFile(RESOLV_CONF, this.#onChanged)
   }
 }
 
+export interface UpstreamSelection {
+  readonly targets: readonly UpstreamTarget[]
+  readonly warnings: readonly string[]
+}
+
+/** The servers that `config` asks, with what their files say. Throws OperationalError. */
+export function selectUpstreams(config: Config): UpstreamSelection {
+  const { servers, warnings } = chooseUpstreams(config, readResolvConf(RESOLV_CONF))
+  return { targets: servers.map(targetOf), warnings }
+}
+
+/** What to ask after a change of resolv.conf; null: as before. */
+export function changedUpstreams(config: Config, before: UpstreamSelection): UpstreamSelection | null {
+  const selection = selectUpstreams(config)
+  // a file that is just being written is empty for a moment: better the old resolvers than none
+  return selection.targets.length === 0 || endpointsOf(selection) === endpointsOf(before) ? null : selection
+}
+
+export function urlOf({ protocol, endpoint }: UpstreamConfig): string {
+  return `${protocol}://${formatEndpoint(endpoint)}`
+}
+
 /** Reads the CA file; throws OperationalError where that cannot be used. */
-export function targetOf(server: UpstreamConfig): UpstreamTarget {
+function targetOf(server: UpstreamConfig): UpstreamTarget {
   return { server, roots: server.protocol === 'tls' && server.ca !== null ? loadRoots(server.ca) : null }
 }
 
@@ -85,10 +76,10 @@ export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]):
   const plain = config.listen.dns.map(({ endpoint }) => endpoint)
   const encrypted = config.listen.dot.map(({ endpoint }) => endpoint)
   if (config.upstreams !== null) {
-    for (const { endpoint, origin, protocol } of config.upstreams) {
+    for (const server of config.upstreams) {
+      const { endpoint, origin, protocol } = server
       if (!isOurs(endpoint, protocol === 'tls' ? encrypted : plain)) continue
-      const url = `${protocol}://${formatEndpoint(endpoint)}`
-      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${url}: it is one of our own listeners: ${origin}`)
+      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${urlOf(server)}: it is one of our own listeners: ${origin}`)
     }
     return { servers: config.upstreams, warnings: [] }
   }
@@ -103,8 +94,8 @@ function fromResolvConf(endpoint: Endpoint, position: number): UpstreamConfig {
   return { name: `system${position + 1}`, protocol: 'udp', endpoint, origin: RESOLV_CONF }
 }
 
-function endpointsOf(servers: readonly UpstreamConfig[]): string {
-  return servers.map(({ endpoint }) => formatEndpoint(endpoint)).join(' ')
+export function endpointsOf({ targets }: UpstreamSelection): string {
+  return targets.map(({ server }) => formatEndpoint(server.endpoint)).join(' ')
 }
 
 function isOurs(endpoint: Endpoint, listeners: readonly Endpoint[]): boolean {

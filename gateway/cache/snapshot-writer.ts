@@ -52,6 +52,11 @@ export class SnapshotWriter {
   /** Writes once more, when no thread learns anything any longer; resolves when that is over. */
   async stop(): Promise<void> {
     this.close()
+    await this.write()
+  }
+
+  /** Writes what is known after this call was made. */
+  async write(): Promise<void> {
     await this.#writing // it may have passed pages that have changed since
     await this.#write()
   }

@@ -1,4 +1,5 @@
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
+import { ALERT, HandshakeError } from '../client/quic-codes.ts'
 import type { QueryRequest } from './query-arguments.ts'
 
 /** OpenSSL's ways of saying that the chain does not lead to a known root. */
@@ -9,6 +10,10 @@ const UNKNOWN_ISSUER = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ])
+
+const TRUST_ADVICE = '; use --ca <file> to trust its CA'
+const NAME_ADVICE = '; use --server-name <name> to expect another name'
+const ALERT_ADVICE: Readonly<Record<number, string>> = { [ALERT.UNKNOWN_CA]: TRUST_ADVICE, [ALERT.BAD_CERTIFICATE]: NAME_ADVICE }
 
 /** The error with which the command ends when `error` kept it from an answer. */
 export function queryFailure({ server, timeoutMs }: QueryRequest, error: unknown): OperationalError {
@@ -29,8 +34,9 @@ function reasonText(error: unknown): string {
   // a host with several addresses fails once for each, and the whole has no message
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join(', ')
   const reason = reasonOf(error)
+  if (error instanceof HandshakeError) return `${reason}${ALERT_ADVICE[error.alert] ?? ''}`
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   // Node.js has advice of its own behind the semicolon, about its own options
-  if (UNKNOWN_ISSUER.has(code)) return `${reason.split(';')[0]}; use --ca <file> to trust its CA`
-  return code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? `${reason}; use --server-name <name> to expect another name` : reason
+  if (UNKNOWN_ISSUER.has(code)) return `${reason.split(';')[0]}${TRUST_ADVICE}`
+  return code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? `${reason}${NAME_ADVICE}` : reason
 }

@@ -1,19 +1,20 @@
 import { randomInt } from 'node:crypto'
 import { Flag, flagsOf } from '../../dns/header.ts'
 import { answerTexts, malformedAt, messageJson, messageText } from '../../dns/text.ts'
+import { DOQ } from '../client/doq.ts'
+import type { Exchange } from '../client/exchange.ts'
+import { http3 } from '../client/http3.ts'
+import { askOverHttps } from '../client/https.ts'
+import { buildQuery } from '../client/message.ts'
+import { askOnceOverQuic } from '../client/quic.ts'
+import type { Reply } from '../client/session.ts'
+import { askOverTcp, askOverTls } from '../client/stream.ts'
+import { askOverUdp } from '../client/udp.ts'
 import { parseQuery, type QueryOptions, type QueryRequest } from './query-arguments.ts'
-import { DOQ } from './query-doq.ts'
-import type { Exchange } from './query-exchange.ts'
 import { queryFailure } from './query-failure.ts'
-import { http3 } from './query-http3.ts'
-import { askOverHttps } from './query-https.ts'
-import { buildQuery } from './query-message.ts'
-import { askOverQuic } from './query-quic.ts'
 import { overTcp, type Protocol, type Server } from './query-server.ts'
-import { type Reply, sessionJson, sessionText, tenths } from './query-session.ts'
-import { askOverTcp, askOverTls } from './query-stream.ts'
+import { sessionJson, sessionText, tenths } from './query-session.ts'
 import { quicTrust, tlsChoice } from './query-trust.ts'
-import { askOverUdp } from './query-udp.ts'
 
 /** Asks, and writes the answer. Fails with ATLAS_QUERY when there is none. */
 export async function runQuery(words: readonly string[], options: QueryOptions, out: (text: string) => void): Promise<void> {
@@ -60,9 +61,9 @@ async function send({ server, trust, get }: QueryRequest, exchange: Exchange): P
     case 'https':
       return askOverHttps(exchange, { url: server.url, get, tls: await tlsChoice(trust) })
     case 'quic':
-      return askOverQuic(exchange, DOQ, await quicTrust(trust))
+      return askOnceOverQuic(exchange, { protocol: DOQ, trust: await quicTrust(trust) })
     case 'h3':
-      return askOverQuic(exchange, http3({ url: server.url, get }), await quicTrust(trust))
+      return askOnceOverQuic(exchange, { protocol: http3({ url: server.url, get }), trust: await quicTrust(trust) })
   }
 }
 

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { checkServerIdentity, getCACertificates } from 'node:tls'
+import type { TlsChoice } from '../client/exchange.ts'
+import type { QuicTrust } from '../client/quic.ts'
 import type { Trust } from './query-arguments.ts'
-import type { TlsChoice } from './query-exchange.ts'
-import type { QuicTrust } from './query-quic.ts'
 
 /** How TLS is to verify the server. Fails when the CA file cannot be read. */
 export async function tlsChoice({ caFile, insecure, serverName }: Trust): Promise<TlsChoice> {

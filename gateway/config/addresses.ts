@@ -2,6 +2,7 @@ import {
   canonicalAddress,
   type Endpoint,
   formatEndpoint,
+  formatPrefix,
   isWildcard,
   type Prefix,
   parseAddress,
@@ -63,4 +64,17 @@ export function socketKey(endpoint: Endpoint): string | null {
   // the zone counts here: the same link-local address exists once on every interface
   const zone = /%.*/.exec(endpoint.host)?.[0] ?? ''
   return formatEndpoint({ host: canonicalAddress(endpoint.host) + zone, port: endpoint.port })
+}
+
+/** An access list as an operator would write it: words where they fit, then prefixes. */
+export function formatAccess(prefixes: readonly Prefix[]): readonly string[] {
+  const left = new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix]))
+  const words: string[] = []
+  for (const [word, members] of ACCESS_WORDS) {
+    const texts = members.map((member) => formatPrefix(parsePrefix(member) as Prefix))
+    if (!texts.every((member) => left.has(member))) continue
+    words.push(word)
+    for (const member of texts) left.delete(member)
+  }
+  return [...words, ...left.keys()]
 }

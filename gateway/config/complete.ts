@@ -24,13 +24,18 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     const roots = ca === undefined ? null : { file: absolute(ca, at), origin: originOf(written, at).where }
     return { ...common, protocol, serverName: serverName ?? null, ca: roots, pins: pins ?? [] }
   }
+  const adminOf = (admin: ConfigForm['listen']['admin']): Config['listen']['admin'] => {
+    if (admin === false) return null
+    const { address, tokenFile, hosts } = admin
+    return { endpoint: address, tokenFile: tokenFile === undefined ? null : absolute(tokenFile, ['listen', 'admin', 'tokenFile']), hosts }
+  }
   return deepFreeze({
     listen: {
       doh: listenersOf('doh'),
       dot: listenersOf('dot'),
       doq: listenersOf('doq'),
       dns: listenersOf('dns'),
-      admin: listen.admin === false ? null : listen.admin,
+      admin: adminOf(listen.admin),
     },
     public: {
       name: form.public.name ?? null,

@@ -11,7 +11,7 @@ export interface Config {
     readonly doq: readonly ListenConfig[]
     readonly dns: readonly ListenConfig[]
     /** Null when the operator switched it off (`admin: false`). */
-    readonly admin: Endpoint | null
+    readonly admin: AdminConfig | null
   }
   /** How clients reach the gateway, where that differs from the listeners: certificate names, URLs to paste, HTTP authorities. */
   readonly public: {
@@ -53,6 +53,15 @@ export interface ListenConfig {
   readonly access: readonly Prefix[] | null
   /** A default of ours, not a wish of the operator: left out on a machine that has no such address family. */
   readonly byDefault: boolean
+}
+
+/** The listener for scrapers and probes, and with a token for everything else. */
+export interface AdminConfig {
+  readonly endpoint: Endpoint
+  /** Absolute path of the file with the bearer token; null: without authentication, and without what needs it. */
+  readonly tokenFile: string | null
+  /** Names by which clients may call it, besides addresses, localhost and `public.name`. */
+  readonly hosts: readonly string[]
 }
 
 /** Absolute paths of PEM files. */

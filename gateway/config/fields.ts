@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { Knob } from '../../dns/knob.ts'
 import type { Path } from './located.ts'
-import { pathText, show } from './problem.ts'
+import { holdsKey, pathText, show } from './problem.ts'
 import { DURATION_PATTERN, formatDuration, formatSize, parseDuration, parseSize, SIZE_PATTERN } from './units.ts'
 
 /**
@@ -112,7 +112,9 @@ export function toggle(standard: boolean, description: string) {
 
 /** A path of the file system; relative ones are resolved in complete.ts, which knows where they were written. */
 export function filePath(what: string) {
-  return text(`expected the path of ${what}`, { parse: (value) => (value === '' || value.includes('\0') ? null : value) })
+  return text(`expected the path of ${what}`, {
+    parse: (value) => (value === '' || value.includes('\0') || holdsKey(value) ? null : value),
+  })
 }
 
 /** A refinement for the list at `path`: no two entries with the same key. */

@@ -37,12 +37,25 @@ export function pathText(path: Path): string {
   return text
 }
 
-/** A value as a message repeats it. */
+/** What stands in a wrong place at times, and is not to stand in logs. */
+const SECRETS = [
+  { holds: holdsKey, shown: 'a private key' },
+  { holds: (text: string) => /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*@/i.test(text), shown: 'a URL with a user name or password' },
+] as const
+
+/** Whether it is the content of a key file, where its path may have been meant. */
+export function holdsKey(text: string): boolean {
+  return /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)
+}
+
+/** A value as a message repeats it; secrets are not repeated. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
   if (typeof value === 'object') return 'a map'
   if (typeof value !== 'string') return String(value)
+  const secret = SECRETS.find(({ holds }) => holds(value))
+  if (secret !== undefined) return secret.shown
   return value.length > MAX_SHOWN ? `${JSON.stringify(value.slice(0, MAX_SHOWN))}…` : JSON.stringify(value)
 }
 

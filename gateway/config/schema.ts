@@ -57,6 +57,19 @@ const listener = z.union(
 
 const listeners = z.array(listener, { error: 'expected a list of "host:port"' })
 
+const ADMIN_FORM = 'expected "host:port" with an IP address, a map of address, hosts and tokenFile, or false'
+
+const admin = settings({
+  address: endpoint.describe('"host:port" with an IP address'),
+  hosts: z
+    .array(text('expected a host name', { parse: parseHostName }), { error: 'expected a list of host names' })
+    .prefault([])
+    .describe('host names by which clients call it; addresses, localhost and public.name are known'),
+  tokenFile: filePath('a file')
+    .optional()
+    .describe('file with the bearer token that opens everything else; without it, state/admin.sock does'),
+})
+
 const listen = settings({
   doh: listeners
     .prefault(['127.0.0.1:8443', '[::1]:8443'])
@@ -71,11 +84,18 @@ const listen = settings({
     .prefault(['127.0.0.1:8053', '[::1]:8053'])
     .describe('plain DNS over UDP and TCP: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
   admin: z
-    .union([text('expected "host:port" with an IP address, or false', { parse: parseEndpoint }), z.literal(false)], {
-      error: 'expected "host:port" with an IP address, or false',
-    })
+    .union(
+      [
+        text(ADMIN_FORM, { parse: parseEndpoint }).transform((address) => ({ address, hosts: [], tokenFile: undefined })),
+        admin,
+        z.literal(false),
+      ],
+      {
+        error: ADMIN_FORM,
+      },
+    )
     .prefault('127.0.0.1:9353')
-    .describe('GET /metrics /healthz /readyz, without authentication: "host:port", or false for none'),
+    .describe('GET /metrics /healthz /readyz: "host:port" or { address, hosts, tokenFile }; false: off'),
 }).superRefine(checkListeners)
 
 const publicFacts = settings({
@@ -209,7 +229,7 @@ interface ListenForm {
   readonly dot: readonly { readonly address: Endpoint }[]
   readonly doq: readonly { readonly address: Endpoint }[]
   readonly dns: readonly { readonly address: Endpoint }[]
-  readonly admin: Endpoint | false
+  readonly admin: { readonly address: Endpoint } | false
 }
 
 /** RFC 9250 §4.1.1: DNS over QUIC must not use it. */
@@ -238,7 +258,7 @@ function checkListeners({ admin, ...lists }: ListenForm, context: z.core.$Refine
   for (const kind of ['doh', 'dot', 'doq', 'dns'] as const) {
     for (const [i, { address }] of lists[kind].entries()) check(kind, address, [kind, i])
   }
-  if (admin !== false) check('admin', admin, ['admin'])
+  if (admin !== false) check('admin', admin.address, ['admin'])
   for (const [i, { address }] of lists.doq.entries()) {
     if (address.port !== PLAIN_DNS_PORT) continue
     const params = { received: JSON.stringify(formatEndpoint(address)) }

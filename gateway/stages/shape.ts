@@ -9,10 +9,11 @@ const PADDING_BLOCK = 468
 /** Settles how each answer looks on its client's transport: how large it may be, and what the OPT record says. */
 export class ShapeStage implements Stage {
   readonly name = 'shape'
-  readonly #padding: boolean
+  /** Whether encrypted answers are padded. */
+  padding: boolean
 
   constructor({ padding }: { padding: boolean }) {
-    this.#padding = padding
+    this.padding = padding
   }
 
   onAnswer(query: Query): void {
@@ -24,7 +25,7 @@ export class ShapeStage implements Stage {
       query.sizeLimit = MAX_MESSAGE_LENGTH
     }
     // RFC 7830 §6: never on a clear transport; §4: without Padding in the query it may be added, P-7: it is
-    query.padding = this.#padding && traits.encrypted ? PADDING_BLOCK : 0
+    query.padding = this.padding && traits.encrypted ? PADDING_BLOCK : 0
     // RFC 7828 §3.3.2: to who asked; a drain (0) is said to everybody
     const asked = query.keepaliveLength !== KEEPALIVE_ABSENT || keepalive === 0
     query.keepalive = asked && keepalive !== NO_KEEPALIVE ? keepalive : -1

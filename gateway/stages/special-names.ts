@@ -1,9 +1,10 @@
-import { Answer, type AnswerBody } from '../../dns/answer.ts'
+import type { Answer } from '../../dns/answer.ts'
 import { type Stage, Verdict } from '../../dns/contracts.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { lower } from '../../dns/name.ts'
 import type { Query } from '../../dns/query.ts'
-import { Class, Rcode, Type } from '../../dns/types.ts'
+import { Rcode, Type } from '../../dns/types.ts'
+import { localAnswer, OWNER, recordOf, uint32 } from './local-answer.ts'
 
 /** RFC 6303 §3: TTL and negative TTL of locally served zones, seconds. */
 const TTL_SECONDS = 10_800
@@ -79,39 +80,15 @@ function localhost(): (query: Query) => Answer {
 
 /** One address record whose owner is the question's name. */
 function address(type: number, octets: readonly number[]): Answer {
-  return localAnswer(Rcode.NOERROR, [0xc0, HEADER_LENGTH, ...fixed(type, octets.length), ...octets], { answers: 1 })
+  const records = recordOf(OWNER, type, TTL_SECONDS, octets)
+  return localAnswer({ rcode: Rcode.NOERROR, records, answers: 1, freshness: TTL_SECONDS })
 }
 
 /** RFC 2308 §2: a denial with the SOA record of its zone, as RFC 6303 §3 words it. */
 function denial(zone: string, rcode: number): Answer {
-  const owner = zone.split('.').flatMap((label) => [label.length, ...Buffer.from(label)])
+  const owner = [...zone.split('.').flatMap((label) => [label.length, ...Buffer.from(label)]), 0]
   const nobody = [6, ...Buffer.from('nobody'), 7, ...Buffer.from('invalid'), 0]
   const numbers = [1, 3600, 1200, 604_800, TTL_SECONDS].flatMap((value) => [...uint32(value)])
-  const rdata = [...owner, 0, ...nobody, ...numbers]
-  return localAnswer(rcode, [...owner, 0, ...fixed(Type.SOA, rdata.length), ...rdata], { authorities: 1 })
-}
-
-function fixed(type: number, length: number): readonly number[] {
-  return [0, type, 0, Class.IN, ...uint32(TTL_SECONDS), 0, length]
-}
-
-function uint32(value: number): readonly number[] {
-  return [value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff]
-}
-
-function localAnswer(rcode: number, records: readonly number[], counts: { answers?: number; authorities?: number }): Answer {
-  const bytes = Uint8Array.from(records)
-  const body: AnswerBody = {
-    bytes,
-    start: 0,
-    additional: bytes.length,
-    end: bytes.length,
-    answers: counts.answers ?? 0,
-    authorities: counts.authorities ?? 0,
-    additionals: 0,
-    ttls: new Uint16Array(0),
-    freshness: TTL_SECONDS,
-    at: Number.POSITIVE_INFINITY,
-  }
-  return new Answer({ rcode, source: 'local', body })
+  const records = recordOf(owner, Type.SOA, TTL_SECONDS, [...owner, ...nobody, ...numbers])
+  return localAnswer({ rcode, records, authorities: 1, freshness: TTL_SECONDS })
 }

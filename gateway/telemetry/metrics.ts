@@ -3,6 +3,12 @@ import type { Slab } from './slab.ts'
 type MetricKind = 'counter' | 'gauge' | 'histogram'
 export type Labels = Readonly<Record<string, string>>
 
+/** One series. A histogram has its buckets, what is larger, and the sum. */
+export interface Reading {
+  readonly labels: Labels
+  readonly values: readonly number[]
+}
+
 /**
  * Counters as numbers in one array: counting is one addition (7 ns; a general library takes 540 ns), and the text is made
  * only when somebody asks for it, from the slabs of all threads. No series carries anything a client can choose.
@@ -41,6 +47,13 @@ export class Metrics {
   render(others: readonly Slab[]): string {
     for (const slab of others) slab.refresh()
     return this.#families.map((family) => family.render([this.#slab, ...others])).join('')
+  }
+
+  /** All series of one name, of this slab and `others` together. */
+  read(name: string, others: readonly Slab[]): readonly Reading[] {
+    for (const slab of others) slab.refresh()
+    const family = this.#families.find((each) => each.name === name)
+    return Array.from(family?.sums([this.#slab, ...others]) ?? [], ([labels, values]) => ({ labels: parseLabels(labels), values }))
   }
 
   /** What a thread had open is gone with it; what it counted stays. */
@@ -87,7 +100,7 @@ export class Family {
   }
 
   render(slabs: readonly Slab[]): string {
-    const sums = this.#sums(slabs)
+    const sums = this.sums(slabs)
     if (sums.size === 0) return ''
     const lines = Array.from(sums, ([labels, values]) => this.renderSeries(labels, values))
     return `# HELP ${this.name} ${this.#help}\n# TYPE ${this.name} ${this.kind}\n${lines.join('')}`
@@ -97,7 +110,8 @@ export class Family {
     return `${this.name}${labels === '' ? '' : `{${labels}}`} ${values[0]}\n`
   }
 
-  #sums(slabs: readonly Slab[]): ReadonlyMap<string, readonly number[]> {
+  /** Labels → values, all threads together. */
+  sums(slabs: readonly Slab[]): ReadonlyMap<string, readonly number[]> {
     const sums = new Map<string, number[]>()
     for (const slab of slabs) {
       for (const [labels, slot] of slab.series(this.name)) {
@@ -145,8 +159,22 @@ export class HistogramFamily extends Family {
   }
 }
 
+/** A gauge that is not counted as it happens. */
+export function renderGauge({ name, help }: { name: string; help: string }, series: readonly { labels: Labels; value: number }[]): string {
+  if (series.length === 0) return ''
+  const lines = series.map(({ labels, value }) => `${name}{${renderLabels(labels)}} ${value}\n`)
+  return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${lines.join('')}`
+}
+
 function renderLabels(labels: Labels): string {
   return Object.entries(labels)
     .map(([name, value]) => `${name}="${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`)
     .join(',')
+}
+
+function parseLabels(text: string): Labels {
+  const pairs = text.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)
+  return Object.fromEntries(
+    Array.from(pairs, ([, name = '', value = '']) => [name, value.replaceAll(/\\(.)/g, (_, c: string) => (c === 'n' ? '\n' : c))]),
+  )
 }

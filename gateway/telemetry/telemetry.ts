@@ -6,7 +6,7 @@ import { Rcode } from '../../dns/types.ts'
 import type { CacheStatistics } from '../cache/inspect.ts'
 import type { CacheMeter } from '../cache/meter.ts'
 import type { PipelineObserver } from '../pipeline.ts'
-import { Metrics } from './metrics.ts'
+import { type Labels, Metrics, type Reading, renderGauge } from './metrics.ts'
 import type { Slab } from './slab.ts'
 
 /** Upper bounds, seconds: from an answer of our own to the end of a query's budget. */
@@ -21,7 +21,19 @@ const TRANSPORT_LIST = Object.values(TRANSPORTS)
 export interface Gauges {
   readonly certificates: readonly { readonly name: string; readonly notAfter: number }[]
   readonly cache: Pick<CacheStatistics, 'entries' | 'bytesUsed'>
+  readonly probes: readonly ProbeSeries[]
+  /** How often a socket was bound anew. */
+  readonly rebinds: number
   readonly wallClock: number
+}
+
+/** What the self-probe has found on one listener. */
+export interface ProbeSeries {
+  readonly labels: Labels
+  /** Null while it was not probed yet. */
+  readonly up: boolean | null
+  /** Null before the first answer. */
+  readonly seconds: number | null
 }
 
 /** By Stored. */
@@ -31,6 +43,11 @@ const STORE_OUTCOMES = ['kept', 'too_large', 'busy', 'off'] as const
 export interface WorkerMeter {
   running(workers: number): void
   restarted(reason: RestartReason): void
+}
+
+/** Shows how busy the loop of a thread is. */
+export interface EventLoopMeter {
+  beat(delayMs: number, utilization: number): void
 }
 
 export type RestartReason = 'crashed' | 'unresponsive'
@@ -113,6 +130,18 @@ export class Telemetry implements PipelineObserver {
     }
   }
 
+  eventLoopMeter(worker: number): EventLoopMeter {
+    const labels = { worker: String(worker) }
+    const delay = this.#families.eventLoop.delay.slot(labels)
+    const share = this.#families.eventLoop.utilization.slot(labels)
+    return {
+      beat: (delayMs, utilization) => {
+        this.#metrics.set(delay, delayMs / MS_PER_SECOND)
+        this.#metrics.set(share, utilization)
+      },
+    }
+  }
+
   workerMeter(): WorkerMeter {
     const metrics = this.#metrics
     const running = this.#families.workers.slot()
@@ -124,6 +153,11 @@ export class Telemetry implements PipelineObserver {
       running: (workers) => metrics.set(running, workers),
       restarted: (reason) => metrics.add(restarts[reason]),
     }
+  }
+
+  /** All series of one name, of this thread and those of `others` together. */
+  read(name: string, others: readonly Slab[]): readonly Reading[] {
+    return this.#metrics.read(name, others)
   }
 
   /** What the thread of this slab had open is gone with it. */
@@ -138,7 +172,8 @@ export class Telemetry implements PipelineObserver {
     }
     this.#metrics.set(this.#families.cache.entries.slot(), gauges.cache.entries)
     this.#metrics.set(this.#families.cache.bytes.slot(), gauges.cache.bytesUsed)
-    return this.#metrics.render(others)
+    this.#metrics.set(this.#families.rebinds.slot(), gauges.rebinds)
+    return this.#metrics.render(others) + renderProbes(gauges.probes)
   }
 }
 
@@ -169,9 +204,24 @@ function familiesOf(metrics: Metrics) {
       entries: metrics.gauge('atlas_cache_entries', 'Entries of the cache, those past their end too.'),
       bytes: metrics.gauge('atlas_cache_bytes', 'Octets of the cache in use.'),
     },
+    rebinds: metrics.counter('atlas_rebinds_total', 'Sockets that were bound anew because they did not answer.'),
     workers: metrics.gauge('atlas_workers', 'Worker threads that serve.'),
+    eventLoop: {
+      delay: metrics.gauge('atlas_event_loop_delay_seconds', 'How much later than asked for the last timer of a worker came.'),
+      utilization: metrics.gauge('atlas_event_loop_utilization', 'Share of the last half second in which a worker was busy.'),
+    },
     restarts: metrics.counter('atlas_worker_restarts_total', 'Worker threads that were replaced, by reason.'),
   }
+}
+
+/** Listeners come and go: these are no slots, so that nothing stays of those that are gone. */
+function renderProbes(probes: readonly ProbeSeries[]): string {
+  const up = probes.flatMap(({ labels, up }) => (up === null ? [] : [{ labels, value: Number(up) }]))
+  const seconds = probes.flatMap(({ labels, seconds }) => (seconds === null ? [] : [{ labels, value: seconds }]))
+  return (
+    renderGauge({ name: 'atlas_probe_up', help: 'Whether the listener answers its own gateway.' }, up) +
+    renderGauge({ name: 'atlas_probe_seconds', help: 'How long the last answer to the self-probe took.' }, seconds)
+  )
 }
 
 /** The slots of what is counted for every query: looked up once. */

@@ -1,12 +1,16 @@
-import type { Identity } from '../../certs/identity.ts'
 import type { OperationalCode } from '../../dns/operational-error.ts'
-import type { UpstreamTarget } from '../assembly/upstreams.ts'
-import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
+import type { Endpoint } from '../../net/address.ts'
+import type { SocketName } from '../assembly/transports.ts'
+import type { DataPlaneFacts, DataPlaneSettings, WorkerSetup } from '../data-plane.ts'
 
 /** What the main thread tells a worker; each command is acknowledged. */
 export type Command =
-  | { readonly name: 'identities'; readonly identities: readonly Identity[] }
-  | { readonly name: 'upstreams'; readonly upstreams: readonly UpstreamTarget[] }
+  /** Serve with other settings; what they leave out serves on until it is settled. When this is refused, the former settings are due. */
+  | { readonly name: 'reconfigure'; readonly settings: DataPlaneSettings }
+  /** The settings are final: what they left out drains, at the latest for `deadlineMs`. Acknowledged at once. */
+  | { readonly name: 'settle'; readonly deadlineMs: number }
+  /** Bind an address anew: its socket does not answer. */
+  | { readonly name: 'rebind'; readonly socket: SocketName; readonly endpoint: Endpoint }
   /** Take nothing new, answer what is open, end; at the latest after `deadlineMs`. */
   | { readonly name: 'drain'; readonly deadlineMs: number }
   | { readonly name: 'close' }
@@ -21,8 +25,8 @@ export interface Order {
 export type Report =
   | { readonly kind: 'started'; readonly facts: DataPlaneFacts }
   | { readonly kind: 'failed'; readonly code: OperationalCode; readonly message: string }
-  | { readonly kind: 'done'; readonly id: number }
-  | { readonly kind: 'refused'; readonly id: number; readonly reason: string }
+  | { readonly kind: 'done'; readonly id: number; readonly facts: DataPlaneFacts }
+  | { readonly kind: 'refused'; readonly id: number; readonly code: OperationalCode | null; readonly message: string }
 
 /** A data plane from outside, wherever it runs. */
 export interface WorkerHandle {
@@ -31,7 +35,7 @@ export interface WorkerHandle {
   /** Resolves when nothing of it is left, with the error that ended it; null when that was terminate(). */
   readonly ended: Promise<Error | null>
   /** Commands before it has started are carried out after that. Rejects when the worker refuses, or ends before it has acknowledged. */
-  tell(command: Command): Promise<void>
+  tell(command: Command): Promise<DataPlaneFacts>
   /** Ends it at once, whatever it is doing. */
   terminate(): Promise<void>
 }

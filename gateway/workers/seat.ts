@@ -62,6 +62,11 @@ export class Seat {
     return this.#servingSince !== null
   }
 
+  /** Whether it serves, and showed at the last look that it is alive. */
+  get isLively(): boolean {
+    return this.isServing && this.#missed === 0
+  }
+
   /** Rejects when the first worker cannot start. */
   async start(): Promise<DataPlaneFacts> {
     const worker = this.#launch(false)
@@ -74,6 +79,11 @@ export class Seat {
       this.#release()
       throw error
     }
+  }
+
+  /** As tell(), but what comes of it is for the caller: null when nobody is there. Rejects when the worker refuses, or is late. */
+  async apply(command: Command): Promise<DataPlaneFacts | null> {
+    return this.#worker === null ? null : this.#outcome(this.#worker, command)
   }
 
   /** What a worker is told while it starts, it does when it has. One that is not there yet is made from the newest state. */
@@ -153,18 +163,26 @@ export class Seat {
   }
 
   async #acknowledged(worker: WorkerHandle, command: Command): Promise<void> {
-    const { index, log, times } = this.#options
+    const { index, log } = this.#options
+    try {
+      await this.#outcome(worker, command)
+    } catch (error) {
+      log.error({ worker: index, command: command.name, err: error }, 'a worker has not done what it was told')
+    }
+  }
+
+  async #outcome(worker: WorkerHandle, command: Command): Promise<DataPlaneFacts> {
     const stop = new AbortController()
-    const deadline = times.acknowledgeMs + (command.name === 'drain' ? command.deadlineMs : 0)
-    const isLate = sleep(deadline, true, { signal: stop.signal }).catch(() => false)
-    const error = await Promise.race([
-      worker.tell(command).then(
-        () => null,
-        (reason: unknown) => reason,
-      ),
-      isLate.then(() => new Error(`no acknowledgement within ${deadline} ms`)),
-    ])
-    stop.abort()
-    if (error !== null) log.error({ worker: index, command: command.name, err: error }, 'a worker has not done what it was told')
+    const deadline = this.#options.times.acknowledgeMs + (command.name === 'drain' ? command.deadlineMs : 0)
+    const late = sleep(deadline, null, { signal: stop.signal }).then(
+      () => Promise.reject(new Error(`no acknowledgement within ${deadline} ms`)),
+      // the worker was in time
+      () => new Promise<never>(() => {}),
+    )
+    try {
+      return await Promise.race([worker.tell(command), late])
+    } finally {
+      stop.abort()
+    }
   }
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
-import type { DataPlaneFacts, WorkerSetup } from '../data-plane.ts'
-import type { WorkerMeter } from '../telemetry/telemetry.ts'
+import type { DataPlaneFacts, DataPlaneSettings, WorkerSetup } from '../data-plane.ts'
+import type { RestartReason, WorkerMeter } from '../telemetry/telemetry.ts'
 import type { Command, Launcher } from './protocol.ts'
 import { Seat, type Supervision } from './seat.ts'
 
@@ -9,9 +9,10 @@ export interface WorkerPlace {
   readonly index: number
   /** Whether another worker was there before. */
   readonly isReplacement: boolean
-  /** What the first worker has bound; null while that is being found out. */
-  readonly first: DataPlaneFacts | null
 }
+
+/** Hears what the first worker has bound, before the others are told to bind the same. */
+type OnFirst = (facts: DataPlaneFacts) => void
 
 export interface SupervisorOptions {
   readonly workers: number
@@ -20,6 +21,7 @@ export interface SupervisorOptions {
   readonly setupOf: (place: WorkerPlace) => WorkerSetup
   readonly beats: Int32Array
   readonly onEnded: (index: number) => void
+  readonly onReplaced: (index: number, reason: RestartReason) => void
   readonly meter: WorkerMeter
   readonly log: Logger
   readonly times: Supervision
@@ -29,7 +31,6 @@ export interface SupervisorOptions {
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #seats: readonly Seat[]
-  #first: DataPlaneFacts | null = null
   #looking: NodeJS.Timeout | null = null
 
   constructor(options: SupervisorOptions) {
@@ -38,13 +39,42 @@ export class Supervisor {
   }
 
   /** Starts the first worker, which finds out the ports, then the others. Rejects when one of them cannot; then close() is due. */
-  async start(): Promise<DataPlaneFacts> {
+  async start(onFirst: OnFirst): Promise<void> {
     const [first, ...others] = this.#seats as [Seat, ...Seat[]]
-    const facts = await first.start()
-    this.#first = facts
+    onFirst(await first.start())
     await Promise.all(others.map((seat) => seat.start()))
     this.#looking = setInterval(() => this.#look(), this.#options.times.lookMs).unref()
-    return facts
+  }
+
+  /** Whether the worker of this place serves. */
+  isServing(index: number): boolean {
+    return this.#seats[index]?.isServing ?? false
+  }
+
+  /** Whether it serves, and has shown just now that it is alive. */
+  isLively(index: number): boolean {
+    return this.#seats[index]?.isLively ?? false
+  }
+
+  /**
+   * Other settings for all workers, first for the first, which finds out the ports. Rejects when one of them cannot; then the
+   * former settings are due.
+   */
+  async reconfigure(settingsOf: (index: number) => DataPlaneSettings, onFirst: OnFirst): Promise<void> {
+    const [first, ...others] = this.#seats as [Seat, ...Seat[]]
+    const facts = await first.apply({ name: 'reconfigure', settings: settingsOf(0) })
+    if (facts !== null) onFirst(facts)
+    await Promise.all(others.map((seat, i) => seat.apply({ name: 'reconfigure', settings: settingsOf(i + 1) })))
+  }
+
+  /** Settings for all workers; those that cannot take them are complained about. */
+  async announce(settingsOf: (index: number) => DataPlaneSettings): Promise<void> {
+    await Promise.all(this.#seats.map((seat, index) => seat.tell({ name: 'reconfigure', settings: settingsOf(index) })))
+  }
+
+  /** Tells one worker. */
+  async tellOne(index: number, command: Command): Promise<void> {
+    await this.#seats[index]?.tell(command)
   }
 
   /** Resolves when all have acknowledged, or have been complained about. */
@@ -70,14 +100,17 @@ export class Supervisor {
   }
 
   #makeSeat(index: number): Seat {
-    const { launcher, setupOf, beats, onEnded, meter, log, times } = this.#options
+    const { launcher, setupOf, beats, onEnded, onReplaced, meter, log, times } = this.#options
     return new Seat({
       index,
-      launch: (isReplacement) => launcher.launch(setupOf({ index, isReplacement, first: this.#first })),
+      launch: (isReplacement) => launcher.launch(setupOf({ index, isReplacement })),
       beats: () => Atomics.load(beats, index),
       onChanged: () => meter.running(this.#seats.filter(({ isServing }) => isServing).length),
       onEnded: () => onEnded(index),
-      onReplaced: (reason) => meter.restarted(reason),
+      onReplaced: (reason) => {
+        meter.restarted(reason)
+        onReplaced(index, reason)
+      },
       log,
       times,
     })

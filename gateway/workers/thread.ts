@@ -54,7 +54,7 @@ class Thread implements WorkerHandle {
   readonly #worker: Worker
   readonly #started = Promise.withResolvers<DataPlaneFacts>()
   readonly #ended = Promise.withResolvers<Error | null>()
-  readonly #orders = new Map<number, PromiseWithResolvers<void>>()
+  readonly #orders = new Map<number, PromiseWithResolvers<DataPlaneFacts>>()
   #lastOrder = 0
   /** Why the thread ends, as far as that is known. */
   #cause: Error | null = null
@@ -79,9 +79,9 @@ class Thread implements WorkerHandle {
     return this.#ended.promise
   }
 
-  tell(command: Command): Promise<void> {
+  tell(command: Command): Promise<DataPlaneFacts> {
     const order: Order = { id: ++this.#lastOrder, command }
-    const acknowledged = Promise.withResolvers<void>()
+    const acknowledged = Promise.withResolvers<DataPlaneFacts>()
     this.#orders.set(order.id, acknowledged)
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port, not a window
     this.#worker.postMessage(order)
@@ -106,8 +106,8 @@ class Thread implements WorkerHandle {
     }
     const order = this.#orders.get(report.id)
     this.#orders.delete(report.id)
-    if (report.kind === 'done') order?.resolve()
-    else order?.reject(new Error(report.reason))
+    if (report.kind === 'done') order?.resolve(report.facts)
+    else order?.reject(report.code === null ? new Error(report.message) : new OperationalError(report.code, report.message))
   }
 
   #onExit(code: number): void {

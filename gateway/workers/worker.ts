@@ -17,10 +17,9 @@ function report(what: Report): void {
 
 async function carryOut(plane: DataPlane, { id, command }: Order): Promise<void> {
   try {
-    await plane.execute(command)
-    report({ kind: 'done', id })
+    report({ kind: 'done', id, facts: await plane.execute(command) })
   } catch (error) {
-    report({ kind: 'refused', id, reason: reasonOf(error) })
+    report({ kind: 'refused', id, code: error instanceof OperationalError ? error.code : null, message: reasonOf(error) })
   }
 }
 

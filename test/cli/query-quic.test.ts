@@ -7,7 +7,8 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before, describe, type TestContext } from 'node:test'
-import { doqCodeText, handshakeFailure, http3CodeText } from '../../gateway/cli/query-quic-codes.ts'
+import { RefusedError } from '../../gateway/client/exchange.ts'
+import { doqCodeText, handshakeError, http3CodeText } from '../../gateway/client/quic-codes.ts'
 import { encodeMessage } from '../../net/http3/message-writer.ts'
 import { CONTROL_PREAMBLE, goaway } from '../../net/http3/own-control.ts'
 import { FIRST_SERVER_UNIDIRECTIONAL, type QuicConnection } from '../../net/quic.ts'
@@ -315,10 +316,15 @@ describe('codes', () => {
   })
 
   test('of a handshake tell what was wrong', () => {
-    const told = (code: number, text = '') => handshakeFailure({ code, text }, { serverName: 'dns.example', protocolName: 'HTTP/3' })
+    const failed = (code: number, text = '') => handshakeError({ code, text }, { serverName: 'dns.example', protocolName: 'HTTP/3' })
+    const told = (code: number, text = '') => failed(code, text).message
     assert.equal(told(0x12d), 'the certificate has expired (TLS alert certificate_expired)')
     assert.equal(told(0x128), 'the handshake failed (TLS alert handshake_failure)')
     assert.equal(told(0x1ff), 'the handshake failed (TLS alert 255)')
     assert.equal(told(2, 'busy'), 'the server refused the connection (CONNECTION_REFUSED: busy)')
+    assert.deepEqual(
+      [2, 1].map((code) => failed(code) instanceof RefusedError),
+      [true, false],
+    )
   })
 })

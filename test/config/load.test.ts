@@ -60,13 +60,17 @@ function queries(text: string): Config['log']['queries'] {
   return load(`log: { queries: ${text} }`).log.queries
 }
 
+function adminAt(port: number): Config['listen']['admin'] {
+  return { endpoint: { host: '127.0.0.1', port }, tokenFile: null, hosts: [] }
+}
+
 describe('loadConfig()', () => {
   const defaults = loadConfig({ file: null, env: {}, cwd }).config
 
   test('gives the documented defaults without a file', () => {
     const { access, ...rest } = defaults
     assert.deepEqual(rest, {
-      listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: { host: '127.0.0.1', port: 9353 } },
+      listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: adminAt(9353) },
       public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
       doh: { paths: ['/dns-query'], http3: true },
       tls: { certificates: [], minVersion: 'TLSv1.3' },
@@ -105,6 +109,16 @@ describe('loadConfig()', () => {
       'public: {ports:}\nlimits: {idle: }\n',
     ]
     for (const source of empty) assert.deepEqual(load(source), defaults, JSON.stringify(source))
+  })
+
+  test('takes an admin listener with a token and names', () => {
+    const { listen } = load('listen: { admin: { address: "127.0.0.1:1", hosts: [Atlas.Example], tokenFile: token.txt } }')
+    assert.deepEqual(listen.admin, {
+      endpoint: { host: '127.0.0.1', port: 1 },
+      tokenFile: join(cwd, 'token.txt'),
+      hosts: ['atlas.example'],
+    })
+    assert.deepEqual(load('listen: { admin: "127.0.0.1:2" }').listen.admin, adminAt(2))
   })
 
   test('turns every key of the form into the complete configuration', () => {

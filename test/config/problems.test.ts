@@ -164,6 +164,18 @@ describe('loadConfig() and the file', () => {
   })
 })
 
+describe('loadConfig() and secrets in wrong places', () => {
+  test('does not repeat private keys and passwords', () => {
+    const pem = '-----BEGIN PRIVATE KEY-----\\nMIGHAgEAMBMG\\n'
+    assert.equal(
+      problem(`tls: { certificates: [{ cert: a, key: "${pem}" }] }`),
+      'atlas.yaml:1:39: tls.certificates[0].key: expected the path of a PEM file: received a private key',
+    )
+    assert.match(problem('upstreams: ["tls://user:hunter2@192.0.2.1"]'), /received a URL with a user name or password$/)
+    assert.match(problem('log: { level: "-----BEGIN EC PRIVATE KEY----- x" }'), /received a private key$/)
+  })
+})
+
 describe('loadConfig() and keys', () => {
   test('names the position of an unknown key, and the key that was meant', () => {
     assert.equal(problem('listen:\n  admin: false\n  dto: []\n'), 'atlas.yaml:3:3: listen.dto: unknown key "dto": did you mean "dot"?')

@@ -38,6 +38,7 @@ describe('loadConfig() and values', () => {
   const PORT = 'expected a whole number from 1 to 65535'
   const most = formatSize(CACHE_MEMORY.max)
   const MEMORY = `expected 0, or a size with its unit (KiB, MiB, GiB) from 1MiB to ${most}, the memory of this machine, such as "64MiB"`
+  const ADMIN = `${ENDPOINT}, a map of address, hosts and tokenFile, or false`
   const cases: readonly (readonly [source: string, at: string])[] = [
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
     ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
@@ -47,8 +48,14 @@ describe('loadConfig() and values', () => {
     ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
     ['listen: { dns: 127.0.0.1:53 }', '16: listen.dns: expected a list of "host:port": received "127.0.0.1:53"'],
     ['listen: { dns: }', '16: listen.dns: expected a list of "host:port": received nothing'],
-    ['listen: { admin: true }', `18: listen.admin: ${ENDPOINT}, or false: received true`],
-    ['listen: { admin: off }', `18: listen.admin: ${ENDPOINT}, or false: received "off"`],
+    ['listen: { admin: { hosts: [] } }', '18: listen.admin.address: expected "host:port" with an IP address: received nothing'],
+    ['listen: { admin: { address: "127.0.0.1:1", hosts: ["a b"] } }', '52: listen.admin.hosts[0]: expected a host name: received "a b"'],
+    [
+      'listen: { admin: { address: "127.0.0.1:1", tokenFile: "" } }',
+      '55: listen.admin.tokenFile: expected the path of a file: received ""',
+    ],
+    ['listen: { admin: true }', `18: listen.admin: ${ADMIN}: received true`],
+    ['listen: { admin: off }', `18: listen.admin: ${ADMIN}: received "off"`],
     [
       'listen: { doh: [], dot: [], doq: [], dns: [] }',
       '9: listen: expected at least one address in doh, dot, doq or dns: received empty lists',

@@ -143,9 +143,10 @@ describe('the admin listener', () => {
     assert.equal(await status('/readyz'), 200)
     assert.equal(await status('/metrics'), 200)
     assert.equal(await status('/metrics', 'HEAD'), 200)
-    assert.equal(await status('/metrics', 'POST'), 405)
-    assert.equal(await status('/'), 404)
-    assert.equal(await status('/metrics/'), 404)
+    // without a token nothing else is even known to be there
+    assert.equal(await status('/metrics', 'POST'), 403)
+    assert.equal(await status('/v1/status'), 403)
+    assert.equal(await status('/metrics/'), 403)
   })
 
   test('counts queries, answers, failures and connections', async () => {

@@ -16,7 +16,7 @@ class FakeWorker implements WorkerHandle {
   readonly told: Command[] = []
   readonly start = Promise.withResolvers<DataPlaneFacts>()
   readonly end = Promise.withResolvers<Error | null>()
-  answer: () => Promise<void> = async () => {}
+  answer: () => Promise<DataPlaneFacts> = async () => FACTS
 
   constructor(place: WorkerPlace) {
     this.place = place
@@ -31,7 +31,7 @@ class FakeWorker implements WorkerHandle {
     return this.end.promise
   }
 
-  tell(command: Command): Promise<void> {
+  tell(command: Command): Promise<DataPlaneFacts> {
     this.told.push(command)
     return this.answer()
   }
@@ -67,6 +67,7 @@ function supervise(workers: number, times: Partial<Supervision> = {}) {
     },
     beats,
     onEnded: (index) => counts.ended.push(index),
+    onReplaced: () => {},
     meter: { running: (n) => counts.running.push(n), restarted: (reason) => counts.restarted.push(reason) },
     log: pino({ base: null }, { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) }),
     times: { ...SUPERVISION, ...times },
@@ -87,21 +88,24 @@ function supervise(workers: number, times: Partial<Supervision> = {}) {
 
 test('the first worker starts before the others, which are told what it has bound', async () => {
   const { supervisor, launched, counts, serve } = supervise(3)
-  const started = supervisor.start()
+  /** How many workers there were when it was told. */
+  const heard: [DataPlaneFacts, number][] = []
+  const started = supervisor.start((facts) => heard.push([facts, launched.length]))
   await turn()
   assert.equal(launched.length, 1)
   await serve(0)
   assert.deepEqual(
     launched.map(({ place }) => place),
     [
-      { index: 0, isReplacement: false, first: null },
-      { index: 1, isReplacement: false, first: FACTS },
-      { index: 2, isReplacement: false, first: FACTS },
+      { index: 0, isReplacement: false },
+      { index: 1, isReplacement: false },
+      { index: 2, isReplacement: false },
     ],
   )
+  assert.deepEqual(heard, [[FACTS, 1]])
   await serve(1)
   await serve(2)
-  assert.equal(await started, FACTS)
+  await started
   assert.deepEqual(counts.running, [1, 2, 3])
   await supervisor.close()
   assert.deepEqual(
@@ -114,7 +118,7 @@ test('the first worker starts before the others, which are told what it has boun
 
 test('a worker that cannot start makes the start fail with its error', async () => {
   const { supervisor, counts, serve, nth } = supervise(3)
-  const started = supervisor.start()
+  const started = supervisor.start(() => {})
   const first = await serve(0)
   const second = await nth(1)
   second.crash(new OperationalError('ATLAS_LISTEN', 'Cannot listen'))
@@ -126,7 +130,7 @@ test('a worker that cannot start makes the start fail with its error', async () 
 
 test('a worker that ends is replaced at once, then after pauses that grow', async () => {
   const { supervisor, lines, counts, serve, nth } = supervise(1, { pauseMs: 1, maxPauseMs: 4 })
-  const started = supervisor.start()
+  const started = supervisor.start(() => {})
   await serve(0)
   await started
   for (let n = 0; n < 5; n++) {
@@ -142,13 +146,13 @@ test('a worker that ends is replaced at once, then after pauses that grow', asyn
   )
   assert.deepEqual([counts.restarted.length, counts.ended.length], [5, 5])
   const last = await serve(5)
-  assert.deepEqual(last.place, { index: 0, isReplacement: true, first: FACTS })
+  assert.deepEqual(last.place, { index: 0, isReplacement: true })
   await supervisor.close()
 })
 
 test('after a time without trouble the pauses begin anew', async () => {
   const { supervisor, lines, serve } = supervise(1, { healthyMs: 0, pauseMs: 60_000 })
-  const started = supervisor.start()
+  const started = supervisor.start(() => {})
   for (let n = 0; n < 3; n++) (await serve(n)).crash()
   await started
   await serve(3)
@@ -162,7 +166,7 @@ test('after a time without trouble the pauses begin anew', async () => {
 test('a worker without a beat in many looks is ended and replaced; one that beats is not, nor one that still starts', async () => {
   const { supervisor, launched, counts, beats, serve, nth } = supervise(2, { lookMs: 1, missedLooks: 20 })
   const alive = setInterval(() => Atomics.add(beats, 1, 1), 1)
-  const started = supervisor.start()
+  const started = supervisor.start(() => {})
   await serve(0)
   await serve(1)
   await started
@@ -179,8 +183,8 @@ test('a worker without a beat in many looks is ended and replaced; one that beat
 
 test('commands reach workers that are still starting; who does not acknowledge is complained about', async () => {
   const { supervisor, lines, serve, nth } = supervise(2, { acknowledgeMs: 5 })
-  const command = { name: 'upstreams', upstreams: [] } as const
-  const started = supervisor.start()
+  const command = { name: 'settle', deadlineMs: 0 } as const
+  const started = supervisor.start(() => {})
   const first = await serve(0)
   const second = await serve(1)
   await started
@@ -204,7 +208,7 @@ test('commands reach workers that are still starting; who does not acknowledge i
 
 test('nobody is started any more once the end has begun, and a worker that starts just then is ended', async () => {
   const { supervisor, launched, serve, nth } = supervise(2, { pauseMs: 60_000 })
-  const started = supervisor.start()
+  const started = supervisor.start(() => {})
   const first = await serve(0)
   const second = await serve(1)
   await started

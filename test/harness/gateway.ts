@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
+import type { ReloadOutcome } from '../../gateway/admin/control.ts'
 import type { Config, ListenConfig } from '../../gateway/config/config.ts'
 import { DataPlane, type WorkerSetup } from '../../gateway/data-plane.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/gateway.ts'
@@ -11,6 +12,8 @@ import { type Endpoint, type Prefix, parsePrefix } from '../../net/address.ts'
 /** A running gateway on ports that the kernel chose. */
 export interface TestGateway extends AsyncDisposable {
   readonly gateway: Gateway
+  /** With these settings in place of those before. */
+  reload(changes: Partial<Config>, options?: { dryRun?: boolean }): Promise<ReloadOutcome>
   /** The state directory. */
   readonly state: string
   readonly ca: string
@@ -35,7 +38,13 @@ export function prefixes(...texts: string[]): readonly Prefix[] {
 
 export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Config {
   return {
-    listen: { dns: LOOPBACK, dot: LOOPBACK, doq: LOOPBACK, doh: LOOPBACK, admin: { host: '127.0.0.1', port: 0 } },
+    listen: {
+      dns: LOOPBACK,
+      dot: LOOPBACK,
+      doq: LOOPBACK,
+      doh: LOOPBACK,
+      admin: { endpoint: { host: '127.0.0.1', port: 0 }, tokenFile: null, hosts: [] },
+    },
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
     doh: { paths: ['/dns-query'], http3: true },
@@ -81,15 +90,21 @@ export async function runGateway(
   const state = mkdtempSync(join(tmpdir(), 'atlas-test-'))
   const log: string[] = []
   const config = testConfig(upstreams, { state, ...rest })
+  let next = config
   const logger = pino({ level: 'debug', base: null }, { write: (line: string) => void log.push(line) })
-  const gateway = await startGateway(config, logger, { launcher: inThisThread(logger), ...options })
+  const source = { file: null, load: () => ({ config: next, warnings: [] }) }
+  const gateway = await startGateway(config, logger, { launcher: inThisThread(logger), source, probing: null, ...options })
   const { endpoints, admin } = gateway.facts
   const nowhere: Endpoint = { host: '127.0.0.1', port: 0 }
   return {
     gateway,
+    async reload(changes, { dryRun = false } = {}) {
+      next = { ...next, ...changes }
+      return gateway.reload({ dryRun })
+    },
     state,
     log,
-    ca: endpoints.dot.length + endpoints.doq.length + endpoints.doh.length === 0 ? '' : readFileSync(join(state, 'ca.pem'), 'utf8'),
+    ca: gateway.facts.localCa === null ? '' : readFileSync(gateway.facts.localCa.path, 'utf8'),
     dns: endpoints.dns[0] ?? nowhere,
     dot: endpoints.dot[0] ?? nowhere,
     doq: endpoints.doq[0] ?? nowhere,

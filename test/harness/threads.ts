@@ -1,5 +1,6 @@
 import type { Config } from '../../gateway/config/config.ts'
 import type { WorkerSetup } from '../../gateway/data-plane.ts'
+import type { Probing } from '../../gateway/gateway.ts'
 import { Slab } from '../../gateway/telemetry/slab.ts'
 import type { WorkerHandle } from '../../gateway/workers/protocol.ts'
 import { SUPERVISION, type Supervision } from '../../gateway/workers/seat.ts'
@@ -17,13 +18,14 @@ export interface ThreadedGateway extends TestGateway {
 export interface ThreadOptions {
   readonly script?: URL
   readonly supervision?: Partial<Supervision>
+  readonly probing?: Probing
 }
 
 /** As production does it: each worker in a thread of its own. */
 export async function runThreads(
   upstreams: readonly Endpoint[],
   rest: Partial<Config> = {},
-  { script, supervision = {} }: ThreadOptions = {},
+  { script, supervision = {}, probing }: ThreadOptions = {},
 ): Promise<ThreadedGateway> {
   const { TMPDIR } = process.env
   const umask = process.umask()
@@ -44,6 +46,7 @@ export async function runThreads(
     {
       launcher: { prepare: (...given) => threads.prepare(...given), launch, close: () => threads.close() },
       supervision: { ...SUPERVISION, ...supervision },
+      ...(probing !== undefined && { probing }),
     },
   )
   return {

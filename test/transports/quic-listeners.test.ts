@@ -10,7 +10,7 @@ import { IdentityStore } from '../../certs/store.ts'
 import { tlsPolicy } from '../../certs/tls-policy.ts'
 import type { TransportMeter } from '../../dns/contracts.ts'
 import type { Failure } from '../../dns/failure.ts'
-import { PrefixSet } from '../../net/address.ts'
+import { type Endpoint, PrefixSet } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { allocateConnections, ConnectionLimit } from '../../transports/connection-limit.ts'
@@ -27,9 +27,8 @@ async function authority() {
 }
 
 function doq(identities: IdentityStore, meter: TransportMeter = METER): DoqTransport {
-  const settings = { handshakeMs: 5000, idleMs: 30_000, inFlight: 100 }
   return new DoqTransport(
-    { engine: engine(), identities, settings },
+    { engine: engine(), identities },
     {
       acceptor: { accept: () => {} },
       limit: new ConnectionLimit({ shared: allocateConnections(1), worker: 0, perClient: 100 }),
@@ -41,6 +40,7 @@ function doq(identities: IdentityStore, meter: TransportMeter = METER): DoqTrans
   )
 }
 
+const SETTINGS = { handshakeMs: 5000, idleMs: 30_000, inFlight: 100 }
 const listen = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: new PrefixSet(prefixes('127.0.0.0/8')), reusePort: false }]
 
 test('a new certificate takes the place of the old one on the same address', async (t) => {
@@ -48,7 +48,7 @@ test('a new certificate takes the place of the old one on the same address', asy
   const store = new IdentityStore([before.identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] })
   const transport = doq(store)
   t.after(() => transport.close())
-  await transport.reconfigure({ listen })
+  await transport.reconfigure({ listen, connection: SETTINGS })
   const [endpoint] = transport.endpoints
   assert.ok(endpoint !== undefined)
   const client = await dialQuic({ endpoint, ca: before.roots, protocol: 'doq' })
@@ -68,24 +68,34 @@ test('a new certificate takes the place of the old one on the same address', asy
   assert.deepEqual(transport.endpoints, [endpoint])
 })
 
-test('reconfigure() leaves the addresses that stay alone, and closes the others', async (t) => {
+test('reconfigure() leaves the addresses that stay alone; the others end with settle()', async (t) => {
   const { identity, roots } = await authority()
   const transport = doq(new IdentityStore([identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] }))
   t.after(() => transport.close())
   const two = [...listen, ...listen]
-  await transport.reconfigure({ listen: two })
+  await transport.reconfigure({ listen: two, connection: SETTINGS })
   const [first, second] = transport.endpoints
   assert.ok(first !== undefined && second !== undefined)
-  const client = await dialQuic({ endpoint: first, ca: roots, protocol: 'doq' })
+  await using client = await dialQuic({ endpoint: first, ca: roots, protocol: 'doq' })
   await client.ready.promise
-  await transport.reconfigure({ listen })
+  await using other = await dialQuic({ endpoint: second, ca: roots, protocol: 'doq' })
+  await other.ready.promise
+  await transport.reconfigure({ listen, connection: SETTINGS })
+  assert.deepEqual(transport.endpoints, [first])
+  // until it is settled, there is a way back without binding anything
+  const at = (endpoint: Endpoint) => ({ ...listen[0], endpoint }) as (typeof listen)[number]
+  await transport.reconfigure({ listen: [at(second), at(first)], connection: SETTINGS })
+  assert.deepEqual(transport.endpoints, [second, first])
+  assert.equal(await Promise.race([client.ended.promise, other.ended.promise, turn('open')]), 'open')
+  await transport.reconfigure({ listen: [at(first)], connection: SETTINGS })
+  await transport.settle(5000)
+  assert.equal((await other.ended.promise).code, 0)
+  const stranger = createSocket('udp4').bind(second.port, '127.0.0.1')
+  await once(stranger, 'listening')
+  await assert.rejects(transport.reconfigure({ listen: [at(first), at(second)], connection: SETTINGS }), { code: 'ATLAS_LISTEN' })
+  stranger.close()
   assert.deepEqual(transport.endpoints, [first])
   assert.equal(await Promise.race([client.ended.promise, turn('open')]), 'open')
-  await assert.rejects(transport.reconfigure({ listen: [...listen, { ...listen[0], endpoint: first } as (typeof listen)[number]] }), {
-    code: 'ATLAS_LISTEN',
-  })
-  assert.deepEqual(transport.endpoints, [first])
-  await client[Symbol.asyncDispose]()
 })
 
 test('both wildcards on one port serve both families, each by its own access list', {
@@ -105,10 +115,10 @@ test('both wildcards on one port serve both families, each by its own access lis
     await client.connection.destroy()
     return heard.splice(0)[0] === 'ok'
   }
-  await transport.reconfigure({ listen: [on('0.0.0.0', '127.0.0.0/8'), on('::', '2001:db8::/32')] })
+  await transport.reconfigure({ listen: [on('0.0.0.0', '127.0.0.0/8'), on('::', '2001:db8::/32')], connection: SETTINGS })
   assert.deepEqual([await isServed('127.0.0.1'), await isServed('::1')], [true, false])
-  await transport.reconfigure({ listen: [] })
-  await transport.reconfigure({ listen: [on('::', '::/0')] })
+  await transport.reconfigure({ listen: [], connection: SETTINGS })
+  await transport.reconfigure({ listen: [on('::', '::/0')], connection: SETTINGS })
   assert.deepEqual([await isServed('127.0.0.1'), await isServed('::1')], [false, true])
 })
 

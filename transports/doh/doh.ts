@@ -6,9 +6,10 @@ import type { Clock } from '../../net/clock.ts'
 import { LiveSet } from '../../net/live-set.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
+import type { ConnectionSettings } from '../connection.ts'
 import type { ConnectionLimit } from '../connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
-import { openStreamListener, peerOf } from '../stream-listener.ts'
+import { openStreamListener, peerOf, type StreamListener } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
@@ -16,6 +17,8 @@ import { Http2Front } from './http2.ts'
 
 export interface DohSlice {
   readonly listen: readonly ListenerSlice[]
+  /** Of connections that come from now on. */
+  readonly connection: ConnectionSettings
   readonly paths: readonly string[]
   /** Null: HTTP/3 is not served; its public port, null for that of the listener. */
   readonly http3: { readonly port: number | null } | null
@@ -23,10 +26,7 @@ export interface DohSlice {
 
 export interface DohOptions {
   readonly identities: ServerIdentities
-  readonly handshakeMs: number
   readonly ticketKeys: Buffer
-  readonly idleMs: number
-  readonly maxStreams: number
 }
 
 export interface DohTransportDependencies {
@@ -58,9 +58,9 @@ export class DohTransport implements Transport<DohSlice> {
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
     this.#service = new DohService(this.#rules([]), dependencies)
-    this.#http1 = new Http1Front(this.#service, options)
-    this.#http2 = new Http2Front(this.#service, options)
-    const serve = (listener: Listener) => {
+    this.#http1 = new Http1Front(this.#service)
+    this.#http2 = new Http2Front(this.#service)
+    const serve = (listener: StreamListener) => {
       const terminator = new TlsTerminator({
         ...options,
         protocols: ['h2', 'http/1.1'],
@@ -89,8 +89,18 @@ export class DohTransport implements Transport<DohSlice> {
 
   async reconfigure(slice: DohSlice): Promise<void> {
     await this.#listeners.apply(slice.listen)
+    this.#http1.configure(slice.connection)
+    this.#http2.configure(slice.connection)
     this.#service.rules = this.#rules(slice.paths)
     this.#http3 = slice.http3
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#listeners.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#listeners.rebind(endpoint)
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -111,15 +121,21 @@ export class DohTransport implements Transport<DohSlice> {
     await this.#sockets.emptied()
   }
 
-  #serve(socket: TLSSocket, listener: Listener): void {
+  #serve(socket: TLSSocket, listener: StreamListener): void {
     const peer = this.#draining ? null : peerOf(socket, listener)
     // Node's servers take their listeners back with CONNECT and when a session ends; an error after that would end the process
     socket.on('error', () => {})
     // what we have ended ends, whatever the client does: a peer that never closes would keep its place for ever
     socket.once('finish', () => this.#wheel.set(new Lingering(socket), this.#clock() + LINGER_MS))
-    if (peer === null) socket.destroy()
-    else if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, peer, this.#altSvc(listener))
-    else this.#http1.serve(socket, peer, this.#altSvc(listener))
+    if (peer === null) {
+      socket.destroy()
+      return
+    }
+    const front = socket.alpnProtocol === 'h2' ? this.#http2 : this.#http1
+    const connection = front.serve(socket, peer, this.#altSvc(listener))
+    listener.connections.add(connection)
+    socket.once('close', () => listener.connections.delete(connection))
+    if (listener.isDraining) connection.drain()
   }
 
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */

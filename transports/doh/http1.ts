@@ -1,9 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
+import { NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
+import type { ConnectionSettings } from '../connection.ts'
+import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
@@ -17,12 +19,7 @@ const TIMEOUT_CHECK_MS = 1000
 /** RFC 9112 §9.3.2: pipelined requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 100
 
-export interface Http1Settings {
-  readonly idleMs: number
-}
-
-interface ConnectionFacts {
-  readonly client: Client
+interface ConnectionFacts extends ServedConnection {
   readonly workload: Workload
   readonly altSvc: string | null
   /** Requests whose response is not complete. */
@@ -31,6 +28,8 @@ interface ConnectionFacts {
   reading: Exchange | null
   /** What follows the requests could not be parsed: said after the last response. */
   broken: Failure | null
+  /** The next response is the last. */
+  isDraining: boolean
 }
 
 /** DoH over HTTP/1.1 (RFC 9112) on Node's own implementation. */
@@ -40,14 +39,13 @@ export class Http1Front {
   readonly #connections = new WeakMap<Duplex, ConnectionFacts>()
   #draining = false
 
-  constructor(service: DohService, settings: Http1Settings) {
+  constructor(service: DohService) {
     this.#service = service
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_LENGTH,
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
-      keepAliveTimeout: settings.idleMs,
     })
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
     // RFC 9110 §9.3.6: this is no proxy
@@ -57,11 +55,30 @@ export class Http1Front {
     this.#server.emit('listening')
   }
 
+  configure({ idleMs }: ConnectionSettings): void {
+    this.#server.keepAliveTimeout = idleMs
+  }
+
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): void {
-    const client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
-    this.#connections.set(socket, { client, workload: { questions: 0 }, altSvc, responsesDue: 0, reading: null, broken: null })
+  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): ServedConnection {
+    const connection: ConnectionFacts = {
+      client: { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE },
+      workload: { questions: 0 },
+      altSvc,
+      responsesDue: 0,
+      reading: null,
+      broken: null,
+      isDraining: false,
+      // RFC 9112 §9.5: who is idle has to expect it
+      drain: () => {
+        connection.isDraining = true
+        if (connection.responsesDue === 0) socket.end()
+      },
+      close: () => void socket.destroy(),
+    }
+    this.#connections.set(socket, connection)
     this.#server.emit('connection', socket)
+    return connection
   }
 
   drain(): void {
@@ -81,7 +98,7 @@ export class Http1Front {
       socket.destroy()
       return
     }
-    if (this.#draining) response.setHeader('connection', 'close')
+    if (this.#draining || connection.isDraining) response.setHeader('connection', 'close')
     if (connection.altSvc !== null) response.setHeader('alt-svc', connection.altSvc)
     const head = headOf(request)
     const exchange = new Http1Exchange(request, response, { ...connection, service: this.#service, method: head.method })
@@ -89,7 +106,9 @@ export class Http1Front {
     response.on('close', () => {
       connection.responsesDue--
       this.#service.abandon(exchange)
-      if (connection.broken !== null && connection.responsesDue === 0) this.#refuse(socket, connection.broken)
+      if (connection.responsesDue > 0) return
+      if (connection.broken !== null) this.#refuse(socket, connection.broken)
+      else if (connection.isDraining) socket.end()
     })
     if (connection.responsesDue > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
     else if (countOf(request.rawHeaders, 'host') > 1) {

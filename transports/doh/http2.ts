@@ -3,6 +3,8 @@ import type { TLSSocket } from 'node:tls'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { LiveSet } from '../../net/live-set.ts'
+import type { ConnectionSettings } from '../connection.ts'
+import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
@@ -16,46 +18,57 @@ const LINGER_MS = 2000
 /** RFC 9113 §10.5.1: added for every field. */
 const FIELD_OVERHEAD = 32
 
-export interface Http2Settings {
-  readonly idleMs: number
-  readonly maxStreams: number
-}
-
 interface SessionFacts {
   readonly client: Client
   readonly workload: Workload
   /** For every response of the session. */
   readonly fields: Readonly<Record<string, string>>
+  readonly settings: ConnectionSettings
+  /** Null until it has begun. */
+  session: ServerHttp2Session | null
 }
 
 /** DoH over HTTP/2 (RFC 9113) on Node's own implementation. */
 export class Http2Front {
   readonly #service: DohService
-  readonly #settings: Http2Settings
+  #settings: ConnectionSettings = { idleMs: 0, inFlight: 0 }
   readonly #server
   readonly #sessions = new LiveSet<ServerHttp2Session>()
   readonly #peers = new WeakMap<ServerHttp2Session, SessionFacts>()
   /** The connection that is being handed over: 'session' is emitted within the call. */
   #arriving: SessionFacts | null = null
 
-  constructor(service: DohService, settings: Http2Settings) {
+  constructor(service: DohService) {
     this.#service = service
-    this.#settings = settings
-    this.#server = createServer({
-      settings: { enablePush: false, maxConcurrentStreams: settings.maxStreams, maxHeaderListSize: ADVERTISED_HEADER_LIST },
-    })
+    this.#server = createServer()
     this.#server.on('session', (session) => this.#onSession(session))
     this.#server.on('stream', (stream, headers, _flags, raw) => this.#onStream(stream as ServerHttp2Stream, headers, raw))
     // malformed frames end the session; the reason is the client's
     this.#server.on('sessionError', () => {})
   }
 
+  configure(settings: ConnectionSettings): void {
+    this.#settings = settings
+    this.#server.updateSettings({
+      enablePush: false,
+      maxConcurrentStreams: settings.inFlight,
+      maxHeaderListSize: ADVERTISED_HEADER_LIST,
+    })
+  }
+
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): void {
-    const client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
-    this.#arriving = { client, workload: { questions: 0 }, fields: altSvc === null ? {} : { 'alt-svc': altSvc } }
+  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): ServedConnection {
+    const facts: SessionFacts = {
+      client: { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE },
+      workload: { questions: 0 },
+      fields: altSvc === null ? {} : { 'alt-svc': altSvc },
+      settings: this.#settings,
+      session: null,
+    }
+    this.#arriving = facts
     this.#server.emit('connection', socket)
     this.#arriving = null
+    return { client: facts.client, drain: () => facts.session?.close(), close: () => void socket.destroy() }
   }
 
   /** RFC 9113 §6.8: GOAWAY; streams that are open are answered. */
@@ -64,7 +77,10 @@ export class Http2Front {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    if (this.#arriving !== null) this.#peers.set(session, this.#arriving)
+    if (this.#arriving !== null) {
+      this.#arriving.session = session
+      this.#peers.set(session, this.#arriving)
+    }
     this.#sessions.add(session)
     session.setTimeout(this.#settings.idleMs)
     // GOAWAY first (RFC 9113 §9.1); a client that leaves streams open and takes nothing is cut off the second time
@@ -83,7 +99,7 @@ export class Http2Front {
     // a reset may arrive at any time
     stream.on('error', () => {})
     const peer = this.#peers.get(stream.session as ServerHttp2Session)
-    if (peer === undefined || peer.workload.questions >= this.#settings.maxStreams) {
+    if (peer === undefined || peer.workload.questions >= peer.settings.inFlight) {
       stream.close(constants.NGHTTP2_REFUSED_STREAM)
       return
     }

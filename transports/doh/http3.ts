@@ -11,8 +11,7 @@ import type { Field } from '../../net/http3/qpack-static.ts'
 import { FIRST_SERVER_UNIDIRECTIONAL, UNIDIRECTIONAL } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
-import { QuicListeners, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
-import type { DohSlice } from './doh.ts'
+import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import type { RequestHead } from './request.ts'
 import type { PlainResponse, ResponseHead } from './response.ts'
@@ -25,8 +24,12 @@ const STREAM_STEP = 4
 const MAX_DISCARDED = 131_072
 const NOTHING = new Uint8Array(0)
 
+export interface Http3Slice extends QuicSlice {
+  readonly paths: readonly string[]
+}
+
 /** DNS over HTTPS on QUIC: HTTP/3 (RFC 9114) in front of the same service as the other versions. */
-export class Http3Transport implements Transport<DohSlice> {
+export class Http3Transport implements Transport<Http3Slice> {
   readonly name = 'doh (HTTP/3)'
   readonly #identities: ServerIdentities
   readonly #service: DohService
@@ -37,7 +40,7 @@ export class Http3Transport implements Transport<DohSlice> {
     this.#identities = options.identities
     const service = new DohService(this.#rules([]), rest)
     this.#service = service
-    const facts = { traits: TRANSPORTS.doh3, codes: HTTP3_CODES, settings: options.settings, dependencies: rest }
+    const facts = { traits: TRANSPORTS.doh3, codes: HTTP3_CODES, dependencies: rest }
     this.#listeners = new QuicListeners({
       ...options,
       name: this.name,
@@ -46,7 +49,7 @@ export class Http3Transport implements Transport<DohSlice> {
       limit,
       meter: rest.meter,
       onTrouble,
-      serve: (quic, arrival) => new Http3Connection({ ...facts, quic, arrival }, service),
+      serve: (quic, arrival, settings) => new Http3Connection({ ...facts, quic, arrival, settings }, service),
     })
   }
 
@@ -54,9 +57,17 @@ export class Http3Transport implements Transport<DohSlice> {
     return this.#listeners.endpoints
   }
 
-  async reconfigure(slice: DohSlice): Promise<void> {
-    await this.#listeners.apply(slice.listen)
+  async reconfigure(slice: Http3Slice): Promise<void> {
+    await this.#listeners.apply(slice)
     this.#service.rules = this.#rules(slice.paths)
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#listeners.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#listeners.rebind(endpoint)
   }
 
   async drain(deadlineMs: number): Promise<void> {

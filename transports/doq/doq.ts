@@ -1,21 +1,16 @@
 import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
 import type { Endpoint } from '../../net/address.ts'
-import type { ListenerSlice } from '../listener.ts'
-import { QuicListeners, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
+import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DOQ_CODES, DoqConnection } from './connection.ts'
 
-interface DoqSlice {
-  readonly listen: readonly ListenerSlice[]
-}
-
 /** DNS over dedicated QUIC connections (RFC 9250). */
-export class DoqTransport implements Transport<DoqSlice> {
+export class DoqTransport implements Transport<QuicSlice> {
   readonly name = 'doq'
   readonly #listeners: QuicListeners
 
   constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
     const { acceptor, limit, onTrouble, ...rest } = dependencies
-    const facts = { traits: TRANSPORTS.doq, codes: DOQ_CODES, settings: options.settings, dependencies: rest }
+    const facts = { traits: TRANSPORTS.doq, codes: DOQ_CODES, dependencies: rest }
     this.#listeners = new QuicListeners({
       ...options,
       name: this.name,
@@ -24,7 +19,7 @@ export class DoqTransport implements Transport<DoqSlice> {
       limit,
       meter: rest.meter,
       onTrouble,
-      serve: (quic, arrival) => new DoqConnection({ ...facts, quic, arrival }, acceptor),
+      serve: (quic, arrival, settings) => new DoqConnection({ ...facts, quic, arrival, settings }, acceptor),
     })
   }
 
@@ -32,8 +27,16 @@ export class DoqTransport implements Transport<DoqSlice> {
     return this.#listeners.endpoints
   }
 
-  async reconfigure(slice: DoqSlice): Promise<void> {
-    await this.#listeners.apply(slice.listen)
+  async reconfigure(slice: QuicSlice): Promise<void> {
+    await this.#listeners.apply(slice)
+  }
+
+  async settle(deadlineMs: number): Promise<void> {
+    await this.#listeners.settle(deadlineMs)
+  }
+
+  async rebind(endpoint: Endpoint): Promise<void> {
+    await this.#listeners.rebind(endpoint)
   }
 
   async drain(deadlineMs: number): Promise<void> {

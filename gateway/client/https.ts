@@ -1,9 +1,10 @@
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
-import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './query-doh.ts'
-import type { Exchange, TlsChoice } from './query-exchange.ts'
-import { mismatch } from './query-message.ts'
-import { afterHandshake, type HttpFacts, type Reply, type Session, tlsSession } from './query-session.ts'
+import { reasonOf } from '../../dns/operational-error.ts'
+import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './doh.ts'
+import { type Exchange, isHangUp, RefusedError, type TlsChoice } from './exchange.ts'
+import { mismatch } from './message.ts'
+import { afterHandshake, type HttpFacts, type Reply, type Session, tlsSession } from './session.ts'
 
 export interface HttpsChoice {
   readonly url: URL
@@ -31,6 +32,8 @@ export async function askOverHttps(exchange: Exchange, choice: HttpsChoice): Pro
     const reason = mismatch(query, message)
     if (reason !== null) throw new Error(reason)
     return { message, session: connection.session({ method, status: response.statusCode }) }
+  } catch (error) {
+    throw isHangUp(error) ? new RefusedError(reasonOf(error)) : error
   } finally {
     await dispatcher.destroy()
   }
@@ -46,6 +49,10 @@ function connector({ server, signal }: Exchange, choice: TlsChoice): Connector {
   let made: { socket: TLSSocket; handshakeMs: number } | null = null
   return {
     connect: (_options, callback) => {
+      if (signal.aborted) {
+        callback(signal.reason, null)
+        return
+      }
       const socket = connectTls({ ...choice, host: server.host, port: server.port, ALPNProtocols: ['h2', 'http/1.1'] })
       const abort = () => socket.destroy(signal.reason)
       const fail = (error: Error) => callback(error, null)
@@ -66,7 +73,7 @@ function connector({ server, signal }: Exchange, choice: TlsChoice): Connector {
 async function readMessage({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Uint8Array> {
   const type = headers['content-type']
   const wrong = wrongResponse(statusCode, type === undefined ? null : String(type))
-  if (wrong !== null) throw new Error(wrong)
+  if (wrong !== null) throw wrong
   const content = new Content()
   for await (const chunk of body as AsyncIterable<Buffer>) {
     const tooMuch = content.add(chunk)

@@ -2,9 +2,9 @@ import * as net from 'node:net'
 import * as tls from 'node:tls'
 import { copyOf, putU16 } from '../../dns/bytes.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
-import { type Exchange, type TlsChoice, untilAborted } from './query-exchange.ts'
-import { mismatch } from './query-message.ts'
-import { afterHandshake, type Reply, type Session, tlsSession } from './query-session.ts'
+import { type Exchange, isHangUp, RefusedError, type TlsChoice, untilAborted } from './exchange.ts'
+import { mismatch } from './message.ts'
+import { afterHandshake, type Reply, type Session, tlsSession } from './session.ts'
 
 /** RFC 7858 §3.1 names no ALPN identifier; RFC 8310 and the registry do, and servers that share a port need it. */
 const DOT_PROTOCOL = 'dot'
@@ -35,9 +35,12 @@ async function ask({ query, signal }: Exchange, socket: net.Socket, whenReady: W
         session = made
         socket.write(framed(query))
       })
-      socket.on('error', reject)
-      socket.on('close', () => reject(new Error('the server closed the connection without an answer')))
+      let isAnswering = false
+      const hangUp = (reason: string) => (isAnswering ? new Error(reason) : new RefusedError(reason))
+      socket.on('error', (error) => reject(isHangUp(error) ? hangUp(error.message) : error))
+      socket.on('close', () => reject(hangUp('the server closed the connection without an answer')))
       socket.on('data', (chunk: Buffer) => {
+        isAnswering = true
         deframer.push(chunk)
         const message = deframer.next()
         if (message === null) return

@@ -1,5 +1,6 @@
 import { H3, Qpack } from '../../net/http3/errors.ts'
 import type { QuicCloseReason } from '../../net/quic.ts'
+import { RefusedError } from './exchange.ts'
 
 /** RFC 9250 §8.4. */
 const DOQ_NAMES: Readonly<Record<number, string>> = {
@@ -18,6 +19,9 @@ const HTTP3_NAMES: Readonly<Record<number, string>> = Object.fromEntries([
 ])
 
 /** RFC 9000 §20.1. */
+const CONNECTION_REFUSED = 0x2
+/** RFC 9000 §10.2.3: what a server says in place of a code of its protocol while it cannot know whether the client reads that yet. */
+const APPLICATION_ERROR = 0xc
 const TRANSPORT_NAMES: readonly string[] = [
   'NO_ERROR',
   'INTERNAL_ERROR',
@@ -43,7 +47,7 @@ const FIRST_ALERT = 0x100
 const LAST_ALERT = 0x1ff
 
 /** RFC 8446 §6. */
-const ALERT = { BAD_CERTIFICATE: 42, CERTIFICATE_EXPIRED: 45, UNKNOWN_CA: 48, NO_APPLICATION_PROTOCOL: 120 } as const
+export const ALERT = { BAD_CERTIFICATE: 42, CERTIFICATE_EXPIRED: 45, UNKNOWN_CA: 48, NO_APPLICATION_PROTOCOL: 120 } as const
 const ALERT_NAMES: Readonly<Record<number, string>> = {
   10: 'unexpected_message',
   40: 'handshake_failure',
@@ -82,21 +86,46 @@ export interface Expectation {
   readonly protocolName: string
 }
 
+/** TLS within QUIC did not come about. */
+export class HandshakeError extends Error {
+  override readonly name = 'HandshakeError'
+  /** RFC 8446 §6. */
+  readonly alert: number
+
+  constructor(message: string, alert: number) {
+    super(message)
+    this.alert = alert
+  }
+}
+
 /** Why there is no connection, when it closed before its handshake was complete. Only the alert is known of what TLS disliked. */
-export function handshakeFailure({ code, text }: QuicCloseReason, { serverName, protocolName }: Expectation): string {
-  switch (code - FIRST_ALERT) {
+export function handshakeError({ code, text }: QuicCloseReason, expectation: Expectation): Error {
+  if (code >= FIRST_ALERT && code <= LAST_ALERT) {
+    const alert = code - FIRST_ALERT
+    return new HandshakeError(`${alertMeaning(alert, expectation)} (${alertText(code)})`, alert)
+  }
+  const message = `the server refused the connection (${withReason(TRANSPORT_NAMES[code] ?? hex(code), text)})`
+  return isRefusal(code) ? new RefusedError(message) : new Error(message)
+}
+
+/** Whether a code of QUIC itself says that the connection is not wanted. */
+export function isRefusal(code: number): boolean {
+  return code === CONNECTION_REFUSED || code === APPLICATION_ERROR
+}
+
+function alertMeaning(alert: number, { serverName, protocolName }: Expectation): string {
+  switch (alert) {
     // sent by ourselves, since servers cannot see a certificate of ours before the handshake is complete
     case ALERT.BAD_CERTIFICATE:
-      return `the certificate is not for ${serverName}, or not valid (${alertText(code)}); use --server-name <name> to expect another name`
+      return `the certificate is not for ${serverName}, or not valid`
     case ALERT.CERTIFICATE_EXPIRED:
-      return `the certificate has expired (${alertText(code)})`
+      return 'the certificate has expired'
     case ALERT.UNKNOWN_CA:
-      return `the issuer of the certificate is unknown (${alertText(code)}); use --ca <file> to trust its CA`
+      return 'the issuer of the certificate is unknown'
     case ALERT.NO_APPLICATION_PROTOCOL:
-      return `the server does not speak ${protocolName} (${alertText(code)})`
+      return `the server does not speak ${protocolName}`
   }
-  if (code >= FIRST_ALERT && code <= LAST_ALERT) return `the handshake failed (${alertText(code)})`
-  return `the server refused the connection (${withReason(TRANSPORT_NAMES[code] ?? hex(code), text)})`
+  return 'the handshake failed'
 }
 
 export function withReason(name: string, reason: string): string {

@@ -8,9 +8,9 @@ import { Flusher } from '../../net/flusher.ts'
 import { createQuicEngine } from '../../net/quic/load.ts'
 import type { QuicClientConnection, QuicCloseReason, QuicEngine, QuicHandler, QuicLimits } from '../../net/quic.ts'
 import { Wheel } from '../../net/wheel.ts'
-import { addressesOf, type Exchange, type Settle, untilAborted } from './query-exchange.ts'
-import { handshakeFailure, withReason } from './query-quic-codes.ts'
-import { type HttpFacts, quicSession, type Reply } from './query-session.ts'
+import { addressesOf, type Exchange, RefusedError, type Settle, untilAborted } from './exchange.ts'
+import { handshakeError, isRefusal, withReason } from './quic-codes.ts'
+import { type HttpFacts, quicSession, type Reply } from './session.ts'
 
 /** A protocol on top of QUIC. */
 export interface QuicProtocol {
@@ -20,6 +20,8 @@ export interface QuicProtocol {
   readonly name: string
   /** RFC 9000 §5.3: with which code a connection closes that is not needed any more. */
   readonly noError: number
+  /** With which code a server closes that has too much to do. */
+  readonly excessiveLoad: number
   readonly needsUnidirectional: boolean
   codeText(code: number): string
   /** Sends the query on a connection whose handshake is complete. */
@@ -50,13 +52,35 @@ const LIMITS: QuicLimits = { idleMs: IDLE_MS, streams: 0, window: 1_048_576 }
 /** RFC 8305 §5. */
 const NEXT_ADDRESS_MS = 250
 
-/** Asks over QUIC, on a connection of its own. */
-export async function askOverQuic(exchange: Exchange, protocol: QuicProtocol, trust: QuicTrust): Promise<Reply> {
-  const { signal } = exchange
+export interface QuicChoice {
+  readonly protocol: QuicProtocol
+  readonly trust: QuicTrust
+}
+
+/** Asks over QUIC, with an engine for this one question. */
+export async function askOnceOverQuic(exchange: Exchange, choice: QuicChoice): Promise<Reply> {
   const directory = await mkdtemp(join(tmpdir(), 'atlas-query-quic-'))
+  try {
+    return await askOverQuic(exchange, createClientEngine(directory), choice)
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** The library leaves secrets in its directory for moments, so nobody else may see into it. */
+export function createClientEngine(directory: string): QuicEngine {
+  const engine = createQuicEngine(directory, { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() })
+  if ('unavailable' in engine) throw new Error(`no QUIC on this machine: ${engine.unavailable}`)
+  return engine
+}
+
+/** Asks over QUIC, on a connection of its own. */
+export async function askOverQuic(exchange: Exchange, engine: QuicEngine, { protocol, trust }: QuicChoice): Promise<Reply> {
+  const { signal } = exchange
+  if (protocol.needsUnidirectional && !engine.opensUnidirectional)
+    throw new Error(`the QUIC library of this machine is too limited for ${protocol.name}`)
   const dialling = new Dialling(exchange, protocol, trust)
   try {
-    const engine = createEngine(directory, protocol)
     const addresses = await addressesOf(exchange)
     return await untilAborted(signal, (settle) => dialling.start(engine, addresses, settle))
   } catch (error) {
@@ -64,16 +88,7 @@ export async function askOverQuic(exchange: Exchange, protocol: QuicProtocol, tr
     throw overdue === null ? error : new Error(overdue)
   } finally {
     await dialling.end()
-    await rm(directory, { recursive: true, force: true })
   }
-}
-
-/** The library leaves secrets in its directory for moments, so nobody else may see into it. */
-function createEngine(directory: string, { name, needsUnidirectional }: QuicProtocol): QuicEngine {
-  const engine = createQuicEngine(directory, { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() })
-  if ('unavailable' in engine) throw new Error(`no QUIC on this machine: ${engine.unavailable}`)
-  if (needsUnidirectional && !engine.opensUnidirectional) throw new Error(`the QUIC library of this machine is too limited for ${name}`)
-  return engine
 }
 
 /**
@@ -196,11 +211,12 @@ class Attempt implements QuicHandler {
   closed(reason: QuicCloseReason): void {
     const { protocol, trust } = this.#dialling
     if (this.#asking === null) {
-      this.#fail(new Error(handshakeFailure(reason, { serverName: trust.serverName, protocolName: protocol.name })))
+      this.#fail(handshakeError(reason, { serverName: trust.serverName, protocolName: protocol.name }))
       return
     }
-    const code = withReason(protocol.codeText(reason.code), reason.text)
-    this.#settle?.reject(new Error(`the server closed the connection without an answer (${code})`))
+    const text = `the server closed the connection without an answer (${withReason(protocol.codeText(reason.code), reason.text)})`
+    const isUnwanted = reason.code === protocol.noError || reason.code === protocol.excessiveLoad || isRefusal(reason.code)
+    this.#settle?.reject(isUnwanted ? new RefusedError(text) : new Error(text))
   }
 
   overdue(): string | null {

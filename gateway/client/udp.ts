@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram'
 import type { LookupAddress } from 'node:dns'
-import { addressesOf, type Exchange, untilAborted } from './query-exchange.ts'
-import { mismatch } from './query-message.ts'
-import type { Reply } from './query-session.ts'
+import { addressesOf, type Exchange, untilAborted } from './exchange.ts'
+import { mismatch } from './message.ts'
+import type { Reply } from './session.ts'
 
 /** Asks over UDP. What does not answer the query is ignored, since anyone may have sent it (RFC 5452 §9.1). */
 export async function askOverUdp(exchange: Exchange): Promise<Reply> {

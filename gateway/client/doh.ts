@@ -1,5 +1,6 @@
 import { copyOf } from '../../dns/bytes.ts'
 import { MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import { RefusedError } from './exchange.ts'
 
 /** RFC 8484 §6. */
 export const MEDIA_TYPE = 'application/dns-message'
@@ -11,12 +12,16 @@ export function getUrl(url: URL, query: Uint8Array): URL {
   return asking
 }
 
+/** RFC 9110 §15.5.4, §15.6.4: Forbidden, Service Unavailable. */
+const REFUSALS = new Set([403, 503])
+
 /** Why the response has no DNS message (RFC 8484 §4.2.1: a 2xx one with the media type has); null when it has. */
-export function wrongResponse(status: number, contentType: string | null): string | null {
-  if (status < 200 || status > 299) return `HTTP status ${status}`
+export function wrongResponse(status: number, contentType: string | null): Error | null {
+  if (REFUSALS.has(status)) return new RefusedError(`HTTP status ${status}`)
+  if (status < 200 || status > 299) return new Error(`HTTP status ${status}`)
   const [essence = ''] = (contentType ?? '').split(';')
   if (essence.trim().toLowerCase() === MEDIA_TYPE) return null
-  return `the content type is not ${MEDIA_TYPE}: received ${contentType ?? 'none'}`
+  return new Error(`the content type is not ${MEDIA_TYPE}: received ${contentType ?? 'none'}`)
 }
 
 /** The content of a response, as it comes. */

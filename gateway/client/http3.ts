@@ -6,11 +6,11 @@ import { CONTROL_PREAMBLE } from '../../net/http3/own-control.ts'
 import { PeerStreams } from '../../net/http3/peer-streams.ts'
 import type { Field } from '../../net/http3/qpack-static.ts'
 import { FIRST_CLIENT_UNIDIRECTIONAL, type QuicClientConnection, SERVER_INITIATED, UNIDIRECTIONAL } from '../../net/quic.ts'
-import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './query-doh.ts'
-import type { Settle } from './query-exchange.ts'
-import { mismatch } from './query-message.ts'
-import type { QuicAnswer, QuicAsking, QuicProtocol } from './query-quic.ts'
-import { http3CodeText } from './query-quic-codes.ts'
+import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './doh.ts'
+import { RefusedError, type Settle } from './exchange.ts'
+import { mismatch } from './message.ts'
+import type { QuicAnswer, QuicAsking, QuicProtocol } from './quic.ts'
+import { http3CodeText } from './quic-codes.ts'
 
 const NOTHING = new Uint8Array(0)
 
@@ -20,6 +20,7 @@ export function http3({ url, get }: { url: URL; get: boolean }): QuicProtocol {
     token: 'h3',
     name: 'HTTP/3',
     noError: H3.NO_ERROR,
+    excessiveLoad: H3.EXCESSIVE_LOAD,
     needsUnidirectional: true,
     codeText: http3CodeText,
     ask: (connection, query, settle) => {
@@ -83,7 +84,7 @@ class Http3Asking implements QuicAsking, MessageHandler<Http3Response> {
       if (!this.#failed) this.#react(stream, this.#reader.push(bytes, fin))
     } else if ((stream & UNIDIRECTIONAL) !== 0) {
       this.#react(stream, this.#peerStreams.push(stream, bytes, fin))
-      if (this.#peerStreams.goaway <= this.stream) this.#fail('the server takes no more requests (GOAWAY)')
+      if (this.#peerStreams.goaway <= this.stream) this.#end(new RefusedError('the server takes no more requests (GOAWAY)'))
     } else if ((stream & SERVER_INITIATED) !== 0) {
       // RFC 9114 §6.1
       this.#react(stream, { code: H3.STREAM_CREATION_ERROR, scope: 'connection' })
@@ -101,7 +102,8 @@ class Http3Asking implements QuicAsking, MessageHandler<Http3Response> {
 
   onHeaders({ status, fields }: Http3Response): void {
     this.#status = status
-    this.#failIf(wrongResponse(status, fields.get('content-type')))
+    const wrong = wrongResponse(status, fields.get('content-type'))
+    if (wrong !== null) this.#end(wrong)
   }
 
   onHeadersTooLarge(): void {
@@ -132,7 +134,11 @@ class Http3Asking implements QuicAsking, MessageHandler<Http3Response> {
   }
 
   #fail(reason: string): void {
+    this.#end(new Error(reason))
+  }
+
+  #end(error: Error): void {
     this.#failed = true
-    this.#facts.settle.reject(new Error(reason))
+    this.#facts.settle.reject(error)
   }
 }

@@ -1,20 +1,21 @@
 import { copyOf, putU16, u16 } from '../../dns/bytes.ts'
 import { EdnsOption, OPTION_HEADER_LENGTH } from '../../dns/edns.ts'
-import { DOQ_NO_ERROR, DOQ_PROTOCOL_ERROR } from '../../dns/failure.ts'
+import { DOQ_EXCESSIVE_LOAD, DOQ_NO_ERROR, DOQ_PROTOCOL_ERROR } from '../../dns/failure.ts'
 import { readParts } from '../../dns/text-parts.ts'
 import { Type } from '../../dns/types.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
 import type { QuicClientConnection } from '../../net/quic.ts'
-import type { Settle } from './query-exchange.ts'
-import { mismatch } from './query-message.ts'
-import type { QuicAnswer, QuicAsking, QuicProtocol } from './query-quic.ts'
-import { doqCodeText } from './query-quic-codes.ts'
+import type { Settle } from './exchange.ts'
+import { mismatch } from './message.ts'
+import type { QuicAnswer, QuicAsking, QuicProtocol } from './quic.ts'
+import { doqCodeText } from './quic-codes.ts'
 
 /** DNS over QUIC (RFC 9250). */
 export const DOQ: QuicProtocol = {
   token: 'doq',
   name: 'DNS over QUIC',
   noError: DOQ_NO_ERROR,
+  excessiveLoad: DOQ_EXCESSIVE_LOAD,
   needsUnidirectional: false,
   codeText: doqCodeText,
   ask: (connection, query, settle) => new DoqAsking(connection, query, settle),

@@ -3,7 +3,7 @@ import test, { describe } from 'node:test'
 import * as packet from 'dns-packet'
 import fc from 'fast-check'
 import { malformedAt } from '../../dns/text.ts'
-import { buildQuery, mismatch, type QueryFacts } from '../../gateway/cli/query-message.ts'
+import { buildQuery, mismatch, type QueryFacts } from '../../gateway/client/message.ts'
 import { aRecord, hex, response, wireName } from '../harness/messages.ts'
 
 const FACTS: QueryFacts = {

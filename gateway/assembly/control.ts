@@ -1,0 +1,188 @@
+import { expiriesOf, type Identity } from '../../certs/identity.ts'
+import { nameText, parseNameText } from '../../dns/text-name.ts'
+import { monotonicClock } from '../../net/clock.ts'
+import type {
+  CachedNameView,
+  CacheStatus,
+  CertificateStatus,
+  ConfigurationView,
+  Control,
+  ControlEvent,
+  LastReload,
+  ListenerStatus,
+  PurgeOutcome,
+  PurgeTarget,
+  ReloadOutcome,
+  Status,
+  UpstreamStatus,
+} from '../admin/control.ts'
+import { VERSION } from '../cli/version.ts'
+import { formOf } from '../config/form.ts'
+import type { Events } from '../events.ts'
+import type { ProbeReport } from '../probe/prober.ts'
+import { targetKey } from '../probe/target.ts'
+import type { Slab } from '../telemetry/slab.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { CacheAssembly } from './cache.ts'
+import { cachedNameView, certificateStatus, listenerStatus, probeSeries } from './control-views.ts'
+import { Counters } from './counters.ts'
+import type { Prepared } from './prepare.ts'
+import type { BoundEndpoints } from './transports.ts'
+import { urlOf } from './upstream-choice.ts'
+
+export type Phase = 'starting' | 'serving' | 'ending'
+
+/** The gateway at one moment. */
+export interface GatewayView {
+  readonly prepared: Prepared
+  readonly endpoints: BoundEndpoints
+  readonly identities: readonly Identity[]
+  readonly phase: Phase
+  readonly lastReload: LastReload | null
+  /** Upstreams that are not asked, by name. */
+  readonly disabled: ReadonlySet<string>
+  readonly probes: readonly ProbeReport[]
+  /** How often a socket was bound anew. */
+  readonly rebinds: number
+  readonly workers: readonly { readonly restarts: number; readonly serving: boolean }[]
+}
+
+export interface ControlSource {
+  /** Absolute path of the configuration file, if there is one. */
+  readonly file: string | null
+  view(): GatewayView
+  readonly telemetry: Telemetry
+  readonly slabs: readonly Slab[]
+  readonly cache: CacheAssembly
+  readonly events: Events
+  reload(options: { readonly dryRun: boolean }): Promise<ReloadOutcome>
+  drain(): void
+  /** False: there is no such upstream. */
+  enableUpstream(name: string, enabled: boolean): Promise<boolean>
+}
+
+/** The gateway as the admin door sees it. */
+export class GatewayControl implements Control {
+  readonly #source: ControlSource
+  readonly #counters: Counters
+  readonly #startedAt = new Date()
+  readonly #since = performance.now()
+  #isReloading = false
+
+  constructor(source: ControlSource) {
+    this.#source = source
+    this.#counters = new Counters(source.telemetry, source.slabs)
+  }
+
+  status(): Status {
+    const { prepared, phase, lastReload, workers } = this.#source.view()
+    const reasons = this.unreadiness()
+    return {
+      version: VERSION,
+      pid: process.pid,
+      startedAt: this.#startedAt.toISOString(),
+      uptimeSeconds: Math.round((performance.now() - this.#since) / 1000),
+      configFile: this.#source.file,
+      stateDirectory: prepared.config.state,
+      ready: reasons.length === 0,
+      draining: phase === 'ending',
+      reasons,
+      lastReload,
+      workers: workers.map((worker, index) => ({ index, ...worker, eventLoop: this.#counters.eventLoop(index) })),
+      traffic: this.#counters.traffic(),
+      cache: this.cacheStatistics(),
+    }
+  }
+
+  configuration(): ConfigurationView {
+    return { file: this.#source.file, settings: formOf(this.#source.view().prepared.config) }
+  }
+
+  async reload(options: { readonly dryRun: boolean }): Promise<ReloadOutcome> {
+    if (this.#isReloading) return { outcome: 'busy', message: 'another reload is under way' }
+    this.#isReloading = true
+    try {
+      return await this.#source.reload(options)
+    } finally {
+      this.#isReloading = false
+    }
+  }
+
+  drain(): void {
+    this.#source.drain()
+  }
+
+  listeners(): readonly ListenerStatus[] {
+    const { endpoints, probes } = this.#source.view()
+    return listenerStatus(endpoints, probes)
+  }
+
+  upstreams(): readonly UpstreamStatus[] {
+    const { prepared, disabled } = this.#source.view()
+    return prepared.upstreams.targets.map(({ server }) => ({
+      name: server.name,
+      url: urlOf(server),
+      enabled: !disabled.has(server.name),
+      ...this.#counters.upstream(server.name),
+    }))
+  }
+
+  async enableUpstream(name: string, enabled: boolean): Promise<UpstreamStatus | null> {
+    if (!(await this.#source.enableUpstream(name, enabled))) return null
+    return this.upstreams().find((upstream) => upstream.name === name) ?? null
+  }
+
+  cacheStatistics(): CacheStatus {
+    const { entries, bytesUsed, bytes } = this.#source.cache.statistics
+    return { entries, bytesUsed, bytes, ...this.#counters.cache() }
+  }
+
+  lookUp(name: string): CachedNameView | null {
+    const wire = parseNameText(name)
+    if (wire === null) return null
+    return cachedNameView(nameText(wire, 0) ?? name, this.#source.cache.inspector.lookUp(wire, monotonicClock()))
+  }
+
+  async purge(what: PurgeTarget): Promise<PurgeOutcome | null> {
+    const { cache, events } = this.#source
+    const wire = what.kind === 'all' ? null : parseNameText(what.name)
+    if (what.kind !== 'all' && wire === null) return null
+    const outcome = await cache.purge(what.kind, wire)
+    const name = wire === null ? null : nameText(wire, 0)
+    events.emit('cache', `${outcome.entries} entries were thrown out of the cache`, { kind: what.kind, name, ...outcome })
+    return outcome
+  }
+
+  certificates(): readonly CertificateStatus[] {
+    const { prepared, identities } = this.#source.view()
+    const { files } = prepared.identities.kind === 'files' ? prepared.identities : { files: [] }
+    return identities.map((identity, i) => certificateStatus(identity, files[i] ?? 'local CA'))
+  }
+
+  unreadiness(): readonly string[] {
+    const { phase, workers, probes } = this.#source.view()
+    if (phase !== 'serving') return [`the gateway is ${phase}`]
+    if (!workers.some(({ serving }) => serving)) return ['no worker serves']
+    return probes.flatMap(({ target, status }) => {
+      if (status.outcome === 'failed') return [`${targetKey(target)} does not answer: ${status.reason}`]
+      return status.outcome === 'pending' ? [`${targetKey(target)} was not probed yet`] : []
+    })
+  }
+
+  metrics(): string {
+    const { telemetry, slabs, cache } = this.#source
+    const { identities, probes, rebinds } = this.#source.view()
+    const certificates = expiriesOf(identities)
+    return telemetry.render(slabs, {
+      certificates,
+      probes: probes.map(probeSeries),
+      rebinds,
+      cache: cache.statistics,
+      wallClock: Date.now(),
+    })
+  }
+
+  follow(listener: (event: ControlEvent) => void): () => void {
+    return this.#source.events.follow(listener)
+  }
+}

@@ -1,0 +1,111 @@
+import { isDeepStrictEqual } from 'node:util'
+import { OperationalError } from '../../dns/operational-error.ts'
+import type { Change, ReloadOutcome } from '../admin/control.ts'
+import type { Config } from '../config/config.ts'
+import { diffForms } from '../config/diff.ts'
+import { formOf } from '../config/form.ts'
+import { ConfigError, type LoadedConfig } from '../config/load.ts'
+import type { IdentitySource } from './identities.ts'
+import { withUsableListeners } from './listeners.ts'
+import { isSame, type Prepared, prepare } from './prepare.ts'
+import { listensOnQuic } from './quic.ts'
+
+/** What the transaction works on. */
+export interface Reloadable {
+  /** What is served at the moment. */
+  readonly prepared: Prepared
+  /** The configuration as the gateway was started with it. */
+  readonly started: Config
+  /** Reads the configuration anew; throws ConfigError. */
+  load(): LoadedConfig
+  /** Throws OperationalError where it cannot be applied to what is running; touches nothing. */
+  check(next: Prepared): void
+  /** Serves as `next` says. Throws OperationalError when it cannot; then everything is as it was. */
+  apply(next: Prepared): Promise<void>
+}
+
+/** Parse, check, compare, apply; what fails leaves the gateway as it was. */
+export async function reload(gateway: Reloadable, { dryRun }: { dryRun: boolean }): Promise<ReloadOutcome> {
+  let next: Prepared
+  let plan: Plan
+  try {
+    const { config, warnings } = gateway.load()
+    next = prepare(inUse(gateway.prepared.config, withUsableListeners(config)))
+    gateway.check(next)
+    plan = planOf(gateway, config, next, warnings)
+  } catch (error) {
+    return failureOf('refused', error)
+  }
+  if (dryRun) return { outcome: 'planned', ...plan }
+  if (isSame(gateway.prepared, next)) return { outcome: 'unchanged', ...plan }
+  try {
+    await gateway.apply(next)
+  } catch (error) {
+    return failureOf('rolled-back', error)
+  }
+  return { outcome: 'applied', ...plan }
+}
+
+interface Plan {
+  readonly changes: readonly Change[]
+  readonly restartOnly: readonly Change[]
+  readonly warnings: readonly string[]
+}
+
+/** Memory and threads are there from the start, and so are the lock and the keys of the state directory. */
+const RESTART_ONLY: ReadonlySet<string> = new Set(['workers', 'cache.memory', 'state'])
+
+/** `next` with what only a restart changes as it is. */
+function inUse({ workers, state, cache }: Config, next: Config): Config {
+  return { ...next, workers, state, cache: { ...next.cache, memory: cache.memory } }
+}
+
+function planOf({ prepared, started }: Reloadable, loaded: Config, next: Prepared, warnings: readonly string[]): Plan {
+  const changes = [...diffForms(formOf(prepared.config), formOf(next.config)), ...fileChanges(prepared, next)]
+  const restartOnly = diffForms(formOf(started), formOf(loaded)).filter(({ path }) => RESTART_ONLY.has(path))
+  return { changes, restartOnly, warnings: [...warnings, ...next.warnings, ...consequences(prepared, next)] }
+}
+
+/** Files of the same name that say something else. */
+function fileChanges(before: Prepared, next: Prepared): readonly Change[] {
+  const [from, to] = [fingerprints(before.identities), fingerprints(next.identities)]
+  const changes: Change[] = isDeepStrictEqual(from, to) ? [] : [{ path: 'certificates', from, to }]
+  const roots = ({ upstreams }: Prepared) => upstreams.targets.map((target) => target.roots)
+  const sameServers = isDeepStrictEqual(before.config.upstreams, next.config.upstreams)
+  if (sameServers && !isDeepStrictEqual(roots(before), roots(next)))
+    changes.push({ path: 'upstreams', from: 'CA files', to: 'other content' })
+  const sameFile = before.config.listen.admin?.tokenFile === next.config.listen.admin?.tokenFile
+  if (sameFile && before.token !== next.token) changes.push({ path: 'listen.admin.tokenFile', from: 'the token', to: 'another one' })
+  return changes
+}
+
+function fingerprints(source: IdentitySource): readonly string[] | string | null {
+  switch (source.kind) {
+    case 'none':
+      return null
+    case 'local':
+      return 'local CA'
+    case 'files':
+      return source.identities.map(({ fingerprint256 }) => fingerprint256)
+  }
+}
+
+/** What a change brings with it that its author may not expect. */
+function consequences(before: Prepared, next: Prepared): readonly string[] {
+  const warnings: string[] = []
+  const isReissued =
+    before.identities.kind === 'local' && next.identities.kind === 'local' && !isDeepStrictEqual(before.identities, next.identities)
+  if (isReissued) warnings.push('the names of the gateway change, so the local CA is made anew: clients must trust it again')
+  const quic = ({ config: { limits } }: Prepared) => [limits.inFlightPerConnection, limits.idle.quicMs]
+  if (listensOnQuic(before.config) && !isDeepStrictEqual(quic(before), quic(next))) {
+    warnings.push('limits.inFlightPerConnection and limits.idle.quic: QUIC listeners that are bound keep theirs until the next restart')
+  }
+  return warnings
+}
+
+function failureOf(outcome: 'refused' | 'rolled-back', error: unknown): ReloadOutcome {
+  // not ours: a defect, which is not to pass for a wrong configuration
+  if (!(error instanceof OperationalError)) throw error
+  const problems = error instanceof ConfigError ? error.problems : []
+  return { outcome, code: error.code, message: error.message, problems }
+}

@@ -1,0 +1,246 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Logger } from 'pino'
+import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
+import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
+import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
+import type { Events } from '../events.ts'
+import type { Prober } from '../probe/prober.ts'
+import { probeTargets, targetKey } from '../probe/target.ts'
+import type { Supervisor } from '../workers/supervisor.ts'
+import type { CacheAssembly } from './cache.ts'
+import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
+import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
+import type { Prepared } from './prepare.ts'
+import { spaceOf } from './space.ts'
+import { changedUpstreams, endpointsOf, ResolvConfWatch } from './upstream-choice.ts'
+
+interface ServedDependencies {
+  readonly stateDir: string
+  readonly log: Logger
+  readonly events: Events
+  readonly supervisor: Supervisor
+  readonly doors: AdminDoors
+  readonly cache: CacheAssembly
+  /** Null: nothing is probed. */
+  readonly prober: Prober | null
+}
+
+/** What the gateway serves with at the moment, and how that changes: one change after the other, each whole or not at all. */
+export class Served {
+  readonly #dependencies: ServedDependencies
+  readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
+  /** Upstreams that are not to be asked, by name. */
+  readonly #disabled = new Set<string>()
+  #prepared: Prepared
+  #identities: IdentityAssembly = NO_IDENTITIES
+  /** What the first worker has bound. */
+  #facts: DataPlaneFacts = NOTHING_BOUND
+  #changes: Promise<unknown> = Promise.resolve()
+
+  constructor(prepared: Prepared, dependencies: ServedDependencies) {
+    this.#prepared = prepared
+    this.#dependencies = dependencies
+  }
+
+  get prepared(): Prepared {
+    return this.#prepared
+  }
+
+  get identities(): IdentityAssembly {
+    return this.#identities
+  }
+
+  get facts(): DataPlaneFacts {
+    return this.#facts
+  }
+
+  get disabled(): ReadonlySet<string> {
+    return this.#disabled
+  }
+
+  /** Starts the workers and opens the admin listener. `meanwhile` is run while they bind. */
+  async start(meanwhile: () => void): Promise<void> {
+    const { supervisor, doors } = this.#dependencies
+    const { config, identities } = this.#prepared
+    this.#identities = await this.#assembleIdentities(identities)
+    if (config.workers > 1) await claimAddresses(config, this.#facts.endpoints)
+    const started = supervisor.start((facts) => {
+      this.#facts = facts
+    })
+    meanwhile()
+    await started
+    this.#followProbes()
+    await doors.reconfigure(doorOf(this.#prepared))
+    this.#resolvConf.follow(config)
+  }
+
+  /** Begins no more changes by itself; resolves when those that were begun are over. */
+  async stop(): Promise<void> {
+    this.#identities.stop()
+    this.#resolvConf.stop()
+    await this.#changes
+  }
+
+  /** Runs `change` when all that were begun before are over. */
+  change<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#changes.then(change)
+    this.#changes = result.catch(() => {})
+    return result
+  }
+
+  /** What the worker of this place serves with, as things are. */
+  settingsOf(index: number): DataPlaneSettings {
+    const { config, upstreams } = this.#prepared
+    return {
+      config: withBoundPorts(config, this.#facts.endpoints),
+      identities: this.#identities.identities,
+      upstreams: upstreams.targets,
+      http3Elsewhere: index > 0 && this.#facts.http3,
+    }
+  }
+
+  /** Throws OperationalError where `next` cannot take the place of what is served. */
+  check(next: Prepared): void {
+    refuseMoves(next.config, this.#facts.endpoints)
+  }
+
+  /** Serves as `next` says; throws OperationalError when that cannot be, and then everything is as it was. */
+  async apply(next: Prepared): Promise<void> {
+    const before = { prepared: this.#prepared, identities: this.#identities, facts: this.#facts }
+    const isSameSource = isDeepStrictEqual(before.identities.source, next.identities)
+    // the local CA for other names is another one, and clients have to trust it anew: only once everything else has succeeded
+    const isRenamed = !isSameSource && before.identities.source.kind === 'local' && next.identities.kind === 'local'
+    try {
+      await this.#dependencies.doors.reconfigure(doorOf(next))
+      if (!isSameSource && !isRenamed) this.#identities = await this.#assembleIdentities(next.identities)
+      await this.#serve(next)
+      await this.#probe()
+      if (isRenamed) {
+        this.#identities = await this.#assembleIdentities(next.identities)
+        await this.#tellSettings()
+      }
+    } catch (error) {
+      await this.#restore(before)
+      throw operational(error)
+    }
+    if (this.#identities !== before.identities) before.identities.stop()
+    this.#dependencies.log.level = next.config.log.level
+    this.#resolvConf.follow(next.config)
+    this.#dependencies.cache.moveTo(spaceOf(next.upstreams.targets))
+    await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })
+  }
+
+  async #serve(next: Prepared): Promise<void> {
+    if (next.config.workers > 1) await claimAddresses(next.config, this.#facts.endpoints)
+    this.#prepared = next
+    await this.#dependencies.supervisor.reconfigure(
+      (index) => this.settingsOf(index),
+      (facts) => (this.#facts = facts),
+    )
+  }
+
+  /** Throws where a listener does not answer that is new, or did answer before. */
+  async #probe(): Promise<void> {
+    const { prober } = this.#dependencies
+    if (prober === null) return
+    const failed = new Set(prober.reports.filter(({ status }) => status.outcome === 'failed').map(({ target }) => targetKey(target)))
+    this.#followProbes()
+    const report = (await prober.probeAll()).find(({ target }) => !failed.has(targetKey(target)))
+    if (report === undefined) return
+    const reason = `${targetKey(report.target)} does not answer: ${report.status.reason}`
+    throw new OperationalError('ATLAS_RELOAD', `Cannot serve with the new configuration: ${reason}`)
+  }
+
+  #followProbes(): void {
+    const { paths } = this.#prepared.config.doh
+    this.#dependencies.prober?.follow(probeTargets(this.#facts, { identities: this.#identities.identities, paths }))
+  }
+
+  /** As it was before: what was bound for the new configuration is given up, nothing else is touched. */
+  async #restore({
+    prepared,
+    identities,
+    facts,
+  }: {
+    prepared: Prepared
+    identities: IdentityAssembly
+    facts: DataPlaneFacts
+  }): Promise<void> {
+    if (this.#identities !== identities) this.#identities.stop()
+    this.#identities = identities
+    this.#prepared = prepared
+    this.#facts = facts
+    await this.#tellSettings()
+    await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: 0 })
+    try {
+      await this.#dependencies.doors.reconfigure(doorOf(prepared))
+    } catch (error) {
+      this.#dependencies.log.error({ err: error }, 'cannot listen for admin as before')
+    }
+  }
+
+  /** Tells the workers how things are; those that cannot do it are complained about. */
+  async #tellSettings(): Promise<void> {
+    await this.#dependencies.supervisor.announce((index) => this.settingsOf(index))
+    this.#followProbes()
+  }
+
+  #assembleIdentities(source: IdentitySource): Promise<IdentityAssembly> {
+    const onRenewed = (identities: IdentityAssembly['identities']): void => {
+      this.#dependencies.events.emit('certificate', 'the local certificate is renewed', {
+        notAfter: new Date(identities[0]?.notAfter ?? 0).toISOString(),
+      })
+      void this.change(() => this.#tellSettings())
+    }
+    return assembleIdentities(source, { stateDir: this.#dependencies.stateDir, log: this.#dependencies.log, onRenewed })
+  }
+
+  async #followResolvConf(): Promise<void> {
+    await this.change(async () => {
+      const { config, upstreams: before } = this.#prepared
+      const upstreams = changedUpstreams(config, before)
+      if (upstreams === null) return
+      for (const warning of upstreams.warnings) this.#dependencies.log.warn(warning)
+      this.#dependencies.log.info({ upstreams: endpointsOf(upstreams) }, RESOLVERS_CHANGED)
+      this.#dependencies.events.emit('upstreams', RESOLVERS_CHANGED, { upstreams: endpointsOf(upstreams) })
+      this.#prepared = { ...this.#prepared, upstreams }
+      this.#dependencies.cache.moveTo(spaceOf(upstreams.targets))
+      await this.#tellSettings()
+    })
+  }
+
+  /** False: there is no such upstream. */
+  enableUpstream(name: string, enabled: boolean): Promise<boolean> {
+    return this.change(async () => {
+      if (!this.#prepared.upstreams.targets.some(({ server }) => server.name === name)) return false
+      if (enabled === !this.#disabled.has(name)) return true
+      if (enabled) this.#disabled.delete(name)
+      else this.#disabled.add(name)
+      const message = `the upstream ${name} is ${enabled ? 'asked again' : 'not asked any more'}`
+      this.#dependencies.log.warn({ upstream: name }, message)
+      this.#dependencies.events.emit('upstream', message, { upstream: name, enabled })
+      await this.#tellSettings()
+      return true
+    })
+  }
+}
+
+const NOTHING_BOUND: DataPlaneFacts = { endpoints: { dns: [], dot: [], doq: [], doh: [] }, http3: false }
+const NO_IDENTITIES: IdentityAssembly = { source: { kind: 'none' }, identities: [], localCa: null, stop: () => {} }
+const RESOLVERS_CHANGED = 'the resolvers of resolv.conf have changed'
+
+function doorOf({ config, token }: Prepared): DoorSettings | null {
+  const {
+    listen,
+    public: { name },
+  } = config
+  if (listen.admin === null) return null
+  const { endpoint, hosts } = listen.admin
+  return { endpoint, token, hosts: name === null ? hosts : [...hosts, name] }
+}
+
+/** What a worker could not do for a reason of its own. */
+function operational(error: unknown): OperationalError {
+  if (error instanceof OperationalError) return error
+  return new OperationalError('ATLAS_RELOAD', `Cannot apply the configuration: ${reasonOf(error)}`, error)
+}

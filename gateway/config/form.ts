@@ -1,0 +1,94 @@
+import { formatEndpoint } from '../../net/address.ts'
+import { formatAccess } from './addresses.ts'
+import type { AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
+import { formatDuration, formatSize } from './units.ts'
+
+/** A value of the operator's form: what YAML can say. */
+export type FormValue = string | number | boolean | readonly FormValue[] | { readonly [key: string]: FormValue }
+export type Form = { readonly [key: string]: FormValue }
+
+/** The configuration in the operator's form, complete: read again, it gives the same. What has no default and is not set is missing. */
+export function formOf(config: Config): Form {
+  const { listen, access, doh, tls, timeouts, cache, edns, limits, log } = config
+  return {
+    listen: {
+      doh: listen.doh.map(listenForm),
+      dot: listen.dot.map(listenForm),
+      doq: listen.doq.map(listenForm),
+      dns: listen.dns.map(listenForm),
+      admin: listen.admin === null ? false : adminForm(listen.admin),
+    },
+    public: publicForm(config),
+    access: { dns: formatAccess(access.dns), encrypted: formatAccess(access.encrypted) },
+    doh: { paths: doh.paths, http3: doh.http3 },
+    tls: {
+      certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
+      minVersion: tls.minVersion.slice('TLSv'.length),
+    },
+    state: config.state,
+    ...(config.upstreams !== null && { upstreams: config.upstreams.map(upstreamForm) }),
+    strategy: config.strategy,
+    timeouts: {
+      query: formatDuration(timeouts.queryMs),
+      handshake: formatDuration(timeouts.handshakeMs),
+      drain: formatDuration(timeouts.drainMs),
+    },
+    cache: {
+      memory: formatSize(cache.memory),
+      serveStale: formatDuration(cache.serveStaleMs),
+      prefetch: cache.prefetch,
+      persist: cache.persist,
+    },
+    edns: { padding: edns.padding, clientSubnet: edns.clientSubnet },
+    workers: config.workers,
+    limits: {
+      connectionsPerClient: limits.connectionsPerClient,
+      inFlightPerConnection: limits.inFlightPerConnection,
+      idle: {
+        stream: formatDuration(limits.idle.streamMs),
+        http: formatDuration(limits.idle.httpMs),
+        quic: formatDuration(limits.idle.quicMs),
+      },
+    },
+    log: { level: log.level, queries: queryLogForm(log.queries) },
+  }
+}
+
+function listenForm({ endpoint, access }: ListenConfig): FormValue {
+  const address = formatEndpoint(endpoint)
+  return access === null ? address : { address, access: formatAccess(access) }
+}
+
+function adminForm({ endpoint, tokenFile, hosts }: AdminConfig): FormValue {
+  const address = formatEndpoint(endpoint)
+  if (tokenFile === null && hosts.length === 0) return address
+  return { address, hosts, ...(tokenFile !== null && { tokenFile }) }
+}
+
+function publicForm({ public: { name, addresses, ports } }: Config): Form {
+  return { ...(name !== null && { name }), addresses, ports: withoutNull(ports) }
+}
+
+function withoutNull(values: Readonly<Record<string, FormValue | null>>): Form {
+  return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, FormValue] => entry[1] !== null))
+}
+
+function upstreamForm(upstream: UpstreamConfig): FormValue {
+  const { name, protocol, endpoint } = upstream
+  const common = { name, url: `${protocol}://${formatEndpoint(endpoint)}` }
+  if (upstream.protocol !== 'tls') return common
+  const { serverName, ca, pins } = upstream
+  return {
+    ...common,
+    ...(serverName !== null && { serverName }),
+    ...(ca !== null && { ca: ca.file }),
+    ...(pins.length > 0 && { pins }),
+  }
+}
+
+function queryLogForm(queries: QueryLogConfig): string {
+  if (queries.kind === 'errors') return 'errors'
+  if (queries.share === 0) return 'none'
+  // toString() turns to exponents below a millionth
+  return queries.share === 1 ? 'all' : `sample:${queries.share.toFixed(9).replace(/0+$/, '')}`
+}

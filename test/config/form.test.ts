@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after, describe } from 'node:test'
+import { stringify } from 'yaml'
+import type { Config } from '../../gateway/config/config.ts'
+import { diffForms } from '../../gateway/config/diff.ts'
+import { type Form, formOf } from '../../gateway/config/form.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
+
+const cwd = mkdtempSync(join(tmpdir(), 'atlas-form-'))
+after(() => rmSync(cwd, { recursive: true }))
+
+function load(source: string): Config {
+  writeFileSync(join(cwd, 'atlas.yaml'), source)
+  return loadConfig({ file: 'atlas.yaml', env: {}, cwd }).config
+}
+
+const FULL = `
+listen:
+  doh: [{ address: "0.0.0.0:443", access: [private, 198.51.100.0/24] }, "[::]:443"]
+  dot: [127.0.0.1:0]
+  dns: []
+  admin: { address: "127.0.0.1:9353", hosts: [atlas.example], tokenFile: token.txt }
+public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
+access: { dns: [loopback, "2001:db8::/32"], encrypted: [] }
+doh: { paths: [/dns-query, /other], http3: false }
+tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2" }
+upstreams:
+  - { name: local, url: "udp://127.0.0.1:5300" }
+  - { name: corp, url: "tls://192.0.2.54", serverName: dns.corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }
+  - "tcp://[2001:db8::53]"
+timeouts: { query: 1500ms, drain: 0s }
+cache: { memory: 0, serveStale: 0, prefetch: false, persist: true }
+edns: { padding: false }
+workers: 3
+limits: { connectionsPerClient: 7, idle: { quic: 20s } }
+log: { level: warn, queries: sample:0.000000001 }
+`
+
+describe('formOf()', () => {
+  for (const [name, source] of [
+    ['the defaults', ''],
+    ['every key', FULL],
+    ['errors in the query log', 'log: { queries: errors }'],
+  ] as const) {
+    test(`is read again as the same configuration: ${name}`, () => {
+      const form = formOf(load(source))
+      assert.deepEqual(diffForms(form, formOf(load(stringify(form)))), [])
+    })
+  }
+
+  test('uses the words of the operator', () => {
+    const { access, listen } = formOf(load(FULL)) as { access: Form; listen: { doh: readonly unknown[] } }
+    assert.deepEqual(access, { dns: ['loopback', '2001:db8::/32'], encrypted: [] })
+    assert.deepEqual(listen.doh, [{ address: '0.0.0.0:443', access: ['private', '198.51.100.0/24'] }, '[::]:443'])
+  })
+})
+
+describe('diffForms()', () => {
+  test('names what comes, goes and changes', () => {
+    const from = { a: 1, same: { x: [1] }, list: ['x', 'y', 'y'], section: { gone: true }, odd: ['x'] }
+    const to = { a: 2, same: { x: [1] }, list: ['z', 'y', 'x'], section: {}, fresh: 'here', odd: 'x' }
+    assert.deepEqual(diffForms(from, to), [
+      { path: 'a', from: 1, to: 2 },
+      { path: 'list', from: 'y', to: null },
+      { path: 'list', from: null, to: 'z' },
+      { path: 'section.gone', from: true, to: null },
+      { path: 'odd', from: ['x'], to: 'x' },
+      { path: 'fresh', from: null, to: 'here' },
+    ])
+  })
+
+  test('has the whole list where only its order differs', () => {
+    assert.deepEqual(diffForms({ list: [1, 2] }, { list: [2, 1] }), [{ path: 'list', from: [1, 2], to: [2, 1] }])
+  })
+})
