@@ -11,10 +11,12 @@ import { localAnswer, OWNER, recordOf } from './local-answer.ts'
 /** TYPE and CLASS. */
 const QUESTION_TAIL = 4
 const TOKEN = /^[0-9a-f]{32}$/i
+/** What follows the token. */
+export const PROBE_ZONE = 'probe.invalid'
 
 /** The name that the self-probe asks for, in wire form and lower case. */
 export function probeName(token: string): Uint8Array {
-  const name = TOKEN.test(token) ? parseNameText(`${token.toLowerCase()}.probe.invalid`) : null
+  const name = TOKEN.test(token) ? parseNameText(`${token.toLowerCase()}.${PROBE_ZONE}`) : null
   if (name === null)
     throw new RangeError(`Cannot make the name of the self-probe: expected 32 hexadecimal digits: received ${token.length} characters`)
   return name

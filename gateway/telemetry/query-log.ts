@@ -7,6 +7,7 @@ import { nameText, rcodeText, typeText } from '../../dns/text.ts'
 import { Rcode } from '../../dns/types.ts'
 import type { QueryLogConfig } from '../config/config.ts'
 import type { PipelineObserver } from '../pipeline.ts'
+import { PROBE_ZONE } from '../stages/probe.ts'
 
 /** One line for each query that `log.queries` asks for. Off by default: who asked what is nobody's business. */
 export class QueryLog implements PipelineObserver {
@@ -38,8 +39,13 @@ export class QueryLog implements PipelineObserver {
   }
 }
 
+/** Without the token of the self-probe, by which the workers know it. */
+function shown(name: string | null): string | null {
+  return name?.toLowerCase().endsWith(`.${PROBE_ZONE}.`) === true ? `${PROBE_ZONE}.` : name
+}
+
 function facts(query: Query): Record<string, unknown> {
   const { client, failure } = query
-  const asked = query.questionEnd > HEADER_LENGTH ? { name: nameText(query.wire, HEADER_LENGTH), type: typeText(query.qtype) } : {}
+  const asked = query.questionEnd > HEADER_LENGTH ? { name: shown(nameText(query.wire, HEADER_LENGTH)), type: typeText(query.qtype) } : {}
   return { transport: client.traits.label, client: client.address, ...asked, ...(failure === null ? {} : { failure: failure.code }) }
 }

@@ -61,6 +61,14 @@ describe('the self-probe', () => {
     assert.deepEqual(new Set(outcomes), new Set(['refused']))
   })
 
+  test('is in the query log, without its token', async () => {
+    const log = { level: 'info', queries: { kind: 'share', share: 1 } } as const
+    await using gateway = await runGateway([], { log }, { probing: {} })
+    await until(async () => (await get(gateway, '/readyz')).status === 200)
+    assert.ok(gateway.log.some((line) => line.includes('"name":"probe.invalid."')))
+    assert.doesNotMatch(gateway.log.join('\n'), /[0-9a-f]{32}/)
+  })
+
   test('undoes a reload whose new listener does not answer', async () => {
     await using upstream = await dnsServer(answering)
     const plain = { listen: { ...testConfig([]).listen, dot: [], doh: [], doq: [] } }

@@ -28,6 +28,8 @@ interface Running {
   readonly ended: Promise<Ended>
   /** Resolves once the start-up text has been printed. */
   readonly serving: Promise<string>
+  /** Resolves once the log says `text`. */
+  logged(text: string): Promise<void>
 }
 
 function start(args: readonly string[], env: Record<string, string> = {}): Running {
@@ -42,8 +44,11 @@ function start(args: readonly string[], env: Record<string, string> = {}): Runni
   child.stderr.on('data', (chunk: Buffer) => {
     output.stderr += chunk
   })
+  const logged = async (text: string): Promise<void> => {
+    while (!output.stderr.replaceAll('\\"', '"').includes(text)) await once(child.stderr, 'data')
+  }
   const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, ...output }))
-  return { child, ended, serving }
+  return { child, ended, serving, logged }
 }
 
 function config(name: string, text: string): string {
@@ -55,6 +60,20 @@ function config(name: string, text: string): string {
 const run = (args: readonly string[], env?: Record<string, string>) => start(args, env).ended
 
 describe('atlas-dns run', () => {
+  test('reads its configuration anew on SIGHUP, and keeps the one it has when that is wrong', async () => {
+    const file = config('hup.yaml', `${QUIET}state: ./hup\n`)
+    const { child, ended, serving, logged } = start(['run', '--config', file])
+    await serving
+    config('hup.yaml', `${QUIET}state: ./hup\ntimeouts: { query: soon }\n`)
+    child.kill('SIGHUP')
+    await logged(`${file}:3:20: timeouts.query: expected a duration`)
+    config('hup.yaml', `${QUIET}state: ./hup\ntimeouts: { query: 2s }\nworkers: 1\ncache: { memory: 1MiB }\n`)
+    child.kill('SIGHUP')
+    await logged('"changes":1,"restartOnly":["cache.memory","workers"],"msg":"the configuration was read anew"')
+    child.kill('SIGTERM')
+    assert.equal((await ended).code, 0)
+  })
+
   test('serves, says where, and ends with 0 on SIGTERM', async () => {
     const { child, ended, serving } = start(['run', '--config', config('a.yaml', `${QUIET}state: ./a\n`)])
     const text = await serving
