@@ -102,9 +102,16 @@ export interface Transport<Slice = unknown> extends Service {
 }
 
 /** Something that can be asked. Never throws; calls its sink exactly once, at the latest at `query.deadline`. The query is parked. */
-export interface Upstream<Slice = unknown> extends Service {
+export interface Upstream {
+  readonly name: string
   send(query: Query, sink: UpstreamSink): void
-  reconfigure(slice: Slice): void
+}
+
+/** Whom a query is asked of. It lives as long as a query has it, whatever is configured meanwhile. */
+export interface Route {
+  /** A number for the servers: what they said is kept under it. */
+  readonly space: number
+  readonly upstream: Upstream
 }
 
 /** Counts what happens to connections. Implemented by telemetry, one per transport. */

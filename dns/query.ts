@@ -1,8 +1,9 @@
 import type { Answer } from './answer.ts'
 import { copyOf } from './bytes.ts'
-import type { Client, ReplySink } from './contracts.ts'
+import type { Client, ReplySink, Route } from './contracts.ts'
 import type { Failure } from './failure.ts'
 import { HEADER_LENGTH } from './header.ts'
+import { NO_ROUTE } from './route.ts'
 
 /** No keepalive option (RFC 7828) in the query. */
 export const KEEPALIVE_ABSENT = -1
@@ -54,6 +55,8 @@ export class Query {
   /** Index of the stage that has it. */
   stage = 0
   answer: Answer | null = null
+  /** Set by the route stage. */
+  route: Route = NO_ROUTE
   failure: Failure | null = null
   /** Whether there is an expired answer to it, which is better than none (RFC 8767). */
   hasStale = false
@@ -92,6 +95,7 @@ export class Query {
     query.qclass = this.qclass
     query.questionEnd = this.questionEnd
     query.dnssecOk = this.dnssecOk
+    query.route = this.route
     query.receivedAt = this.receivedAt
     query.deadline = this.deadline
     return query

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
@@ -10,12 +9,10 @@ import { isAddressInUse } from '../net/listen.ts'
 import type { QuicEngine } from '../net/quic.ts'
 import { Wheel } from '../net/wheel.ts'
 import { ConnectionLimit } from '../transports/connection-limit.ts'
-import { OrderedUpstream } from '../upstream/ordered.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import { listensOnQuic, openQuic } from './assembly/quic.ts'
-import { spaceOf } from './assembly/space.ts'
+import { Routing, type RoutingPlan } from './assembly/routes.ts'
 import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
-import { makeUpstreamServer, type UpstreamTarget } from './assembly/upstreams.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/config.ts'
 import { Pipeline } from './pipeline.ts'
@@ -24,6 +21,7 @@ import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
 import { ForwardStage } from './stages/forward.ts'
 import { ProbeStage } from './stages/probe.ts'
+import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
 import { SpecialNamesStage } from './stages/special-names.ts'
 import { combine } from './telemetry/observers.ts'
@@ -39,7 +37,7 @@ export interface DataPlaneSettings {
   readonly config: Config
   /** None when nothing is encrypted. */
   readonly identities: readonly Identity[]
-  readonly upstreams: readonly UpstreamTarget[]
+  readonly routing: RoutingPlan
   /** Whether another worker serves HTTP/3. */
   readonly http3Elsewhere: boolean
 }
@@ -80,7 +78,8 @@ export class DataPlane {
   readonly #cache: Cache
   readonly #limit: ConnectionLimit
   readonly #shape: ShapeStage
-  readonly #upstream: OrderedUpstream
+  readonly #routing: Routing
+  readonly #route: RouteStage
   readonly #pipeline: Pipeline
   readonly #transports: TransportAssembly
   #settings: DataPlaneSettings
@@ -95,16 +94,17 @@ export class DataPlane {
     this.#setup = setup
     this.#settings = setup
     this.#log = log
-    const { config, memory, cache, upstreams } = setup
+    const { config, memory, cache, routing } = setup
     this.#telemetry = new Telemetry(new Slab(memory.counters))
     this.#limit = new ConnectionLimit({ shared: memory.connections, worker: setup.index, perClient: config.limits.connectionsPerClient })
     this.#cache = new Cache(cache.memory, {
       ...config.cache,
       owner: cache.owner,
-      space: spaceOf(upstreams),
       meter: this.#telemetry.cacheMeter(),
     })
-    this.#upstream = new OrderedUpstream(this.#makeServers(setup), this.#shared)
+    this.#routing = new Routing({ ...this.#shared, log, meter: (name) => this.#telemetry.upstreamMeter(name) })
+    this.#routing.reconfigure(routing, config.timeouts.handshakeMs)
+    this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
     this.#pipeline = this.#assemblePipeline(config)
     this.#transports = new TransportAssembly(
@@ -152,7 +152,7 @@ export class DataPlane {
   async close(): Promise<void> {
     if (this.#beating !== null) clearInterval(this.#beating)
     await this.#transports.close()
-    await this.#upstream.close()
+    await this.#routing.close()
   }
 
   async #carryOut(command: Command): Promise<void> {
@@ -178,17 +178,15 @@ export class DataPlane {
   /** Serves as `settings` say. After an error the former settings are due: then everything is as it was. */
   async #reconfigure(settings: DataPlaneSettings): Promise<void> {
     const { config } = settings
-    const before = this.#settings
     await this.#applyToTransports(settings)
     this.#settings = settings
     this.#log.level = config.log.level
     this.#limit.perClient = config.limits.connectionsPerClient
     this.#shape.padding = config.edns.padding
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
-    this.#cache.moveTo(spaceOf(settings.upstreams))
-    if (isDeepStrictEqual(serversOf(settings), serversOf(before))) return
-    // those that are gone still answer what they were asked: nobody has to wait for that
-    void this.#upstream.reconfigure(this.#makeServers(settings))
+    this.#cache.reconfigure(config.cache)
+    this.#routing.reconfigure(settings.routing, config.timeouts.handshakeMs)
+    this.#route.table = this.#routing.table
   }
 
   async #applyToTransports({ config, identities, http3Elsewhere }: DataPlaneSettings): Promise<void> {
@@ -230,27 +228,18 @@ export class DataPlane {
     }, BEAT_MS).unref()
   }
 
-  #makeServers({ upstreams, config }: DataPlaneSettings) {
-    const dependencies = {
-      ...this.#shared,
-      log: this.#log,
-      meter: (name: string) => this.#telemetry.upstreamMeter(name),
-      connectMs: config.timeouts.handshakeMs,
-    }
-    return upstreams.map((target) => makeUpstreamServer(target, dependencies))
-  }
-
   #assemblePipeline(config: Config): Pipeline {
     const cache = this.#cache
     return new Pipeline(
       (settler) => {
-        const forward = new ForwardStage({ ...this.#shared, upstream: this.#upstream, cache, settler })
+        const forward = new ForwardStage({ ...this.#shared, cache, settler })
         return [
           this.#shape, // first, so that every answer passes it on its way out
           new AccessStage(), // before any octet of the message is read
           new AcceptStage(), // from here on the query is well-formed
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           new SpecialNamesStage(), // before anybody else could hear of the name
+          this.#route, // whom it is asked of, and so what is known of it
           new CacheStage(cache, forward), // what is known need not be asked
           forward,
         ]
@@ -269,9 +258,4 @@ export class DataPlane {
 function identityOptions({ tls, timeouts, public: { name } }: Config) {
   const policy = { ...tlsPolicy(tls), handshakeTimeout: timeouts.handshakeMs }
   return { policy, extraNames: name === null ? [] : [name] }
-}
-
-/** All that upstream servers are made of; not where that is written. */
-function serversOf({ upstreams, config }: DataPlaneSettings) {
-  return [upstreams.map(({ server, roots }) => ({ ...server, origin: null, ca: null, roots })), config.timeouts.handshakeMs]
 }

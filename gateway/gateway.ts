@@ -12,8 +12,8 @@ import { spreadsClients, withUsableListeners } from './assembly/listeners.ts'
 import { type Prepared, prepare } from './assembly/prepare.ts'
 import { quicDirectory } from './assembly/quic.ts'
 import { type Reloadable, reload } from './assembly/reload.ts'
+import { fingerprintOf, routingPlan } from './assembly/routes.ts'
 import { Served } from './assembly/served.ts'
-import { spaceOf } from './assembly/space.ts'
 import type { BoundEndpoints } from './assembly/transports.ts'
 import { urlOf } from './assembly/upstream-choice.ts'
 import type { Config } from './config/config.ts'
@@ -117,7 +117,7 @@ export class Gateway {
     this.#state = state
     this.#memory = new SharedMemory(config.workers)
     this.#restarts = Array.from({ length: config.workers }, () => 0)
-    this.#cache = new CacheAssembly(config, { space: spaceOf(upstreams.targets), log })
+    this.#cache = new CacheAssembly(config, { fingerprint: fingerprintOf(routingPlan(config, upstreams.targets, new Set())), log })
     this.#supervisor = new Supervisor({
       workers: config.workers,
       launcher,

@@ -14,8 +14,6 @@ const ATTEMPT_MAX_MS = 1000
 const RTT_FACTOR = 4
 /** RFC 9520 §3.1: how often one question is sent to one server. */
 const MAX_SENDS = 3
-/** No query waits longer. */
-const MAX_DRAIN_MS = 60_000
 /** When a server that could not be reached is tried again: time enough for a process to restart. */
 const RETRY_MS = 400
 
@@ -23,11 +21,11 @@ const RETRY_MS = 400
  * Asks the servers in their order. A server that is late is not given up: the next one is asked beside it, and the first
  * usable answer wins. A server that fails is passed over at once.
  */
-export class OrderedUpstream implements Upstream<readonly UpstreamServer[]> {
+export class OrderedUpstream implements Upstream {
   readonly name = 'ordered'
   readonly #clock: Clock
   readonly #wheel: Wheel
-  #servers: readonly UpstreamServer[]
+  readonly #servers: readonly UpstreamServer[]
 
   constructor(servers: readonly UpstreamServer[], { clock, wheel }: { clock: Clock; wheel: Wheel }) {
     this.#servers = servers
@@ -41,21 +39,6 @@ export class OrderedUpstream implements Upstream<readonly UpstreamServer[]> {
       return
     }
     new Attempts(query, sink, { servers: this.#servers, clock: this.#clock, wheel: this.#wheel }).askNext()
-  }
-
-  /** New queries go to `servers`; those that are no longer among them answer what they were asked and end. */
-  async reconfigure(servers: readonly UpstreamServer[]): Promise<void> {
-    const gone = this.#servers.filter((server) => !servers.includes(server))
-    this.#servers = servers
-    await Promise.all(gone.map((server) => server.drain(MAX_DRAIN_MS)))
-  }
-
-  async drain(deadlineMs: number): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.drain(deadlineMs)))
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.close()))
   }
 }
 

@@ -1,10 +1,10 @@
-import type { Upstream, UpstreamMeter } from '../dns/contracts.ts'
+import type { Service, Upstream, UpstreamMeter } from '../dns/contracts.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
 import type { Wheel } from '../net/wheel.ts'
 
 /** One server that can be asked over one kind of transport. It is never reconfigured: another one takes its place. */
-export interface UpstreamServer extends Omit<Upstream, 'reconfigure'> {
+export interface UpstreamServer extends Upstream, Service {
   /** Smoothed round-trip time, milliseconds; NaN while unknown. */
   readonly rtt: number
   /** Whether a question that got no answer yet may be sent again: on datagrams; a stream repeats what is lost by itself. */

@@ -31,12 +31,12 @@ export class Ours implements Contender {
 
   constructor(memory: CacheMemory) {
     const meter = { hit() {}, stale() {}, failure() {}, stored() {}, evicted() {}, coalesced() {}, prefetched() {} }
-    this.cache = new Cache(memory, { owner: 1, serveStaleMs: 86_400_000, prefetch: true, space: 1, meter })
+    this.cache = new Cache(memory, { owner: 1, serveStaleMs: 86_400_000, prefetch: true, meter })
     this.#stage = new CacheStage(this.cache, { refresh() {} })
   }
 
   store(query: Query, answer: Answer, now: number): void {
-    this.cache.remember(query, answer, { space: 1, now })
+    this.cache.remember(query, answer, now)
   }
 
   reply(query: Query, out: Buffer): number {

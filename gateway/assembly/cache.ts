@@ -23,23 +23,33 @@ export class CacheAssembly {
   readonly #memory: CacheMemory
   readonly #log: Logger
   readonly #snapshot: Snapshot | null
-  #writer: SnapshotWriter | null
+  /** Where answers are kept across restarts; null: there are none. */
+  readonly #path: string | null
+  #writer: SnapshotWriter | null = null
   /** By worker. */
   readonly #owners = new Map<number, number>()
   #lastOwner = MAIN
 
   /** Opens the snapshot where there is one. Throws OperationalError where the memory is not to be had. */
-  constructor(config: Config, { space, log }: { space: number; log: Logger }) {
-    const path = config.cache.persist && config.cache.memory > 0 ? join(config.state, 'cache', 'snapshot.bin') : null
-    const { memory, snapshot, refused } = open(path, { bytes: config.cache.memory, space })
+  constructor(config: Config, { fingerprint, log }: { fingerprint: number; log: Logger }) {
+    this.#path = config.cache.memory > 0 ? join(config.state, 'cache', 'snapshot.bin') : null
+    const { memory, snapshot, refused } = open(config.cache.persist ? this.#path : null, { bytes: config.cache.memory, fingerprint })
     this.#log = log
     this.#snapshot = snapshot
     this.#memory = memory
     if (refused !== null) this.#refuse(refused)
     this.inspector = new CacheInspector(memory, MAIN)
-    const writer = { memory, owner: MAIN, fingerprint: space, log, clock: monotonicClock, wallClock: Date.now }
-    this.#writer = path === null ? null : new SnapshotWriter({ path, ...writer })
-    this.#writer?.start()
+    if (config.cache.persist) this.#writer = this.#startWriter(fingerprint)
+  }
+
+  /** `fingerprint`: of the servers that are asked from now on. */
+  reconfigure({ cache }: Config, fingerprint: number): void {
+    if (!cache.persist) {
+      this.#forget()
+      return
+    }
+    this.#writer ??= this.#startWriter(fingerprint)
+    this.#writer?.moveTo(fingerprint)
   }
 
   get statistics(): CacheStatistics {
@@ -57,11 +67,6 @@ export class CacheAssembly {
     const owner = this.#owners.get(worker)
     this.#owners.delete(worker)
     if (owner !== undefined) this.inspector.wipe(owner)
-  }
-
-  /** Other servers are asked from now on. */
-  moveTo(space: number): void {
-    this.#writer?.moveTo(space)
   }
 
   /** Throws out what is named, from the snapshot too. `name`: wire form; null with 'all'. */
@@ -96,14 +101,37 @@ export class CacheAssembly {
     await writer?.stop()
   }
 
+  #startWriter(fingerprint: number): SnapshotWriter | null {
+    if (this.#path === null) return null
+    const writer = new SnapshotWriter({
+      path: this.#path,
+      memory: this.#memory,
+      owner: MAIN,
+      fingerprint,
+      log: this.#log,
+      clock: monotonicClock,
+      wallClock: Date.now,
+    })
+    writer.start()
+    return writer
+  }
+
+  /** What was asked is not to be on disk any more. */
+  #forget(): void {
+    const writer = this.#writer
+    this.#writer = null
+    if (writer === null || this.#path === null) return
+    void writer.discard()
+  }
+
   #refuse(reason: string): void {
     this.#log.warn({ reason }, 'the snapshot of the cache is not used: the cache starts empty')
   }
 }
 
-function open(path: string | null, { bytes, space }: { bytes: number; space: number }): OpenedCache {
+function open(path: string | null, { bytes, fingerprint }: { bytes: number; fingerprint: number }): OpenedCache {
   try {
-    return openCacheMemory(path, { owner: MAIN, bytes, fingerprint: space, now: monotonicClock(), wallClock: Date.now() })
+    return openCacheMemory(path, { owner: MAIN, bytes, fingerprint, now: monotonicClock(), wallClock: Date.now() })
   } catch (error) {
     throw new OperationalError('ATLAS_CACHE', `Cannot reserve ${bytes} bytes for the cache: ${reasonOf(error)}`, error)
   }

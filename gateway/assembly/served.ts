@@ -11,7 +11,7 @@ import type { CacheAssembly } from './cache.ts'
 import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import type { Prepared } from './prepare.ts'
-import { spaceOf } from './space.ts'
+import { fingerprintOf, type RoutingPlan, routingPlan } from './routes.ts'
 import { changedUpstreams, endpointsOf, ResolvConfWatch } from './upstream-choice.ts'
 
 interface ServedDependencies {
@@ -90,13 +90,18 @@ export class Served {
 
   /** What the worker of this place serves with, as things are. */
   settingsOf(index: number): DataPlaneSettings {
-    const { config, upstreams } = this.#prepared
+    const { config } = this.#prepared
     return {
       config: withBoundPorts(config, this.#facts.endpoints),
       identities: this.#identities.identities,
-      upstreams: upstreams.targets,
+      routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
+  }
+
+  get #plan(): RoutingPlan {
+    const { config, upstreams } = this.#prepared
+    return routingPlan(config, upstreams.targets, this.#disabled)
   }
 
   /** Throws OperationalError where `next` cannot take the place of what is served. */
@@ -126,7 +131,7 @@ export class Served {
     if (this.#identities !== before.identities) before.identities.stop()
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
-    this.#dependencies.cache.moveTo(spaceOf(next.upstreams.targets))
+    this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })
   }
 
@@ -204,7 +209,7 @@ export class Served {
       this.#dependencies.log.info({ upstreams: endpointsOf(upstreams) }, RESOLVERS_CHANGED)
       this.#dependencies.events.emit('upstreams', RESOLVERS_CHANGED, { upstreams: endpointsOf(upstreams) })
       this.#prepared = { ...this.#prepared, upstreams }
-      this.#dependencies.cache.moveTo(spaceOf(upstreams.targets))
+      this.#dependencies.cache.reconfigure(config, fingerprintOf(this.#plan))
       await this.#tellSettings()
     })
   }

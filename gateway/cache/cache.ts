@@ -20,10 +20,11 @@ export interface CacheOptions {
   readonly owner: number
   readonly serveStaleMs: number
   readonly prefetch: boolean
-  /** Everything besides the question that makes answers differ: upstreams, settings. */
-  readonly space: number
   readonly meter: CacheMeter
 }
+
+/** What may change while it is used. */
+export type CacheSettings = Pick<CacheOptions, 'serveStaleMs' | 'prefetch'>
 
 /**
  * What one thread does with the shared cache: answers of upstreams and their failures, by question. Times are milliseconds of
@@ -35,16 +36,15 @@ export class Cache {
   isDue = false
   /** Whether find() saw an answer that is past its end and may be served if need be. */
   hasStale = false
-  #space: number
   readonly #leases: Leases
   readonly #key: CacheKey
   readonly #table: Table
   readonly #failures: FailureMemory
   readonly #offset: number
-  readonly #serveStaleMs: number
-  readonly #prefetch: boolean
+  #serveStaleMs: number
+  #prefetch: boolean
 
-  constructor(memory: CacheMemory, { owner, serveStaleMs, prefetch, space, meter }: CacheOptions) {
+  constructor(memory: CacheMemory, { owner, serveStaleMs, prefetch, meter }: CacheOptions) {
     const seed = checksumSeed(memory)
     this.#leases = new Leases(memory.leases)
     this.#key = new CacheKey(memory.secret)
@@ -53,22 +53,18 @@ export class Cache {
     this.#offset = memory.clockOffset
     this.#serveStaleMs = serveStaleMs
     this.#prefetch = prefetch
-    this.#space = space
     this.meter = meter
   }
 
-  get space(): number {
-    return this.#space
-  }
-
-  /** What was learned until now is not for queries to come. */
-  moveTo(space: number): void {
-    this.#space = space
+  reconfigure({ serveStaleMs, prefetch }: CacheSettings): void {
+    this.#serveStaleMs = serveStaleMs
+    this.#prefetch = prefetch
+    this.#table.keepMs = serveStaleMs
   }
 
   /** A number for the question, the same in all threads; different questions have different ones but for one in 2^53. */
   idOf(query: Query): number {
-    this.#key.read(query, this.#space)
+    this.#key.read(query, query.route.space)
     return this.#key.id
   }
 
@@ -100,7 +96,7 @@ export class Cache {
     if (fresh !== null) return fresh
     const time = now + this.#offset
     const since = time - this.#serveStaleMs
-    this.#key.read(query, this.#space)
+    this.#key.read(query, query.route.space)
     const own = this.#table.find(this.#key) && this.#table.found.end > since ? this.#table.found.at : Number.NEGATIVE_INFINITY
     this.#key.ofType(EVERY_TYPE, query.qclass)
     const isDenied = query.qtype !== Type.ANY && this.#table.find(this.#key) && this.#table.found.end > since && this.#table.found.at > own
@@ -114,15 +110,13 @@ export class Cache {
 
   /** Whether the question failed lately and is to be left alone. */
   hasFailed(query: Query, now: number): boolean {
-    this.#key.read(query, this.#space)
+    this.#key.read(query, query.route.space)
     return this.#failures.find(this.#key, now + this.#offset) !== null
   }
 
-  /** Keeps an upstream's answer to `query`, asked in `space`, where it may be kept (docs/cache.md). */
-  remember(query: Query, answer: Answer, { space, now }: { space: number; now: number }): void {
-    // asked of other servers than those that are asked now
-    if (space !== this.#space) return
-    this.#key.read(query, space)
+  /** Keeps an upstream's answer to `query` where it may be kept (docs/cache.md). */
+  remember(query: Query, answer: Answer, now: number): void {
+    this.#key.read(query, query.route.space)
     this.#failures.forget(this.#key, now + this.#offset)
     const { rcode, body } = answer
     const isDenial = rcode === Rcode.NXDOMAIN
@@ -136,15 +130,15 @@ export class Cache {
     if (this.#table.evictions > evictions) this.meter.evicted(this.#table.evictions - evictions)
   }
 
-  rememberFailure(query: Query, failure: Failure, { space, now, hasStale }: { space: number; now: number; hasStale: boolean }): void {
-    this.#key.read(query, space)
+  rememberFailure(query: Query, failure: Failure, { now, hasStale }: { now: number; hasStale: boolean }): void {
+    this.#key.read(query, query.route.space)
     this.#failures.remember(this.#key, failure, { now: now + this.#offset, hasStale })
   }
 
   #findTrue(query: Query, now: number): Answer | null {
     this.isDue = this.hasStale = false
     const time = now + this.#offset
-    this.#key.read(query, this.#space)
+    this.#key.read(query, query.route.space)
     if (!this.#findFresh(time) && !this.#findFreshDenial(query, time)) return null
     return this.#table.found.answer({ now: time, source: 'cache' })
   }

@@ -31,7 +31,7 @@ export class PageRewriter {
   readonly #octets: Uint8Array
   readonly #times: Float64Array
   readonly #entry: Entry
-  readonly #keepMs: number
+  keepMs: number
   /** The new page. */
   readonly #draft = new Int32Array(PAGE_WORDS)
   readonly #draftHalves = new Uint16Array(this.#draft.buffer)
@@ -56,7 +56,7 @@ export class PageRewriter {
     this.#octets = new Uint8Array(pages)
     this.#times = new Float64Array(pages)
     this.#entry = new Entry(seed)
-    this.#keepMs = keepMs
+    this.keepMs = keepMs
   }
 
   /** Makes room for `size` octets; returns how many entries had to go that were still good. */
@@ -64,7 +64,7 @@ export class PageRewriter {
     this.#read(page)
     const bytes = PAGE_BYTES - FIRST_ENTRY - size - SLACK_BYTES
     const entries = MAX_ENTRIES - SLACK_ENTRIES
-    this.#dropEnded(now - this.#keepMs, 0, MAX_ENTRIES)
+    this.#dropEnded(now - this.keepMs, 0, MAX_ENTRIES)
     const before = this.#left
     this.#dropEnded(now, bytes, entries)
     // each round halves the popularity, so that the fourth finds none left

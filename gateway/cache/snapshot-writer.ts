@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Clock } from '../../net/clock.ts'
 import { type CacheMemory, checksumSeed } from './memory.ts'
@@ -59,6 +60,18 @@ export class SnapshotWriter {
   async write(): Promise<void> {
     await this.#writing // it may have passed pages that have changed since
     await this.#write()
+  }
+
+  /** Writes no more, and takes away what was written. */
+  async discard(): Promise<void> {
+    this.close()
+    await this.#writing
+    const { path, log } = this.#options
+    try {
+      await rm(path, { force: true })
+    } catch (error) {
+      log.error({ err: error }, 'cannot remove the snapshot of the cache')
+    }
   }
 
   /** Never two at a time: they would share a file. */

@@ -81,6 +81,11 @@ export class Table {
     this.#rewriter = new PageRewriter(memory.pages, { seed, keepMs })
   }
 
+  /** How long an entry is worth keeping after its end, milliseconds. */
+  set keepMs(keepMs: number) {
+    this.#rewriter.keepMs = keepMs
+  }
+
   get pages(): number {
     return this.#pages
   }

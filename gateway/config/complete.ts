@@ -53,6 +53,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     state: absolute(form.state, ['state']),
     upstreams: form.upstreams?.map(upstreamOf) ?? null,
+    routes: form.routes,
     strategy: form.strategy,
     timeouts: { queryMs: timeouts.query, handshakeMs: timeouts.handshake, drainMs: timeouts.drain },
     cache: {

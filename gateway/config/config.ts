@@ -26,6 +26,7 @@ export interface Config {
   readonly state: string
   /** Null: the resolvers of /etc/resolv.conf. */
   readonly upstreams: readonly UpstreamConfig[] | null
+  readonly routes: readonly RouteConfig[]
   readonly strategy: 'ordered'
   readonly timeouts: { readonly queryMs: number; readonly handshakeMs: number; readonly drainMs: number }
   readonly cache: {
@@ -70,6 +71,12 @@ export interface CertificateConfig {
   readonly key: string
   /** Where the operator wrote it, "file:line:column", for errors about the files' content. */
   readonly origin: string
+}
+
+/** Names at and below `suffix`, in wire form and lower case, are asked of these upstreams, in this order. */
+export interface RouteConfig {
+  readonly suffix: Uint8Array
+  readonly upstreams: readonly string[]
 }
 
 export type UpstreamConfig = PlainUpstreamConfig | TlsUpstreamConfig

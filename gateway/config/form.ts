@@ -1,3 +1,4 @@
+import { nameText } from '../../dns/text-name.ts'
 import { formatEndpoint } from '../../net/address.ts'
 import { formatAccess } from './addresses.ts'
 import type { AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
@@ -27,6 +28,7 @@ export function formOf(config: Config): Form {
     },
     state: config.state,
     ...(config.upstreams !== null && { upstreams: config.upstreams.map(upstreamForm) }),
+    routes: config.routes.map(({ suffix, upstreams }) => ({ suffix: nameText(suffix, 0) ?? '', upstreams })),
     strategy: config.strategy,
     timeouts: {
       query: formatDuration(timeouts.queryMs),

@@ -27,6 +27,9 @@ export const CACHE_MEMORY: Knob = knob(64 * MIB, MIB, Math.floor(Math.min(totalm
 /** How long an answer may be given after its TTL while no upstream answers: RFC 8767 §5 suggests 1 to 3 days, at most 7. */
 export const SERVE_STALE_MS: Knob = knob(86_400_000, 0, 604_800_000)
 
+/** Routes: beyond any split horizon; a block list of that size would want another structure. */
+export const MAX_ROUTES = 10_000
+
 /** Idle TCP and DoT connections. RFC 7766 §6.2.3 asks for seconds; long enough that the next page load needs no new handshake. */
 export const STREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)
 

@@ -31,6 +31,7 @@ import {
   STREAM_IDLE_MS,
   WORKERS,
 } from './knobs.ts'
+import { checkRoutes, routes } from './route-form.ts'
 import { upstreams } from './upstream-form.ts'
 
 /** What zod makes of the operator's form; complete.ts turns it into a Config. */
@@ -186,6 +187,9 @@ const root = settings({
   ),
   state: filePath('a directory').prefault('./state').describe('directory of the files that the gateway keeps, made when missing'),
   upstreams: upstreams.optional().describe('servers to ask, URLs or { name, url, … }; by default the resolvers of /etc/resolv.conf'),
+  routes: routes
+    .prefault([])
+    .describe('names that are asked of certain upstreams instead of all: { suffix, upstreams }; the longest suffix wins'),
   strategy: choice(['ordered']).prefault('ordered').describe('which upstream is asked; ordered: the first that works'),
   timeouts: section(
     settings({
@@ -212,7 +216,7 @@ const root = settings({
     }),
     'the log, on standard error',
   ),
-})
+}).superRefine(checkRoutes)
 
 /** The operator's form. Every key is optional; its output is complete but for what has no default. */
 export const configSchema = section(root, 'Configuration of the Atlas DNS Gateway')

@@ -1,5 +1,5 @@
 import type { Answer } from '../../dns/answer.ts'
-import type { Upstream, UpstreamSink } from '../../dns/contracts.ts'
+import type { UpstreamSink } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import { Rcode } from '../../dns/types.ts'
@@ -19,7 +19,6 @@ const LEASE_SPARE_MS = 200
 /** What a flight needs, and who hears of its end. */
 export interface FlightContext {
   readonly cache: Cache
-  readonly upstream: Upstream
   readonly clock: Clock
   readonly wheel: Wheel
   /** The flight takes no more queries. */
@@ -37,8 +36,6 @@ export class Flight extends WheelEntry implements UpstreamSink {
   /** The one that is asked with; it may have been answered already. */
   readonly query: Query
   readonly #context: FlightContext
-  /** Where the answer belongs in the cache. */
-  readonly #space: number
   #lease: number
   #first: Query | null = null
   #last: Query | null = null
@@ -54,7 +51,6 @@ export class Flight extends WheelEntry implements UpstreamSink {
     this.id = id
     this.query = query
     this.#context = context
-    this.#space = context.cache.space
     this.#lease = context.cache.acquire(id, context.clock(), query.deadline + LEASE_SPARE_MS)
   }
 
@@ -97,7 +93,7 @@ export class Flight extends WheelEntry implements UpstreamSink {
       return
     }
     const { cache, clock } = this.#context
-    cache.remember(this.query, answer, { space: this.#space, now: clock() })
+    cache.remember(this.query, answer, clock())
     this.#end()
     for (let query = this.#take(); query !== null; query = query.leave()) this.#context.answer(query, answer)
   }
@@ -117,7 +113,7 @@ export class Flight extends WheelEntry implements UpstreamSink {
 
   #send(): void {
     this.#isSent = true
-    this.#context.upstream.send(this.query, this)
+    this.query.route.upstream.send(this.query, this)
   }
 
   /** Whether the other thread has learned something, or has given up. */
@@ -158,7 +154,7 @@ export class Flight extends WheelEntry implements UpstreamSink {
   #settleFailed(failure: Failure, answer: Answer | null): void {
     const { cache, clock } = this.#context
     const now = clock()
-    cache.rememberFailure(this.query, failure, { space: this.#space, now, hasStale: this.query.hasStale })
+    cache.rememberFailure(this.query, failure, { now, hasStale: this.query.hasStale })
     this.#end()
     for (let query = this.#take(); query !== null; query = query.leave()) {
       const best = (query.hasStale ? cache.findStale(query, now) : null) ?? answer

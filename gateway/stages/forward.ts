@@ -1,5 +1,5 @@
 import type { Answer } from '../../dns/answer.ts'
-import { type ReplySink, type Stage, type Upstream, Verdict } from '../../dns/contracts.ts'
+import { type ReplySink, type Stage, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import { isSameQuestion } from '../../dns/question.ts'
@@ -16,7 +16,6 @@ const MAX_WAITING = 20_000
 const MAX_FLIGHTS = 20_000
 
 export interface ForwardOptions {
-  readonly upstream: Upstream
   readonly cache: Cache
   readonly settler: Settler
   readonly clock: Clock
@@ -28,7 +27,6 @@ const NOBODY: ReplySink = { deliver() {}, refuse() {} }
 /** Parks the query until the upstream has answered; the same question of several queries is asked once (RFC 5452 §5). */
 export class ForwardStage implements Stage, Refresher, FlightContext {
   readonly name = 'forward'
-  readonly upstream: Upstream
   readonly cache: Cache
   readonly clock: Clock
   readonly wheel: Wheel
@@ -37,7 +35,6 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
   #waiting = 0
 
   constructor(options: ForwardOptions) {
-    this.upstream = options.upstream
     this.cache = options.cache
     this.clock = options.clock
     this.wheel = options.wheel
@@ -47,7 +44,7 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
   onQuery(query: Query): Verdict {
     const id = this.cache.idOf(query)
     const same = this.#flights.get(id)
-    const isNew = same === undefined || !isSameQuestion(same.query, query)
+    const isNew = same === undefined || !isSameQuestion(same.query, query) || same.query.route.space !== query.route.space
     if (this.#waiting >= MAX_WAITING || (isNew && this.#flights.size >= MAX_FLIGHTS)) {
       query.failure = Failure.overloaded
       return Verdict.FAILED

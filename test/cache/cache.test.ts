@@ -73,17 +73,17 @@ describe('the key of an answer', () => {
     }
   })
 
-  test('has the space: what other servers answered is not used, nor kept when it comes late', () => {
+  test('has the space: what other servers answered is not used, and when it comes late it is theirs', () => {
     const lab = new Lab()
     asks(lab, 'www.example')
     lab.ask('late.example')
-    lab.cache.moveTo(2)
+    lab.moveTo(2)
     lab.answer({ answers: [aRecord()] })
     assert.equal(asks(lab, 'www.example'), true)
     assert.equal(asks(lab, 'late.example'), true)
-    lab.cache.moveTo(1)
+    lab.moveTo(1)
     assert.equal(asks(lab, 'www.example'), false)
-    assert.equal(asks(lab, 'late.example'), true)
+    assert.equal(asks(lab, 'late.example'), false)
   })
 })
 

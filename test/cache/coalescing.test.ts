@@ -59,7 +59,7 @@ describe('the same question of several clients', () => {
   test('is asked again of the servers that are asked now', () => {
     const lab = new Lab()
     lab.ask('www.example')
-    lab.cache.moveTo(2)
+    lab.moveTo(2)
     lab.ask('www.example')
     assert.equal(lab.sent, 2)
   })

@@ -31,6 +31,7 @@ upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }
   - { name: corp, url: "tls://192.0.2.54", serverName: dns.corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }
   - "tcp://[2001:db8::53]"
+routes: [{ suffix: corp.example, upstreams: [corp, local] }, { suffix: ., upstreams: [local] }]
 timeouts: { query: 1500ms, drain: 0s }
 cache: { memory: 0, serveStale: 0, prefetch: false, persist: true }
 edns: { padding: false }

@@ -6,6 +6,7 @@ import test, { after, describe } from 'node:test'
 import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { formatAddress } from '../../net/address.ts'
+import { wireName } from '../harness/messages.ts'
 
 const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
 after(() => rmSync(cwd, { recursive: true }))
@@ -34,6 +35,7 @@ upstreams:
   - { url: "udp://192.0.2.53" }
   - { name: corp, url: "tls://192.0.2.54", serverName: DNS.Corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }
   - tls://[2001:db8::54]
+routes: [{ suffix: Corp.Example., upstreams: [corp, local] }, { suffix: ., upstreams: [local] }]
 strategy: ordered
 timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
@@ -76,6 +78,7 @@ describe('loadConfig()', () => {
       tls: { certificates: [], minVersion: 'TLSv1.3' },
       state: join(cwd, 'state'),
       upstreams: null,
+      routes: [],
       strategy: 'ordered',
       timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
       cache: { memory: 67_108_864, serveStaleMs: 86_400_000, prefetch: true, persist: false },
@@ -172,6 +175,10 @@ describe('loadConfig()', () => {
           ca: null,
           pins: [],
         },
+      ],
+      routes: [
+        { suffix: new Uint8Array(wireName('corp.example')), upstreams: ['corp', 'local'] },
+        { suffix: Uint8Array.of(0), upstreams: ['local'] },
       ],
       strategy: 'ordered',
       timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },

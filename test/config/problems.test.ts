@@ -35,7 +35,7 @@ function nested(depth: number): string {
 }
 
 const ENDPOINT = 'expected "host:port" with an IP address'
-const TOP = 'listen, public, access, doh, tls, state, upstreams, strategy, timeouts, cache, edns, limits, workers, log'
+const TOP = 'listen, public, access, doh, tls, state, upstreams, routes, strategy, timeouts, cache, edns, limits, workers, log'
 
 describe('loadConfig() and the file', () => {
   test('names the file alone where there is no position', () => {
@@ -196,7 +196,7 @@ describe('loadConfig() and keys', () => {
   })
 
   test('knows no key of a feature that is still to come', () => {
-    const later = ['routes: []', 'listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }', 'access: { tokens: {} }']
+    const later = ['listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }', 'access: { tokens: {} }']
     const more = ['doh: { json: true }', 'tls: { acme: {} }', 'edns: { cookies: true }', 'limits: { queriesPerSecond: 0 }']
     for (const source of [...later, ...more]) assert.match(problem(source), /unknown key/, source)
   })

@@ -60,6 +60,27 @@ describe('loadConfig() and values', () => {
       'listen: { doh: [], dot: [], doq: [], dns: [] }',
       '9: listen: expected at least one address in doh, dot, doq or dns: received empty lists',
     ],
+    [
+      'routes: [{ suffix: a.example, upstreams: [x] }]',
+      '9: routes: expected "upstreams" beside it, whose names the routes use: received routes without upstreams',
+    ],
+    [
+      'upstreams: [{ name: corp, url: "udp://192.0.2.1" }]\nroutes: [{ suffix: a, upstreams: [crop] }]',
+      '@2:35: routes[0].upstreams[0]: expected the name of an upstream, did you mean "corp"?: received "crop"',
+    ],
+    [
+      'upstreams: [{ name: corp, url: "udp://192.0.2.1" }]\nroutes: [{ suffix: a, upstreams: [corp, corp] }]',
+      '@2:41: routes[0].upstreams[1]: expected each upstream only once: received "corp"',
+    ],
+    [
+      'upstreams: [{ name: corp, url: "udp://192.0.2.1" }]\nroutes: [{ suffix: a, upstreams: [] }]',
+      '@2:34: routes[0].upstreams: expected at least one upstream: received an empty list',
+    ],
+    [
+      'upstreams: [{ name: corp, url: "udp://192.0.2.1" }]\nroutes: [{ suffix: A.b, upstreams: [corp] }, { suffix: a.B., upstreams: [corp] }]',
+      '@2:46: routes[1]: expected each suffix only once: received "a.b.", which routes[0] has',
+    ],
+    ['routes: [{ suffix: "a..b", upstreams: [x] }]', '20: routes[0].suffix: expected a domain name, or "." for all: received "a..b"'],
     ['public: { name: 192.0.2.1 }', '17: public.name: expected a host name: received "192.0.2.1"'],
     ['public: { name: -a.example }', '17: public.name: expected a host name: received "-a.example"'],
     ['public: { addresses: [0.0.0.0] }', '23: public.addresses[0]: expected an IP address: received "0.0.0.0"'],
@@ -160,7 +181,8 @@ describe('loadConfig() and values', () => {
     ],
   ]
   for (const [source, expected] of cases) {
-    test(`refuses ${source}`, () => assert.equal(problem(source), `atlas.yaml:1:${expected}`))
+    test(`refuses ${source}`, () =>
+      assert.equal(problem(source), `atlas.yaml:${expected.startsWith('@') ? expected.slice(1) : `1:${expected}`}`))
   }
 
   test('accepts both ends of a range', () => {

@@ -1,51 +1,24 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { connect as http2Connect } from 'node:http2'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import test, { describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type TLSSocket, connect as tlsConnect } from 'node:tls'
-import type { Change, ReloadOutcome } from '../../gateway/admin/control.ts'
-import type { Config, ListenConfig } from '../../gateway/config/config.ts'
-import { ConfigError } from '../../gateway/config/load.ts'
+import { connect as tlsConnect } from 'node:tls'
+import { AdminClient } from '../../gateway/admin/client.ts'
+import type { UpstreamStatus } from '../../gateway/admin/control.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { issue } from '../certs/issue.ts'
 import { CLIENTS, exchange, openTls } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
-import { dotAt, free, http1At, isRefused, Keeper, occupied, until } from '../harness/keeper.ts'
-import { aRecord, question, response } from '../harness/messages.ts'
+import { dotAt, free, http1At, isRefused, Keeper, shown, until } from '../harness/keeper.ts'
+import { aRecord, question, response, wireName } from '../harness/messages.ts'
 import { dialQuic } from '../harness/quic.ts'
+import { ANYWHERE, answering, ask, at, changesOf, everyClientIsAnswered, listen } from '../harness/reload.ts'
 import { dnsServer, frame, type Handler, holding } from '../harness/servers.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
-import { runThreads } from '../harness/threads.ts'
-
-const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
-let asked = 0
-
-function ask(prefix = 'q'): Buffer {
-  return question({ name: `${prefix}${asked++}.example.com`, opt: '' })
-}
-
-function at(endpoint: Endpoint): ListenConfig {
-  return { endpoint, access: null, byDefault: false }
-}
-
-const ANYWHERE = at({ host: '127.0.0.1', port: 0 })
-
-function listen(changes: Partial<Config['listen']>): Pick<Config, 'listen'> {
-  return { listen: { ...testConfig([]).listen, ...changes } }
-}
-
-async function everyClientIsAnswered(gateway: TestGateway): Promise<void> {
-  for (const client of CLIENTS) assert.equal((await client.send(gateway, ask())).kind, 'answer', client.name)
-}
-
-function changesOf(outcome: ReloadOutcome): readonly Change[] {
-  assert.ok('changes' in outcome, JSON.stringify(outcome))
-  return outcome.changes
-}
 
 describe('a reload', () => {
   test('of the same configuration changes nothing and says so', async () => {
@@ -99,49 +72,6 @@ describe('a reload', () => {
     await doq[Symbol.asyncDispose]()
   })
 
-  test('that cannot bind an address is undone: nothing was closed, nothing new is open', async (t) => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint], listen({ dot: [ANYWHERE, ANYWHERE] }))
-    const before = gateway.gateway.facts
-    const [stays, other] = before.endpoints.dot as [Endpoint, Endpoint]
-    const kept = await dotAt(gateway, other)
-    const [added, taken] = [await free(), await occupied(t)]
-    const outcome = await gateway.reload({
-      ...listen({ dot: [at(stays), at(added)], doh: [at(gateway.doh), at(taken)], dns: [], doq: [] }),
-      timeouts: { queryMs: 100, handshakeMs: 5000, drainMs: 10_000 },
-    })
-    assert.ok(outcome.outcome === 'rolled-back')
-    assert.equal(outcome.code, 'ATLAS_LISTEN')
-    assert.match(outcome.message, new RegExp(`^Cannot listen for doh on 127\\.0\\.0\\.1:${taken.port}: the address is in use`))
-    assert.deepEqual(gateway.gateway.facts, before)
-    assert.ok(await isRefused(added))
-    await kept.ask(ask())
-    kept.socket.destroy()
-    await everyClientIsAnswered(gateway)
-    assert.deepEqual(await gateway.reload({ ...listen({ dot: [ANYWHERE, ANYWHERE] }), timeouts: testConfig([]).timeouts }), {
-      outcome: 'unchanged',
-      changes: [],
-      restartOnly: [],
-      warnings: [],
-    })
-  })
-
-  test('with an error in the file is refused with every place that is wrong', async () => {
-    await using upstream = await dnsServer(answering)
-    const problems = [{ where: 'atlas.yaml:3:7', path: 'timeouts.query', message: 'expected a duration: received "soon"' }]
-    let fails = false
-    const load = () => {
-      if (fails) throw new ConfigError(problems)
-      return { config: testConfig([upstream.endpoint]), warnings: [] }
-    }
-    await using gateway = await runGateway([upstream.endpoint], {}, { source: { file: '/etc/atlas.yaml', load } })
-    fails = true
-    const message = 'atlas.yaml:3:7: timeouts.query: expected a duration: received "soon"'
-    assert.deepEqual(await gateway.gateway.reload({ dryRun: false }), { outcome: 'refused', code: 'ATLAS_CONFIG', message, problems })
-    assert.ok(gateway.log.some((line) => line.includes('atlas.yaml:3:7') && line.includes('the one in use stays')))
-    await everyClientIsAnswered(gateway)
-  })
-
   test('takes who may not ask any more off their connections, and lets the others be', async () => {
     await using upstream = await dnsServer(answering)
     await using gateway = await runGateway([upstream.endpoint])
@@ -177,6 +107,81 @@ describe('a reload', () => {
     held[0]?.()
     await kept.next()
     kept.socket.destroy()
+  })
+
+  test('sends names elsewhere, and does not answer them with what the servers before have said', async () => {
+    const says =
+      (address: string): Handler =>
+      (query, reply) =>
+        reply(response(query, { answers: [aRecord(address)] }))
+    await using first = await dnsServer(says('192.0.2.1'))
+    await using second = await dnsServer(says('192.0.2.2'))
+    const cache = { memory: 1_048_576, serveStaleMs: 0, prefetch: false, persist: false }
+    await using gateway = await runGateway([first.endpoint, second.endpoint], { cache })
+    const kept = await dotAt(gateway, gateway.dot)
+    const answerTo = async (name: string) => ((await kept.ask(question({ name, opt: '' }))).includes(Buffer.from([192, 0, 2, 1])) ? 1 : 2)
+    assert.deepEqual([await answerTo('www.corp.example'), await answerTo('www.example')], [1, 1])
+    const routes = [{ suffix: new Uint8Array(wireName('corp.example')), upstreams: ['upstream1'] }]
+    assert.deepEqual(changesOf(await gateway.reload({ routes })), [
+      { path: 'routes', from: null, to: { suffix: 'corp.example.', upstreams: ['upstream1'] } },
+    ])
+    assert.deepEqual([await answerTo('WWW.Corp.example'), await answerTo('corp.example'), await answerTo('www.example')], [2, 2, 1])
+    // the rest is still there: only what is sent elsewhere was asked again
+    assert.deepEqual([first.udp.queries.length, second.udp.queries.length], [2, 2])
+    await gateway.reload({ routes: [] })
+    assert.equal(await answerTo('www.corp.example'), 1)
+    assert.equal(first.udp.queries.length, 2)
+    kept.socket.destroy()
+  })
+
+  test('keeps the connection to an upstream that stays, wherever it is written now', async () => {
+    await using upstream = await dnsServer(answering)
+    await using other = await dnsServer(answering)
+    const [stays, added] = [upstream, other].map(
+      ({ endpoint }, i) => ({ name: `u${i}`, protocol: 'tcp', endpoint, origin: 'a:1:1' }) as const,
+    )
+    assert.ok(stays !== undefined && added !== undefined)
+    await using gateway = await runGateway([], { upstreams: [stays] })
+    await CLIENTS[0]?.send(gateway, ask())
+    assert.equal((await gateway.reload({ upstreams: [{ ...stays, origin: 'a:7:7' }, added] })).outcome, 'applied')
+    await CLIENTS[0]?.send(gateway, ask())
+    assert.deepEqual([upstream.tcp.queries.length, upstream.tcp.peers.size], [2, 1])
+  })
+
+  test('has an upstream that is switched off answer from the cache only, also after a reload', async () => {
+    await using upstream = await dnsServer(answering)
+    const cache = { memory: 1_048_576, serveStaleMs: 0, prefetch: false, persist: false }
+    await using gateway = await runGateway([upstream.endpoint], { cache })
+    const admin = new AdminClient(join(gateway.state, 'admin.sock'))
+    const known = ask()
+    await CLIENTS[0]?.send(gateway, known)
+    assert.equal((await admin.post<UpstreamStatus>('/v1/upstreams/upstream0/disable')).enabled, false)
+    await gateway.reload({ edns: { padding: false, clientSubnet: 'off' } })
+    const rcodes: number[] = []
+    for (const message of [known, ask()]) {
+      const reaction = await CLIENTS[1]?.send(gateway, message)
+      rcodes.push(reaction?.kind === 'answer' ? (reaction.message[3] ?? 0) & 0xf : -1)
+    }
+    assert.deepEqual(rcodes, [0, 2])
+    assert.equal(upstream.udp.queries.length, 1)
+    await admin.post('/v1/upstreams/upstream0/enable')
+    assert.equal((await CLIENTS[1]?.send(gateway, ask()))?.kind, 'answer')
+    assert.equal(upstream.udp.queries.length, 2)
+  })
+
+  test('begins to keep the cache on disk, and takes away what was kept when that is over', async () => {
+    await using upstream = await dnsServer(answering)
+    const cache = { memory: 1_048_576, serveStaleMs: 0, prefetch: false, persist: false }
+    await using gateway = await runGateway([upstream.endpoint], { cache })
+    const snapshot = join(gateway.state, 'cache', 'snapshot.bin')
+    await gateway.reload({ cache: { ...cache, persist: true } })
+    const admin = new AdminClient(join(gateway.state, 'admin.sock'))
+    await CLIENTS[0]?.send(gateway, ask())
+    // a purge is written at once
+    await admin.delete('/v1/cache/entries?name=nothing.example')
+    assert.ok(existsSync(snapshot))
+    await gateway.reload({ cache })
+    await until(() => !existsSync(snapshot))
   })
 
   test('takes effect on limits, timeouts, padding, paths and logs', async () => {
@@ -256,33 +261,6 @@ describe('a reload', () => {
     for (const socket of [kept, fresh]) socket.destroy()
   })
 
-  test('to another public name makes the local CA anew, and says so before', async () => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint])
-    const { localCa } = gateway.gateway.facts
-    const renamed = { public: { ...testConfig([]).public, name: 'dns.example.net' } }
-    const planned = await gateway.reload(renamed, { dryRun: true })
-    assert.ok(planned.outcome === 'planned')
-    assert.match(planned.warnings.join(), /clients must trust it again/)
-    assert.deepEqual(gateway.gateway.facts.localCa, localCa)
-    assert.equal((await gateway.reload({})).outcome, 'applied')
-    assert.notEqual(gateway.gateway.facts.localCa?.fingerprint, localCa?.fingerprint)
-    const session = await shown(gateway)
-    assert.match(session.getPeerX509Certificate()?.subjectAltName ?? '', /DNS:dns\.example\.net/)
-    session.destroy()
-  })
-
-  test('that fails does not touch the local CA, whatever names it was for', async (t) => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint])
-    const { localCa } = gateway.gateway.facts
-    const taken = await occupied(t)
-    const renamed = { public: { ...testConfig([]).public, name: 'dns.example.net' }, ...listen({ dot: [at(gateway.dot), at(taken)] }) }
-    assert.equal((await gateway.reload(renamed)).outcome, 'rolled-back')
-    assert.deepEqual(gateway.gateway.facts.localCa, localCa)
-    await everyClientIsAnswered(gateway)
-  })
-
   test('brings encryption to a gateway that had none, and takes it away', async () => {
     await using upstream = await dnsServer(answering)
     const plain = listen({ dot: [], doh: [], doq: [] })
@@ -298,84 +276,7 @@ describe('a reload', () => {
     assert.deepEqual(gateway.gateway.facts.endpoints.dot, [])
     assert.equal((await CLIENTS[0]?.send(gateway, ask()))?.kind, 'answer')
   })
-
-  test('names what only a restart changes, and leaves it as it is', async () => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint])
-    const cache = { memory: 1_048_576, serveStaleMs: 60_000, prefetch: false, persist: false }
-    const outcome = await gateway.reload({ workers: 4, cache })
-    assert.ok(outcome.outcome === 'applied')
-    assert.deepEqual(outcome.restartOnly, [
-      { path: 'cache.memory', from: '0MiB', to: '1MiB' },
-      { path: 'workers', from: 1, to: 4 },
-    ])
-    assert.deepEqual(outcome.changes, [{ path: 'cache.serveStale', from: '0s', to: '1m' }])
-    await everyClientIsAnswered(gateway)
-  })
-
-  test('does not give an address from one protocol to another', async () => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint])
-    const outcome = await gateway.reload(listen({ dot: [], doh: [at(gateway.dot)] }))
-    assert.ok(outcome.outcome === 'refused')
-    assert.match(outcome.message, /^Cannot listen for doh on 127\.0\.0\.1:\d+: listen\.dot has it now/)
-  })
-
-  test('as a dry run says what it would do, and does nothing', async () => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint])
-    const before = gateway.gateway.facts
-    const outcome = await gateway.reload(listen({ dot: [], doq: [] }), { dryRun: true })
-    assert.ok(outcome.outcome === 'planned')
-    assert.deepEqual(
-      outcome.changes.map(({ path, to }) => [path, to]),
-      [
-        ['listen.dot', null],
-        ['listen.doq', null],
-      ],
-    )
-    assert.deepEqual(gateway.gateway.facts, before)
-    await everyClientIsAnswered(gateway)
-  })
 })
-
-describe('with several workers', () => {
-  test('all of them serve as the new configuration says, or none', async (t) => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runThreads([upstream.endpoint])
-    const added = await free()
-    const kept = await dotAt(gateway, gateway.dot)
-    assert.equal((await gateway.reload(listen({ dot: [at(gateway.dot), at(added)], doq: [] }))).outcome, 'applied')
-    const before = [0, 1].map((worker) => gateway.counted(worker, 'atlas_handshakes_total', 'transport="dot"'))
-    await until(async () => {
-      const client = await dotAt(gateway, added)
-      await client.ask(ask())
-      client.socket.destroy()
-      return [0, 1].every((worker) => gateway.counted(worker, 'atlas_handshakes_total', 'transport="dot"') > (before[worker] as number))
-    })
-    // another process has it: the exclusive bind finds out, which that of the workers would not
-    const taken = await occupied(t)
-    const outcome = await gateway.reload(listen({ dot: [at(gateway.dot), at(taken)], doq: [] }))
-    assert.equal(outcome.outcome, 'rolled-back')
-    const again = await dotAt(gateway, added)
-    await again.ask(ask())
-    await kept.ask(ask())
-    for (const { socket } of [kept, again]) socket.destroy()
-  })
-})
-
-async function shown({ dot, ca }: TestGateway): Promise<TLSSocket> {
-  const socket = tlsConnect({
-    host: dot.host,
-    port: dot.port,
-    servername: 'localhost',
-    ca,
-    rejectUnauthorized: false,
-    ALPNProtocols: ['dot'],
-  })
-  await once(socket, 'secureConnect')
-  return socket
-}
 
 async function quicIsRefused({ ca }: TestGateway, endpoint: Endpoint, protocol: 'doq' | 'h3'): Promise<boolean> {
   const client = await dialQuic({ endpoint, ca, protocol })

@@ -30,7 +30,6 @@ export function testCache(options: TestCacheOptions = {}): Cache {
     owner: options.owner ?? 1,
     serveStaleMs: options.serveStaleMs ?? 86_400_000,
     prefetch: options.prefetch ?? true,
-    space: 1,
     meter: options.meter ?? NO_CACHE_METER,
   })
 }

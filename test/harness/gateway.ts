@@ -51,6 +51,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',
     upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),
+    routes: [],
     strategy: 'ordered',
     timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
     cache: { memory: 0, serveStaleMs: 0, prefetch: false, persist: false },

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { connect as tlsConnect } from 'node:tls'
+import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import type { Endpoint } from '../../net/address.ts'
 import { Deframer } from '../../net/framing.ts'
 import type { TestGateway } from './gateway.ts'
@@ -81,4 +81,18 @@ export async function http1At({ ca }: TestGateway, { host, port }: Endpoint): Pr
   socket.write('HEAD /elsewhere HTTP/1.1\r\nhost: localhost\r\n\r\n')
   await once(socket, 'data')
   return new Keeper(socket)
+}
+
+/** A session, to see the certificate of. */
+export async function shown({ dot, ca }: TestGateway): Promise<TLSSocket> {
+  const socket = tlsConnect({
+    host: dot.host,
+    port: dot.port,
+    servername: 'localhost',
+    ca,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['dot'],
+  })
+  await once(socket, 'secureConnect')
+  return socket
 }

@@ -10,6 +10,8 @@ import { Pipeline } from '../../gateway/pipeline.ts'
 import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { CacheStage } from '../../gateway/stages/cache.ts'
 import { ForwardStage } from '../../gateway/stages/forward.ts'
+import { RouteStage } from '../../gateway/stages/route.ts'
+import { RouteTable } from '../../gateway/stages/route-table.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { type TestCacheOptions, testCache } from './cache.ts'
@@ -67,6 +69,7 @@ export class Lab {
   sent = 0
   readonly #pipeline: Pipeline
   readonly #wheel: Wheel
+  readonly #route = new RouteStage(new RouteTable([], { space: 1, upstream: this.#upstream() }))
 
   constructor(options: TestCacheOptions & { clock?: HandClock; meter?: CacheMeter } = {}) {
     this.clock = options.clock ?? new HandClock()
@@ -76,8 +79,8 @@ export class Lab {
     this.#wheel = wheel
     this.#pipeline = new Pipeline(
       (settler) => {
-        const forward = new ForwardStage({ upstream: this.#upstream(), cache: this.cache, settler, clock, wheel })
-        return [new ShapeStage({ padding: true }), new AcceptStage(), new CacheStage(this.cache, forward), forward]
+        const forward = new ForwardStage({ cache: this.cache, settler, clock, wheel })
+        return [new ShapeStage({ padding: true }), new AcceptStage(), this.#route, new CacheStage(this.cache, forward), forward]
       },
       { clock, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
     )
@@ -119,6 +122,11 @@ export class Lab {
     return reply
   }
 
+  /** Other servers are asked from now on. */
+  moveTo(space: number): void {
+    this.#route.table = new RouteTable([], { space, upstream: this.#upstream() })
+  }
+
   /** The upstream answers what was asked first. */
   answer(parts: ResponseParts): void {
     const { query, sink } = this.#next()
@@ -147,9 +155,6 @@ export class Lab {
         this.sent++
         this.asked.push({ query, sink })
       },
-      reconfigure: () => {},
-      drain: async () => {},
-      close: async () => {},
     }
   }
 }

@@ -7,6 +7,8 @@ import { Pipeline } from '../../gateway/pipeline.ts'
 import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { AccessStage } from '../../gateway/stages/access.ts'
 import { ForwardStage } from '../../gateway/stages/forward.ts'
+import { RouteStage } from '../../gateway/stages/route.ts'
+import { RouteTable } from '../../gateway/stages/route-table.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
 import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
 import { Wheel } from '../../net/wheel.ts'
@@ -29,9 +31,6 @@ export function ask(
       outcome.forwarded = query
       sink.answered(query, readAnswer(query, response(query.wire, { answers: [aRecord()] })))
     },
-    reconfigure: async () => {},
-    drain: async () => {},
-    close: async () => {},
   }
   const cache = testCache({ bytes: 0 })
   const pipeline = new Pipeline(
@@ -40,7 +39,8 @@ export function ask(
       new AccessStage(),
       new AcceptStage(),
       new SpecialNamesStage(),
-      new ForwardStage({ upstream, cache, settler, clock: () => 0, wheel: new Wheel(() => 0) }),
+      new RouteStage(new RouteTable([], { space: 1, upstream })),
+      new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0) }),
     ],
     { clock: () => 0, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
   )

@@ -5,7 +5,8 @@ import type { Query } from '../../dns/query.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
 import { Wheel } from '../../net/wheel.ts'
-import type { TrustObserver, UpstreamDependencies } from '../../upstream/server.ts'
+import { OrderedUpstream } from '../../upstream/ordered.ts'
+import type { TrustObserver, UpstreamDependencies, UpstreamServer } from '../../upstream/server.ts'
 import { client, encode, parsedQuery, question } from './messages.ts'
 
 export interface CountingMeter extends UpstreamMeter {
@@ -70,4 +71,18 @@ export async function ask(
       failed: (of, failure) => settle({ answer: null, failure }, of),
     })
   })
+}
+
+/** With servers of its own. */
+export class OwningUpstream extends OrderedUpstream {
+  readonly #servers: readonly UpstreamServer[]
+
+  constructor(servers: readonly UpstreamServer[], dependencies: ConstructorParameters<typeof OrderedUpstream>[1]) {
+    super(servers, dependencies)
+    this.#servers = servers
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.close()))
+  }
 }

@@ -10,12 +10,11 @@ import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { createServer } from '../../upstream/dial.ts'
 import type { TlsTrust } from '../../upstream/dial-tls.ts'
-import { OrderedUpstream } from '../../upstream/ordered.ts'
 import { type Dialer, StreamUpstream } from '../../upstream/stream.ts'
 import { issue, type TestCertificate } from '../certs/issue.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
 import { type Handler, type TestServer, type TlsTestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
-import { ask, upstreamDependencies } from '../harness/upstream.ts'
+import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
 import { leaf, root, trust } from './servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
@@ -46,7 +45,7 @@ function upstreamTo(endpoint: Endpoint, parts: Partial<TlsTrust> & { ca?: string
   const forward = (ms: number): void => {
     ahead += ms
   }
-  return { server, upstream: new OrderedUpstream([server], dependencies), dependencies, forward }
+  return { server, upstream: new OwningUpstream([server], dependencies), dependencies, forward }
 }
 
 describe('a tls upstream', () => {
@@ -315,7 +314,7 @@ test('another server is asked at once when the certificate of the first is not a
   const servers = [first, second].map(({ endpoint }) =>
     createServer({ name: 'test', protocol: 'tls', endpoint, connectMs: 500, trust: trust() }, dependencies),
   )
-  const upstream = new OrderedUpstream(servers, dependencies)
+  const upstream = new OwningUpstream(servers, dependencies)
   const { answer, ms } = await ask(upstream)
   assert.ok(answer)
   assert.ok(ms < 300, `${ms} ms`)

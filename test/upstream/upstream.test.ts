@@ -3,11 +3,10 @@ import test, { describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
-import { OrderedUpstream } from '../../upstream/ordered.ts'
 import { parseResolvConf } from '../../upstream/resolv-conf.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { dnsServer, type Handler, type TestServer, tcpServer, udpServer } from '../harness/servers.ts'
-import { ask, upstreamDependencies } from '../harness/upstream.ts'
+import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
 import { serverFor, startServer } from './servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
@@ -225,7 +224,7 @@ for (const protocol of ['tcp', 'tls'] as const) {
 describe('ordered upstreams', () => {
   const ordered = (...endpoints: readonly Endpoint[]) => {
     const dependencies = upstreamDependencies()
-    return new OrderedUpstream(
+    return new OwningUpstream(
       endpoints.map((endpoint) => serverFor('udp', endpoint, dependencies)),
       dependencies,
     )
@@ -299,7 +298,7 @@ describe('ordered upstreams', () => {
       const before = await dnsServer(silent)
       await before[Symbol.asyncDispose]()
       const dependencies = upstreamDependencies()
-      const upstream = new OrderedUpstream([serverFor(protocol, before.endpoint, dependencies)], dependencies)
+      const upstream = new OwningUpstream([serverFor(protocol, before.endpoint, dependencies)], dependencies)
       const outcome = ask(upstream, { budgetMs: 3000 })
       while (dependencies.meter.counts.failed.length === 0) await turn()
       await using back = await (protocol === 'udp' ? udpServer : tcpServer)(answering, before.endpoint.port)
@@ -330,19 +329,6 @@ describe('ordered upstreams', () => {
     await upstream.close()
   })
 
-  test('let servers that are replaced answer what they were asked', async () => {
-    const held: (() => void)[] = []
-    await using old = await udpServer((query, reply) => held.push(() => reply(response(query, { answers: [aRecord()] }))))
-    const dependencies = upstreamDependencies()
-    const upstream = new OrderedUpstream([serverFor('udp', old.endpoint, dependencies)], dependencies)
-    const outcome = ask(upstream)
-    while (held.length === 0) await turn()
-    const changed = upstream.reconfigure([])
-    held[0]?.()
-    assert.ok((await outcome).answer)
-    await changed
-  })
-
   test('tell the explanation of a server when all of them fail', async () => {
     const bogus = hex('00 0029 04d0 00000000 0006 000f00020006')
     await using first = await udpServer((query, reply) => reply(response(query, { flags: 0x8182, additionals: [bogus] })))
@@ -355,18 +341,6 @@ describe('ordered upstreams', () => {
 
   test('fail at once when there are none', async () => {
     assert.equal((await ask(ordered())).failure, Failure.upstream_none)
-  })
-
-  test('ask the new servers after a change, and let go of the old', async () => {
-    await using first = await udpServer(answering)
-    await using second = await udpServer(answering)
-    const dependencies = upstreamDependencies()
-    const upstream = new OrderedUpstream([serverFor('udp', first.endpoint, dependencies)], dependencies)
-    await ask(upstream)
-    await upstream.reconfigure([serverFor('udp', second.endpoint, dependencies)])
-    await ask(upstream)
-    assert.deepEqual([first.queries.length, second.queries.length], [1, 1])
-    await upstream.close()
   })
 })
 
