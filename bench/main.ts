@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { CACHE } from './cache/cache.ts'
+import { RELOAD } from './reload/reload.ts'
 import { runBench } from './run.ts'
 
-const BENCHES: readonly Bench[] = [CACHE]
+const BENCHES: readonly Bench[] = [CACHE, RELOAD]
 
 const USAGE = `Usage: npm run bench -- <name> [--only <part>]... [--quick]
 

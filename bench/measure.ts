@@ -1,9 +1,16 @@
+import { cpus } from 'node:os'
+
 const MICROSECOND = 1000
 
 /** Nanoseconds that this thread has run, from some moment on: another process that takes the core does not count. */
 export function threadNanoseconds(): number {
   const { user, system } = process.threadCpuUsage()
   return (user + system) * MICROSECOND
+}
+
+/** What all programs and the system have used of all cores so far, seconds. */
+export function machineSeconds(): number {
+  return cpus().reduce((sum, { times }) => sum + (times.user + times.nice + times.sys + times.irq) / 1000, 0)
 }
 
 /** The middle one; of an even number, the mean of the two in the middle. */

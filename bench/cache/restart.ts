@@ -2,16 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Context, Outcome, Part } from '../bench.ts'
-import { RunningGateway } from '../gateway.ts'
 import { median } from '../measure.ts'
 import { madeUpNames } from '../names.ts'
-import { UdpAsker } from '../udp-asker.ts'
-import { Upstream } from '../upstream.ts'
+import { fill, type Setup, type Start, start, startBare } from '../starts.ts'
 
 const PORTS = { dns: 28_153, dot: 28_154 }
 const FIRST_ANSWER_BAR_MS = 500
 const BACK_BAR = 99
-const FIRST_ANSWER_MS = 30_000
 
 export const RESTART: Part = {
   name: 'restart',
@@ -23,26 +20,21 @@ export const RESTART: Part = {
   run,
 }
 
-/** What a start came to. */
-interface Start {
-  readonly firstAnswerMs: number
-  readonly answered: number
-}
-
 async function run(context: Context): Promise<Outcome> {
   const names = madeUpNames(context.isQuick ? 5000 : 200_000)
   const state = mkdtempSync(join(tmpdir(), 'atlas-bench-'))
+  const kept = setupIn(state, 'true')
   try {
     context.progress(`filling with ${names.length.toLocaleString('en')} names`)
-    const { url, before, stopMs } = await fill(names, state)
+    const { url, before, stopMs } = await fill(kept, names)
     const starts: Start[] = []
     for (let i = 0; i < (context.isQuick ? 1 : 5); i++) {
       context.progress(`start ${i + 1}`)
-      starts.push(await start(names, state, url))
+      starts.push(await start(kept, url, names))
     }
     context.progress('starts without the cache')
     const bare: number[] = []
-    for (const _ of starts) bare.push(await startBare(state, url))
+    for (const _ of starts) bare.push(await startBare(setupIn(state, 'false'), url))
     const firstAnswerMs = median(starts.map((each) => each.firstAnswerMs))
     const back = (100 * Math.min(...starts.map(({ answered }) => answered))) / before
     return {
@@ -64,60 +56,7 @@ async function run(context: Context): Promise<Outcome> {
   }
 }
 
-/** Asks for all names; `before`: those that the cache had at the end, with the upstream dead already. */
-async function fill(names: readonly string[], state: string): Promise<{ url: string; before: number; stopMs: number }> {
-  const upstream = await Upstream.start()
-  const { url } = upstream
-  const gateway = launch(state, url)
-  try {
-    await gateway.ready()
-    const asker = await UdpAsker.connect(PORTS.dns)
-    const answered = await asker.ask(names)
-    if (answered < names.length) throw new Error(`Cannot fill the cache: ${answered} of ${names.length} names were answered`)
-    await upstream.stop()
-    const before = await asker.ask(names)
-    asker.close()
-    const from = performance.now()
-    await gateway.stop()
-    return { url, before, stopMs: performance.now() - from }
-  } finally {
-    await gateway.stop()
-  }
-}
-
-async function start(names: readonly string[], state: string, url: string): Promise<Start> {
-  const asker = await UdpAsker.connect(PORTS.dns)
-  const gateway = launch(state, url)
-  try {
-    if (!(await asker.askUntilAnswered(names[0] ?? '', FIRST_ANSWER_MS)))
-      throw new Error('Cannot see an answer from the cache that was kept')
-    const firstAnswerMs = performance.now() - gateway.startedAt
-    await gateway.ready()
-    return { firstAnswerMs, answered: await asker.ask(names) }
-  } finally {
-    asker.close()
-    await gateway.stop()
-  }
-}
-
-/** What the program takes by itself, milliseconds. */
-async function startBare(state: string, url: string): Promise<number> {
-  const gateway = launch(state, url, 'false')
-  try {
-    await gateway.ready()
-    return performance.now() - gateway.startedAt
-  } finally {
-    await gateway.stop()
-  }
-}
-
-function launch(state: string, url: string, persist = 'true'): RunningGateway {
-  const settings = {
-    ATLAS_STATE: state,
-    ATLAS_UPSTREAMS: url,
-    ATLAS_WORKERS: '1',
-    ATLAS_CACHE_PERSIST: persist,
-    ATLAS_CACHE_MEMORY: '64MiB',
-  }
-  return new RunningGateway(PORTS, settings)
+function setupIn(state: string, persist: 'true' | 'false'): Setup {
+  const settings = { ATLAS_STATE: state, ATLAS_WORKERS: '1', ATLAS_CACHE_PERSIST: persist, ATLAS_CACHE_MEMORY: '64MiB' }
+  return { ports: PORTS, settings }
 }

@@ -149,7 +149,7 @@ export class GatewayControl implements Control {
     if (what.kind !== 'all' && wire === null) return null
     const outcome = await cache.purge(what.kind, wire)
     const name = wire === null ? null : nameText(wire, 0)
-    events.emit('cache', `${outcome.entries} entries were thrown out of the cache`, { kind: what.kind, name, ...outcome })
+    events.emit('cache', `thrown out of the cache: ${outcome.entries} entries`, { kind: what.kind, name, ...outcome })
     return outcome
   }
 

@@ -5,7 +5,7 @@ import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
 import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
 import type { Events } from '../events.ts'
 import type { Prober } from '../probe/prober.ts'
-import { probeTargets, targetKey } from '../probe/target.ts'
+import { type ProbeTarget, probeTargets, targetKey } from '../probe/target.ts'
 import type { Supervisor } from '../workers/supervisor.ts'
 import type { CacheAssembly } from './cache.ts'
 import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
@@ -119,7 +119,7 @@ export class Served {
       await this.#dependencies.doors.reconfigure(doorOf(next))
       if (!isSameSource && !isRenamed) this.#identities = await this.#assembleIdentities(next.identities)
       await this.#serve(next)
-      await this.#probe()
+      await this.#probe(before.prepared)
       if (isRenamed) {
         this.#identities = await this.#assembleIdentities(next.identities)
         await this.#tellSettings()
@@ -144,13 +144,16 @@ export class Served {
     )
   }
 
-  /** Throws where a listener does not answer that is new, or did answer before. */
-  async #probe(): Promise<void> {
+  /** Throws where a listener does not answer that the change may have touched; one that did not answer before is not held against it. */
+  async #probe(before: Prepared): Promise<void> {
     const { prober } = this.#dependencies
     if (prober === null) return
-    const failed = new Set(prober.reports.filter(({ status }) => status.outcome === 'failed').map(({ target }) => targetKey(target)))
+    const known = new Map(prober.reports.map(({ target, status }) => [targetKey(target), status.outcome]))
     this.#followProbes()
-    const report = (await prober.probeAll()).find(({ target }) => !failed.has(targetKey(target)))
+    const isSameDoor = isDeepStrictEqual(doorstep(before), doorstep(this.#prepared))
+    // behind the door all transports are alike, so the cheap ones speak for all
+    const isTouched = (target: ProbeTarget) => !isSameDoor || target.kind === 'dns' || !known.has(targetKey(target))
+    const report = (await prober.probe(isTouched)).find(({ target }) => known.get(targetKey(target)) !== 'failed')
     if (report === undefined) return
     const reason = `${targetKey(report.target)} does not answer: ${report.status.reason}`
     throw new OperationalError('ATLAS_RELOAD', `Cannot serve with the new configuration: ${reason}`)
@@ -242,6 +245,11 @@ function doorOf({ config, token }: Prepared): DoorSettings | null {
   if (listen.admin === null) return null
   const { endpoint, hosts } = listen.admin
   return { endpoint, token, hosts: name === null ? hosts : [...hosts, name] }
+}
+
+/** What a client meets before its query is read. */
+function doorstep({ config: { tls, doh, access, limits, timeouts }, identities }: Prepared) {
+  return [tls, doh, access, limits, timeouts.handshakeMs, identities]
 }
 
 /** What a worker could not do for a reason of its own. */

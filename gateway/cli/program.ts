@@ -1,10 +1,18 @@
 import { Command, CommanderError } from 'commander'
 import { OperationalError } from '../../dns/operational-error.ts'
 import type { Launcher } from '../workers/protocol.ts'
+import { addCacheCommand } from './cache.ts'
+import { addCertsCommand } from './certs.ts'
 import { addCheckCommand } from './check.ts'
+import { addDrainCommand } from './drain.ts'
+import { printable } from './lines.ts'
 import { addQueryCommand } from './query.ts'
+import { addReloadCommand } from './reload.ts'
 import { addRunCommand } from './run.ts'
 import { addSchemaCommand } from './schema.ts'
+import { addStatusCommand } from './status.ts'
+import { addTopCommand } from './top.ts'
+import { addUpstreamsCommand } from './upstreams.ts'
 import { VERSION } from './version.ts'
 
 const DONE = 0
@@ -22,6 +30,13 @@ export async function main(args: readonly string[], launcher: Launcher): Promise
   addCheckCommand(program)
   addQueryCommand(program)
   addSchemaCommand(program)
+  addStatusCommand(program)
+  addReloadCommand(program)
+  addDrainCommand(program)
+  addCacheCommand(program)
+  addUpstreamsCommand(program)
+  addCertsCommand(program)
+  addTopCommand(program)
   try {
     await program.parseAsync(args, { from: 'user' })
     return DONE
@@ -34,7 +49,8 @@ function exitCodeOf(error: unknown): number {
   // commander has printed its message already; help and version are no errors
   if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : WRONG_USAGE
   if (error instanceof OperationalError) {
-    process.stderr.write(`${error.message}\n`)
+    // some of it was written by the other side, and goes to a terminal; a line end is our own
+    process.stderr.write(`${error.message.split('\n').map(printable).join('\n')}\n`)
     return error.code === 'ATLAS_USAGE' ? WRONG_USAGE : FAILED
   }
   // not ours: a defect, so its origin is shown

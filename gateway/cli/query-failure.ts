@@ -1,5 +1,6 @@
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import { ALERT, HandshakeError } from '../client/quic-codes.ts'
+import { printable } from './lines.ts'
 import type { QueryRequest } from './query-arguments.ts'
 
 /** OpenSSL's ways of saying that the chain does not lead to a known root. */
@@ -19,7 +20,7 @@ const ALERT_ADVICE: Readonly<Record<number, string>> = { [ALERT.UNKNOWN_CA]: TRU
 export function queryFailure({ server, timeoutMs }: QueryRequest, error: unknown): OperationalError {
   const reason = isTimeout(error) ? `no answer within ${duration(timeoutMs)}` : reasonText(error)
   // much of it was written by the other side, and goes to a terminal
-  return new OperationalError('ATLAS_QUERY', `Cannot query ${server.text}: ${reason.replaceAll(/\p{C}+/gu, ' ')}`, error)
+  return new OperationalError('ATLAS_QUERY', `Cannot query ${server.text}: ${printable(reason)}`, error)
 }
 
 function isTimeout(error: unknown): boolean {

@@ -9,6 +9,8 @@ import { type ProbeTarget, targetKey } from './target.ts'
 
 /** From the end of one round to the next: as often as orchestrators ask for readiness; a round costs 110 ms of CPU (docs/self-probe.md). */
 const ROUND_MS = 10_000
+/** QUIC is asked every so many rounds: the library's client costs ten times as much as all of the others. */
+const QUIC_ROUNDS = 3
 /** How often workers may be asked one by one on one target. */
 const BURST_MS = 60_000
 /** How often the socket of a worker may be bound anew: its clients lose what the kernel had queued for them. */
@@ -107,19 +109,24 @@ export class Prober {
     return this.#rebinds
   }
 
-  /** Asks every target now, beside the rounds; nothing is bound anew. Returns those that failed. */
-  async probeAll(): Promise<readonly ProbeReport[]> {
-    const all = [...this.#targets.values()]
-    for (const health of all) await this.#probe(health)
-    return all.filter(({ status }) => status.outcome === 'failed').map(({ target, status }) => ({ target, status }))
+  /** Asks those that `isMeant` now, beside the rounds; nothing is bound anew. Returns those that failed. */
+  async probe(isMeant: (target: ProbeTarget) => boolean): Promise<readonly ProbeReport[]> {
+    const meant = [...this.#targets.values()].filter(({ target }) => isMeant(target))
+    for (const health of meant) await this.#probe(health)
+    return meant.filter(({ status }) => status.outcome === 'failed').map(({ target, status }) => ({ target, status }))
   }
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       this.#round++
-      for (const health of this.#targets.values()) await this.#lookAfter(health)
+      for (const health of this.#targets.values()) if (this.#isDue(health)) await this.#lookAfter(health)
       await this.#times.pause(ROUND_MS, this.#stop.signal)
     }
+  }
+
+  #isDue({ target, status }: TargetHealth): boolean {
+    const isWell = status.outcome === 'ok' || status.outcome === 'refused'
+    return !isWell || !isQuic(target) || this.#round % QUIC_ROUNDS === 1
   }
 
   async #lookAfter(health: TargetHealth): Promise<void> {
@@ -161,8 +168,8 @@ export class Prober {
     return silent.filter((worker) => this.#options.isServing(worker) && mayRebind(worker))
   }
 
-  #workersOf({ transport }: ProbeTarget): readonly number[] {
-    if (transport === 'doq' || transport === 'doh3') return [QUIC_WORKER]
+  #workersOf(target: ProbeTarget): readonly number[] {
+    if (isQuic(target)) return [QUIC_WORKER]
     return Array.from({ length: this.#options.workers }, (_, worker) => worker)
   }
 
@@ -179,6 +186,10 @@ export class Prober {
   #isOver(health: TargetHealth): boolean {
     return this.#stop.signal.aborted || this.#targets.get(targetKey(health.target)) !== health
   }
+}
+
+function isQuic({ transport }: ProbeTarget): boolean {
+  return transport === 'doq' || transport === 'doh3'
 }
 
 /** Resolves when `work` has, or as soon as `signal` says so. */

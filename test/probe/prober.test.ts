@@ -83,7 +83,7 @@ describe('a round', () => {
     assert.deepEqual(asked, ['udp', 'tcp', 'doq'])
     assert.deepEqual(events, ['udp ok', 'tcp ok', 'doq ok'])
     await round()
-    assert.equal(asked.length, 6)
+    assert.equal(asked.length, 5)
     assert.equal(events.length, 3)
     assert.deepEqual(status(), { transport: 'udp', outcome: 'ok', reason: null, at: '2030-01-01T00:00:10.000Z', seconds: 0.5, rebinds: 0 })
     assert.equal(prober.rebinds, 0)
@@ -260,13 +260,28 @@ describe('one stuck socket of several', () => {
   })
 })
 
-describe('probeAll()', () => {
-  test('asks everything once, repeats failures, and binds nothing anew', async (t) => {
+describe('a round', () => {
+  test('asks QUIC every third time only, while it is well', async (t) => {
+    let isWell = true
+    const { asked, follow, round } = runProber(t, { answer: ({ transport }) => (transport === 'doq' && !isWell ? FAILED : OK()) })
+    follow('udp', 'doq')
+    for (let i = 0; i < 6; i++) await round()
+    assert.deepEqual(asked, ['udp', 'doq', 'udp', 'udp', 'udp', 'doq', 'udp', 'udp'])
+    isWell = false
+    asked.length = 0
+    for (let i = 0; i < 2; i++) await round()
+    // seen to be ill, it is asked every time
+    assert.deepEqual(asked.filter((transport) => transport === 'doq').length > 2, true)
+  })
+})
+
+describe('probe()', () => {
+  test('asks what is meant once, repeats failures, and binds nothing anew', async (t) => {
     const { prober, asked, rebound, follow } = runProber(t, {
       answer: ({ transport }) => (transport === 'dot' ? FAILED : transport === 'doh' ? REFUSED : OK()),
     })
-    follow('udp', 'dot', 'doh')
-    const failures = await prober.probeAll()
+    follow('udp', 'dot', 'doh', 'tcp')
+    const failures = await prober.probe(({ transport }) => transport !== 'tcp')
     assert.deepEqual(asked, ['udp', 'dot', 'dot', 'doh'])
     assert.deepEqual(
       failures.map(({ target, status }) => [target.transport, status.reason]),

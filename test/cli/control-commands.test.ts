@@ -1,0 +1,303 @@
+import assert from 'node:assert/strict'
+import { linkSync, renameSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import test, { describe } from 'node:test'
+import { closeDoor, openDoor, reply, runCommand, type Written } from './admin-door.ts'
+import { APPLIED, CACHE, CERTIFICATES, ENTRIES, REFUSED, STATUS, UPSTREAMS } from './recorded.ts'
+
+/** The error of a command that has to fail. */
+async function failureOf(words: readonly string[]): Promise<Error & { readonly code: string; readonly written: Written }> {
+  return runCommand(words).then(
+    () => assert.fail('expected a failure'),
+    (error) => error,
+  )
+}
+
+describe('status', () => {
+  test('shows everything within 80 columns', async (t) => {
+    const door = await openDoor(t)
+    const { out } = await runCommand(['status', '--config', door.config])
+    assert.equal(
+      out,
+      `Atlas DNS 0.1.0, process 4711, up 3 d 4 h: ready
+configuration  /etc/atlas/atlas.yaml
+state          /var/lib/atlas
+last reload    2026-03-01 12:00:00 UTC: applied
+
+WORKER  STATE          BUSY   DELAY  RESTARTS
+0       serving      12.0 %  0.4 ms         0
+1       not serving  50.0 %   12 ms         2
+
+LISTENER  ADDRESS                                        PROBE  FOUND     TIME
+dns       127.0.0.1:53                                   udp    ok      2.1 ms
+                                                         tcp    failed       –
+doq       [2001:db8:1234:5678:9abc:def0:1234:5678]:8853  –
+  udp on 127.0.0.1:53: bound anew 2 times
+  tcp on 127.0.0.1:53: no answer within 2 s
+
+TRANSPORT    QUERIES  ANSWERS  HIT RATE  CONNECTIONS
+udp        1,234,000      950    94.7 %            –
+dot              600       60    50.0 %           34
+open queries   12
+drops          8: upstream_timeout 7, malformed_message 1
+
+RCODE     ANSWERS    SHARE  HIT RATE
+NOERROR       950   94.1 %    94.7 %
+NXDOMAIN       50    5.0 %    50.0 %
+REFUSED        10    1.0 %         –
+all         1,010  100.0 %    92.5 %
+
+cache          12.3 MiB of 64.0 MiB (19.2 %), 1,234,567 entries; 3 evicted, 17
+               prefetched, 40 coalesced
+`,
+    )
+    for (const line of out.split('\n')) assert.ok([...line].length <= 80, line)
+    assert.deepEqual(door.requests, ['GET /v1/status', 'GET /v1/listeners'])
+  })
+
+  test('says why the gateway is not ready, and what the last reload came to', async (t) => {
+    const door = await openDoor(t)
+    const lastReload = { at: STATUS.startedAt, outcome: 'refused', message: `${'word '.repeat(20)}\nanother problem` }
+    door.answers.set('/v1/status', { ...STATUS, ready: false, reasons: ['no worker serves'], configFile: null, lastReload })
+    const { out } = await runCommand(['status', '--config', door.config])
+    assert.match(out, /: not ready\n {15}no worker serves\nconfiguration {2}defaults and environment\n/)
+    assert.match(out, /last reload {4}2026-02-26 08:00:00 UTC: refused: word.*\n {15}word/)
+    assert.doesNotMatch(out, /another problem/)
+    door.answers.set('/v1/status', { ...STATUS, draining: true, lastReload: null })
+    assert.match((await runCommand(['status', '--config', door.config])).out, /: draining\n[\s\S]*last reload {4}none/)
+  })
+
+  test('prints the JSON of the interface, and nothing that a terminal obeys', async (t) => {
+    const door = await openDoor(t)
+    const hostile = { ...STATUS, version: '\u001b[2J\u009b2J\u202e\u{e0001}\u007f' }
+    door.answers.set('/v1/status', hostile)
+    const { out } = await runCommand(['status', '--json', '--config', door.config])
+    assert.deepEqual(JSON.parse(out), hostile)
+    assert.doesNotMatch(out, /[^\P{C}\n]/u)
+    assert.deepEqual(door.requests, ['GET /v1/status'])
+    const plain = await runCommand(['status', '--config', door.config])
+    assert.doesNotMatch(plain.out, /[^\P{C}\n]/u)
+  })
+
+  test('is coloured where colours are wanted only', async (t) => {
+    const door = await openDoor(t)
+    const { out } = await runCommand(['status', '--config', door.config], { colour: true })
+    assert.ok(out.includes('\u001b[32mready\u001b[0m'))
+    assert.ok(out.includes('\u001b[31mnot serving\u001b[0m'))
+  })
+})
+
+describe('reload', () => {
+  test('shows what changed, what waits for a restart, and warnings beside', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/reload', APPLIED)
+    const { out, err } = await runCommand(['reload', '--config', door.config])
+    assert.equal(
+      out,
+      `applied:
+  timeouts.query: 4s → 5s
++ listen.dot: 127.0.0.1:8853
+- upstreams: {"name":"old","url":"udp://192.0.2.1"}
+after a restart only; until then the values in use stay:
+  workers: 2 → 3
+`,
+    )
+    assert.equal(err, 'warning: listen.dns[0]: everybody may ask\n')
+    assert.deepEqual(door.requests, ['POST /v1/reload?dryRun=false'])
+  })
+
+  test('a dry run says what would change', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/reload', { ...APPLIED, outcome: 'planned', restartOnly: [], warnings: [] })
+    assert.match((await runCommand(['reload', '--dry-run', '--config', door.config])).out, /^would change:\n {2}timeouts/)
+    door.answers.set('/v1/reload', { outcome: 'unchanged', changes: [], restartOnly: [], warnings: [] })
+    assert.match((await runCommand(['reload', '--config', door.config])).out, /^nothing to change: the configuration in use is this one\n$/)
+    door.answers.set('/v1/reload', { ...APPLIED, outcome: 'unchanged', changes: [] })
+    assert.match((await runCommand(['reload', '--config', door.config])).out, /^nothing to change now\nafter a restart only/)
+    assert.deepEqual(door.requests, ['POST /v1/reload?dryRun=true', 'POST /v1/reload?dryRun=false', 'POST /v1/reload?dryRun=false'])
+  })
+
+  test('a refused one fails with the problems, and says that the configuration stays', async (t) => {
+    const door = await openDoor(t)
+    door.status = 422
+    door.answers.set('/v1/reload', REFUSED)
+    const lines = [
+      'atlas.yaml:6:1: timeots: unknown key "timeots": did you mean "timeouts"?',
+      'ATLAS_STRATEGY: strategy: expected "ordered": received "x"',
+      'Nothing was changed: the configuration in use stays.',
+    ]
+    const { code, message, written } = await failureOf(['reload', '--config', door.config])
+    assert.deepEqual([code, message.split('\n'), written.out], ['ATLAS_ADMIN', lines, ''])
+    const asJson = await failureOf(['reload', '--json', '--config', door.config])
+    assert.deepEqual(JSON.parse(asJson.written.out), REFUSED)
+    door.answers.set('/v1/reload', { ...REFUSED, outcome: 'rolled-back', problems: [] })
+    const undone = await failureOf(['reload', '--config', door.config])
+    assert.equal(undone.message, 'two things are wrong\nWhat had been applied was undone: the configuration in use stays.')
+  })
+
+  test('fails when the gateway is busy, and with its error when it is another', async (t) => {
+    const door = await openDoor(t)
+    door.status = 409
+    door.answers.set('/v1/reload', { outcome: 'busy', message: 'another reload is under way' })
+    assert.equal((await failureOf(['reload', '--config', door.config])).message, 'Cannot reload: another reload is under way')
+    door.status = 500
+    door.answers.set('/v1/reload', { error: { code: 'internal', message: 'a defect' } })
+    assert.match((await failureOf(['reload', '--config', door.config])).message, /^Cannot POST .*: a defect$/)
+  })
+})
+
+describe('drain', () => {
+  test('asks for it, and waits only when told to', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/drain', { draining: true })
+    const { out } = await runCommand(['drain', '--config', door.config])
+    assert.equal(out, 'process 4711 drains: it answers what is open, then it ends\n')
+    assert.deepEqual(JSON.parse((await runCommand(['drain', '--json', '--config', door.config])).out), { draining: true })
+    assert.equal(door.requests.filter((request) => request === 'POST /v1/drain').length, 2)
+  })
+
+  test('--wait returns when the socket is gone', async (t) => {
+    const door = await openDoor(t)
+    let asked = 0
+    door.answers.set('/v1/drain', { draining: true })
+    door.answers.set('/v1/status', (response: ServerResponse) => {
+      reply(response, 200, STATUS)
+      // before the drain, twice after it
+      if (++asked === 3) response.once('close', () => closeDoor(door))
+    })
+    const { out } = await runCommand(['drain', '--wait', '--config', door.config])
+    assert.deepEqual([out, asked], ['process 4711 has ended\n', 3])
+  })
+
+  test('--wait takes the next process for what it is', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/drain', (response: ServerResponse) => {
+      door.answers.set('/v1/status', { ...STATUS, startedAt: '2026-03-02T00:00:00.000Z' })
+      reply(response, 202, { draining: true })
+    })
+    assert.equal((await runCommand(['drain', '--wait', '--config', door.config])).out, 'process 4711 has ended\n')
+  })
+
+  test('--wait takes a socket that a crash left behind for the end, too', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/drain', (response: ServerResponse) => {
+      reply(response, 202, { draining: true })
+      response.once('close', () => {
+        linkSync(door.socketPath, `${door.socketPath}.left`)
+        closeDoor(door)
+        renameSync(`${door.socketPath}.left`, door.socketPath)
+      })
+    })
+    const words = ['drain', '--wait', '--timeout', '5s', '--config', door.config]
+    assert.equal((await runCommand(words)).out, 'process 4711 has ended\n')
+  })
+
+  test('--wait ends at its timeout', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/drain', { draining: true })
+    const { code, message } = await failureOf(['drain', '--wait', '--timeout', '150ms', '--config', door.config])
+    assert.equal(code, 'ATLAS_ADMIN')
+    assert.equal(message, 'Cannot wait any longer: process 4711 drains, and has not ended within 0.15 s')
+    assert.equal((await failureOf(['drain', '--timeout', 'soon', '--config', door.config])).code, 'ATLAS_USAGE')
+  })
+})
+
+describe('cache', () => {
+  test('shows its figures', async (t) => {
+    const door = await openDoor(t)
+    const text = 'use         12.3 MiB of 64.0 MiB (19.2 %), 1,234,567 entries\nevicted     3\nprefetched  17\ncoalesced   40\n'
+    assert.equal((await runCommand(['cache', '--config', door.config])).out, text)
+    assert.deepEqual(JSON.parse((await runCommand(['cache', '--json', '--config', door.config])).out), CACHE)
+  })
+
+  test('get shows what is known of a name, wherever the options stand', async (t) => {
+    const door = await openDoor(t)
+    const { out } = await runCommand(['cache', '--config', door.config, 'get', 'www.example.com'])
+    assert.equal(
+      out,
+      `www.example.com.
+TYPE  CLASS  FLAGS  KNOWN                       LEFT     SIZE  POPULARITY
+A     IN     –      NOERROR                1 h 2 min    140 B           2
+any   IN     DO CD  NXDOMAIN          stale for 30 s  2.0 KiB           0
+AAAA  IN     –      failure (EDE 22)             4 s        –           –
+`,
+    )
+    assert.deepEqual(JSON.parse((await runCommand(['cache', 'get', 'a&b.example', '--json', '--config', door.config])).out), ENTRIES)
+    assert.deepEqual(door.requests, ['GET /v1/cache/entries?name=www.example.com', 'GET /v1/cache/entries?name=a%26b.example'])
+    door.answers.set('/v1/cache/entries', { name: 'a.', answers: [], failures: [] })
+    assert.equal((await runCommand(['cache', 'get', 'a', '--config', door.config])).out, 'a.: nothing is known of it\n')
+  })
+
+  test('purge throws out exactly what was named', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/cache/entries', { entries: 1, busyPages: 0 })
+    const purge = async (...words: string[]) => (await runCommand(['cache', 'purge', ...words, '--config', door.config])).out
+    assert.equal(await purge('a.example'), 'a.example: 1 entry thrown out\n')
+    assert.equal(await purge('--suffix', 'example'), 'example and below: 1 entry thrown out\n')
+    assert.equal(await purge('--all'), 'everything: 1 entry thrown out\n')
+    assert.equal(await purge('--all', '--json'), '{\n  "entries": 1,\n  "busyPages": 0\n}\n')
+    assert.deepEqual(
+      door.requests,
+      ['name=a.example', 'suffix=example', 'all=true', 'all=true'].map((query) => `DELETE /v1/cache/entries?${query}`),
+    )
+    door.requests.length = 0
+    for (const words of [[], ['a.example', '--all'], ['--suffix', 'example', '--all']]) {
+      assert.equal((await failureOf(['cache', 'purge', ...words, '--config', door.config])).code, 'ATLAS_USAGE')
+    }
+    assert.deepEqual(door.requests, [])
+  })
+
+  test('purge fails when some of the cache could not be looked through', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/cache/entries', { entries: 1200, busyPages: 2 })
+    const { message, written } = await failureOf(['cache', 'purge', '--all', '--config', door.config])
+    assert.match(message, /^Cannot purge all of it: 2 pages/)
+    assert.equal(written.out, 'everything: 1,200 entries thrown out\n')
+  })
+})
+
+describe('upstreams', () => {
+  test('shows them with their failures', async (t) => {
+    const door = await openDoor(t)
+    const { out } = await runCommand(['upstreams', '--config', door.config])
+    assert.equal(
+      out,
+      `NAME   URL                      STATE     QUERIES  ANSWERS   MEAN  FAILURES
+quad9  tls://9.9.9.9:853        enabled     1,000      990  21 ms        10  upstream_timeout 9, upstream_network 1
+spare  udp://[2001:db8::53]:53  disabled        0        0      –         0
+`,
+    )
+    assert.deepEqual(JSON.parse((await runCommand(['upstreams', '--json', '--config', door.config])).out), UPSTREAMS)
+    door.answers.set('/v1/upstreams', [])
+    assert.match((await runCommand(['upstreams', '--config', door.config])).out, /^no upstream is known/)
+  })
+
+  test('disable and enable ask for it by name, and show how it is then', async (t) => {
+    const door = await openDoor(t)
+    const [quad9 = assert.fail(), spare = assert.fail()] = UPSTREAMS
+    door.answers.set('/v1/upstreams/spare/disable', spare)
+    door.answers.set('/v1/upstreams/%5B2620%3Afe%3A%3Afe%5D%3A853/enable', { ...quad9, name: '[2620:fe::fe]:853' })
+    assert.equal((await runCommand(['upstreams', 'disable', 'spare', '--config', door.config])).out, 'spare is disabled\n')
+    const { out } = await runCommand(['upstreams', 'enable', '[2620:fe::fe]:853', '--config', door.config])
+    assert.equal(out, '[2620:fe::fe]:853 is enabled\n')
+    assert.match((await failureOf(['upstreams', 'disable', 'nobody', '--config', door.config])).message, /expected: received/)
+  })
+})
+
+describe('certs', () => {
+  test('marks what ends soon and what has ended', async (t) => {
+    const door = await openDoor(t)
+    const names = 'a.example, b.example, c.example, d.example, 2 more'
+    assert.equal(
+      (await runCommand(['certs', '--config', door.config])).out,
+      `SOURCE               DAYS LEFT           VALID UNTIL              NAMES
+/etc/atlas/good.pem         90           2026-05-01 00:00:00 UTC  ${names}
+/etc/atlas/soon.pem         13  ! soon   2026-05-01 00:00:00 UTC  ${names}
+/etc/atlas/late.pem         -2  expired  2026-05-01 00:00:00 UTC  ${names}
+`,
+    )
+    assert.deepEqual(JSON.parse((await runCommand(['certs', '--json', '--config', door.config])).out), CERTIFICATES)
+    door.answers.set('/v1/certificates', [])
+    assert.match((await runCommand(['certs', '--config', door.config])).out, /^no certificates/)
+  })
+})
