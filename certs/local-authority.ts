@@ -42,6 +42,14 @@ export async function openAuthority({ stateDir, names, now }: AuthorityOptions):
   return { ...issuer, previous }
 }
 
+/** Whether a CA is there and openAuthority() would not keep it. */
+export function isAuthorityForOthers({ stateDir, names, now }: AuthorityOptions): boolean {
+  const cert = authorityPath(stateDir)
+  const published = readPublished(cert)
+  const stored = readStored({ key: join(stateDir, 'ca.key'), cert }, published !== null)
+  return stored === null ? published !== null : !isFor(stored.certificate, { names, now })
+}
+
 export function authorityPath(stateDir: string): string {
   return join(stateDir, 'ca.pem')
 }

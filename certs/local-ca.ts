@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import { PRIVATE_MODE, PUBLIC_MODE, readSmallFile, writeAtomic } from './disk.ts'
 import { type Identity, isIssuedBy, parseIdentity } from './identity.ts'
-import { authorityPath, openAuthority } from './local-authority.ts'
+import { authorityPath, isAuthorityForOthers, openAuthority } from './local-authority.ts'
 import { type Issuer, issueLeaf } from './local-issue.ts'
 import { haveSameNames, type LocalNames, parseLocalNames } from './local-names.ts'
 
@@ -55,6 +55,11 @@ export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
       return identity
     },
   }
+}
+
+/** Whether there is a CA that clients may trust, and openLocalCa() would put another in its place. Writes nothing; throws as that does. */
+export function isLocalCaForOthers(options: LocalCaOptions): boolean {
+  return isAuthorityForOthers({ stateDir: options.stateDir, names: parseLocalNames(options), now: options.now })
 }
 
 /** With 397 days that is four months: time to notice that renewing fails. */

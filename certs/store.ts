@@ -16,7 +16,6 @@ export interface IdentityStoreOptions {
  * The identities in use. The first is the default; where two hold the same name, the earlier one serves it.
  */
 export class IdentityStore implements ServerIdentities {
-  readonly #listeners = new Set<() => void>()
   #options: IdentityStoreOptions
   #extraNames: ReadonlySet<string>
   #served: Served
@@ -35,11 +34,6 @@ export class IdentityStore implements ServerIdentities {
 
   get fallback(): QuicIdentity {
     return this.#served.first
-  }
-
-  onReplaced(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
   }
 
   contextFor(serverName: string | undefined): SecureContext {
@@ -62,8 +56,6 @@ export class IdentityStore implements ServerIdentities {
     this.#served = serve(identities, options.policy)
     this.#options = options
     this.#extraNames = new Set(options.extraNames.map(hostName))
-    if (isDeepStrictEqual(before.first, this.#served.first)) return
-    for (const listener of this.#listeners) listener()
   }
 }
 

@@ -103,7 +103,7 @@ export class DataPlane {
       meter: this.#telemetry.cacheMeter(),
     })
     this.#routing = new Routing({ ...this.#shared, log, meter: (name) => this.#telemetry.upstreamMeter(name) })
-    this.#routing.reconfigure(routing, config.timeouts.handshakeMs)
+    this.#routing.reconfigure(routing, config.timeouts)
     this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
     this.#pipeline = this.#assemblePipeline(config)
@@ -185,7 +185,7 @@ export class DataPlane {
     this.#shape.padding = config.edns.padding
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
-    this.#routing.reconfigure(settings.routing, config.timeouts.handshakeMs)
+    this.#routing.reconfigure(settings.routing, config.timeouts)
     this.#route.table = this.#routing.table
   }
 

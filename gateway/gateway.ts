@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { OperationalError } from '../dns/operational-error.ts'
 import { type Endpoint, formatEndpoint } from '../net/address.ts'
@@ -189,9 +190,10 @@ export class Gateway {
     this.#phase = 'ending'
     this.#events.emit('drain', 'the gateway drains')
     void this.#prober.stop()
-    // a reload under way comes to its end first
-    await this.#served.stop()
-    await this.#supervisor.drain(this.#served.prepared.config.timeouts.drainMs)
+    const { drainMs } = this.#served.prepared.config.timeouts
+    // a reload under way comes to its end first, if that does not take too long
+    await Promise.race([this.#served.stop(), sleep(drainMs, undefined, { ref: false })])
+    await this.#supervisor.drain(drainMs)
     await this.#cache.persist()
     await this.close()
   }

@@ -53,7 +53,8 @@ export function parseEndpoint(text: string): Endpoint | null {
   const address = parseAddress(host)
   const port = Number(match[3])
   if (address === null || port > 65_535 || (match[1] === undefined) !== !host.includes(':')) return null
-  return { host, port }
+  const zone = /%.*/.exec(host)?.[0] ?? ''
+  return { host: formatAddress(address) + zone, port }
 }
 
 export function formatEndpoint(endpoint: Endpoint): string {

@@ -14,8 +14,6 @@ export interface ServerIdentities {
   readonly options: ServerTlsOptions
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity
-  /** Calls `listener` whenever the default identity has been replaced; the result ends that. */
-  onReplaced(listener: () => void): () => void
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */
   covers(host: string): boolean
 }

@@ -42,6 +42,8 @@ interface Place {
   slice: ListenerSlice
   /** Null: it could not be bound anew. */
   listener: Listener | null
+  /** Those before it that did not answer; connections that came in there may live on. */
+  former: readonly Listener[]
 }
 
 /** The addresses of one transport. Those that stay are never bound again: queued connections would be reset (design §3). */
@@ -50,6 +52,8 @@ export class ListenerGroup {
   #places: ReadonlyMap<string, Place> = new Map()
   /** Not wanted any more, and open until settle(). */
   #retired: readonly Place[] = []
+  /** What came in there is being answered. */
+  readonly #draining = new Set<Listener>()
 
   constructor(open: (slice: ListenerSlice) => Promise<Listener>) {
     this.#open = open
@@ -83,16 +87,18 @@ export class ListenerGroup {
   async settle(deadlineMs: number): Promise<void> {
     const retired = this.#retired
     this.#retired = []
-    for (const { listener } of this.#places.values()) if (listener !== null) drainStrangers(listener)
-    await Promise.all(retired.map(({ listener }) => listener?.drain(deadlineMs)))
+    for (const place of this.#places.values()) for (const listener of listenersOf(place)) drainStrangers(listener)
+    await Promise.all(retired.flatMap(listenersOf).map((listener) => this.#drain(listener, deadlineMs)))
   }
 
   /** Binds an address anew whose socket does not answer. Rejects when that cannot be; it can be tried again. */
   async rebind(endpoint: Endpoint): Promise<void> {
     const place = [...this.#places.values()].find((each) => isAt(each, endpoint))
     if (place === undefined) return
-    await place.listener?.close()
+    const { listener } = place
     place.listener = null
+    place.former = [...place.former, ...(listener === null ? [] : [listener])].filter((each) => each === listener || hasConnections(each))
+    await listener?.close()
     place.listener = await this.#open(place.slice)
   }
 
@@ -100,7 +106,7 @@ export class ListenerGroup {
     const all = [...this.#places.values(), ...this.#retired]
     this.#places = new Map()
     this.#retired = []
-    await closeAll(all)
+    await Promise.all([closeAll(all), ...Array.from(this.#draining, (listener) => listener.close())])
   }
 
   /** Those of `wanted` that are open: at their address, or where the kernel chose the port, at their place in the list. */
@@ -122,7 +128,13 @@ export class ListenerGroup {
 
   async #bind(slice: ListenerSlice): Promise<Place> {
     const listener = await this.#open(slice)
-    return { slice: { ...slice, endpoint: listener.endpoint }, listener }
+    return { slice: { ...slice, endpoint: listener.endpoint }, listener, former: [] }
+  }
+
+  async #drain(listener: Listener, deadlineMs: number): Promise<void> {
+    this.#draining.add(listener)
+    await listener.drain(deadlineMs)
+    this.#draining.delete(listener)
   }
 }
 
@@ -136,7 +148,16 @@ export async function drainConnections(connections: LiveSet<ServedConnection>, d
 function exchangeAccess(place: Place | undefined, access: AccessList): void {
   if (place === undefined) return
   place.slice = { ...place.slice, access }
-  if (place.listener !== null) place.listener.access = access
+  for (const listener of listenersOf(place)) listener.access = access
+}
+
+function listenersOf({ listener, former }: Place): readonly Listener[] {
+  return listener === null ? former : [listener, ...former]
+}
+
+function hasConnections({ connections }: Listener): boolean {
+  for (const _ of connections) return true
+  return false
 }
 
 /** What a client may do was decided when it came. */
@@ -165,5 +186,5 @@ function byKey(slices: readonly ListenerSlice[]): ReadonlyMap<string, ListenerSl
 }
 
 async function closeAll(places: readonly Place[]): Promise<void> {
-  await Promise.all(places.map(({ listener }) => listener?.close()))
+  await Promise.all(places.flatMap(listenersOf).map((listener) => listener.close()))
 }

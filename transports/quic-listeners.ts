@@ -3,7 +3,7 @@ import type { QueryAcceptor, TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { canonicalAddress, type Endpoint, isIpv4, parseAddress } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
-import type { QuicConnection, QuicEngine, QuicHandler, QuicListener } from '../net/quic.ts'
+import type { QuicConnection, QuicEngine, QuicHandler, QuicIdentity, QuicListener } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { drainConnections, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
@@ -55,16 +55,12 @@ export class QuicListeners {
   readonly #group: ListenerGroup
   readonly #bound = new Set<BoundAddress>()
   readonly #connections = new LiveSet<QuicServerConnection>()
-  readonly #stopFollowing: () => void
   #settings: QuicConnectionSettings = { handshakeMs: 0, idleMs: 0, inFlight: 0 }
   #draining = false
 
   constructor(options: QuicListenersOptions) {
     this.#options = options
     this.#group = new ListenerGroup((slice) => this.#open(slice))
-    this.#stopFollowing = options.identities.onReplaced(() => {
-      for (const address of this.#bound) void address.replace()
-    })
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -76,8 +72,12 @@ export class QuicListeners {
     await this.#group.apply(dualStack(listen))
   }
 
+  /** The library reads a certificate once: where there is another one now, the address is bound anew. */
   async settle(deadlineMs: number): Promise<void> {
-    await this.#group.settle(deadlineMs)
+    const settled = this.#group.settle(deadlineMs)
+    const { fallback } = this.#options.identities
+    for (const address of this.#bound) if (!address.isBoundWith(fallback)) void address.replace()
+    await settled
   }
 
   async rebind(endpoint: Endpoint): Promise<void> {
@@ -95,7 +95,6 @@ export class QuicListeners {
 
   async close(): Promise<void> {
     this.#draining = true
-    this.#stopFollowing()
     await this.#group.close()
   }
 
@@ -104,14 +103,16 @@ export class QuicListeners {
     const address = new BoundAddress(slice, {
       listen: (endpoint) => {
         const settings = this.#settings
+        const identity = identities.fallback
+        address.identity = identity
         return engine.listen({
           name,
           endpoint,
           protocol,
-          identity: identities.fallback,
+          identity,
           limits: { idleMs: settings.idleMs, streams: settings.inFlight, window: WINDOW },
           connections: MAX_CONNECTIONS,
-          acceptor: { arrived: (quic) => this.#arrived(quic, address, settings) },
+          acceptor: { arrived: (quic) => this.#arrived(quic, address, { ...settings, handshakeMs: this.#settings.handshakeMs }) },
         })
       },
       onClosed: () => void this.#bound.delete(address),
@@ -180,6 +181,8 @@ interface BoundAddressOptions {
  */
 class BoundAddress implements Listener {
   access: ListenerSlice['access']
+  /** With which it was bound last. */
+  identity: QuicIdentity | null = null
   readonly connections = new LiveSet<QuicServerConnection>()
   readonly #options: BoundAddressOptions
   #endpoint: Endpoint
@@ -208,6 +211,10 @@ class BoundAddress implements Listener {
   async bind(): Promise<void> {
     this.#listener = await this.#options.listen(this.#endpoint)
     this.#endpoint = this.#listener.endpoint
+  }
+
+  isBoundWith({ chainPem, keyPem }: QuicIdentity): boolean {
+    return this.identity?.chainPem === chainPem && this.identity.keyPem === keyPem
   }
 
   /** The certificate has changed. */

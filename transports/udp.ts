@@ -89,15 +89,17 @@ export class UdpTransport implements Transport<UdpSlice> {
     const bound = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
     const sink = new UdpSink(socket, this.#dependencies.clock, this.#busy)
     let isDraining = false
+    let closed: Promise<void> | null = null
+    const close = (): Promise<void> => (closed ??= closeDatagrams(socket))
     const listener: Listener = {
       access: slice.access,
       endpoint: bound,
       connections: [],
-      close: () => closeDatagrams(socket),
+      close,
       drain: async (deadlineMs) => {
         isDraining = true
         await sink.idle(deadlineMs)
-        await closeDatagrams(socket)
+        await close()
       },
     }
     // an ICMP error for an answer that was sent concerns one client that is gone

@@ -18,6 +18,12 @@ export interface AdminDoorOptions {
   readonly times?: DoorTimes
 }
 
+/** Another TCP listener; one of the two is due. */
+export interface DoorChange {
+  commit(): void
+  abort(): void
+}
+
 interface TcpDoor {
   readonly door: Door
   /** As configured; port 0 is any. */
@@ -60,19 +66,21 @@ export class AdminDoors {
 
   /** Binds the new address before the old one is given up; where that fails, throws OperationalError ATLAS_LISTEN and all stays as it was. */
   async reconfigure(settings: DoorSettings | null): Promise<void> {
-    if (settings === null) {
-      this.#replace(null)
-      return
-    }
+    const change = await this.prepare(settings)
+    change.commit()
+  }
+
+  /** Binds the new address, as reconfigure() does; until the change is committed, the old one is not given up. */
+  async prepare(settings: DoorSettings | null): Promise<DoorChange> {
+    if (settings === null) return { commit: () => this.#replace(null), abort: () => {} }
     const guard = new Guard(settings, this.#failures, this.#log)
     const asked = formatEndpoint(settings.endpoint)
-    if (this.#tcp?.asked === asked) {
-      this.#tcp.door.setGuard(guard)
-      return
-    }
+    const present = this.#tcp
+    if (present?.asked === asked) return { commit: () => present.door.setGuard(guard), abort: () => {} }
     const door = this.#makeDoor(guard)
     const endpoint = await door.listen(settings.endpoint)
-    if (await this.#keep(door)) this.#replace({ door, asked, endpoint })
+    if (!(await this.#keep(door))) return { commit: () => {}, abort: () => {} }
+    return { commit: () => this.#replace({ door, asked, endpoint }), abort: () => void door.close().then(() => this.#doors.delete(door)) }
   }
 
   /** Loads what the first request needs, so that it does not wait for it. */

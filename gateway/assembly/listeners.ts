@@ -63,24 +63,39 @@ export async function claimAddresses({ listen }: Config, bound: BoundEndpoints):
 const SOCKETS = { doh: ['TCP', 'UDP'], dot: ['TCP'], doq: ['UDP'], dns: ['TCP', 'UDP'] } as const
 
 /**
- * Throws OperationalError where an address passes from one protocol to another: the new socket could only be bound when the old
+ * Throws OperationalError where an address is in the way of another one, of another protocol or as a wildcard: the new socket could only be bound when the old
  * one is closed, and then there would be no way back.
  */
-export function refuseMoves({ listen }: Config, bound: BoundEndpoints): void {
+export function refuseMoves({ listen }: Config, present: Config['listen']): void {
   for (const kind of KINDS) {
-    for (const { endpoint } of listen[kind]) {
-      const former = KINDS.find((other) => {
-        const shares = SOCKETS[other].some((socket) => (SOCKETS[kind] as readonly string[]).includes(socket))
-        return other !== kind && shares && bound[other].some((each) => isSame(each, endpoint))
-      })
-      if (former === undefined) continue
-      const address = formatEndpoint(endpoint)
-      throw new OperationalError(
-        'ATLAS_LISTEN',
-        `Cannot listen for ${kind} on ${address}: listen.${former} has it now: take it out there first, and add it here with the next reload, or restart`,
-      )
+    const added = listen[kind].filter(({ endpoint }) => !present[kind].some((each) => isSame(each.endpoint, endpoint)))
+    for (const { endpoint } of added) {
+      for (const other of KINDS) {
+        const onQuic = ON_QUIC.has(kind) && ON_QUIC.has(other)
+        const holder = present[other].find((each) => sharesSocket(kind, other) && overlaps(each.endpoint, endpoint, onQuic))
+        if (holder !== undefined)
+          throw moved(`${kind} on ${formatEndpoint(endpoint)}`, `listen.${other} with ${formatEndpoint(holder.endpoint)}`)
+      }
     }
   }
+}
+
+const ON_QUIC: ReadonlySet<string> = new Set(['doh', 'doq'])
+
+function sharesSocket(a: (typeof KINDS)[number], b: (typeof KINDS)[number]): boolean {
+  return SOCKETS[a].some((socket) => (SOCKETS[b] as readonly string[]).includes(socket))
+}
+
+/** Whether both cannot be bound at a time; on QUIC the wildcard of IPv6 takes IPv4 too. */
+function overlaps(a: Endpoint, b: Endpoint, onQuic: boolean): boolean {
+  if (a.port === 0 || a.port !== b.port) return false
+  if (isIPv6(a.host) !== isIPv6(b.host)) return onQuic && [a, b].some(({ host }) => isIPv6(host) && isWildcard(host))
+  return isWildcard(a.host) || isWildcard(b.host) || isSame(a, b)
+}
+
+function moved(wanted: string, holder: string): OperationalError {
+  const advice = 'take that out first, and add this with a later reload, when it has drained; or restart'
+  return new OperationalError('ATLAS_LISTEN', `Cannot listen for ${wanted}: ${holder} has the socket now: ${advice}`)
 }
 
 function isSame(a: Endpoint, b: Endpoint): boolean {

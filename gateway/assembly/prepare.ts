@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { isLocalCaForOthers } from '../../certs/local-ca.ts'
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
@@ -13,6 +14,8 @@ export interface Prepared {
   readonly upstreams: UpstreamSelection
   /** Of the admin listener. */
   readonly token: string | null
+  /** Whether clients will have to trust another local CA. */
+  readonly reissuesCa: boolean
   readonly warnings: readonly string[]
 }
 
@@ -22,7 +25,9 @@ export function prepare(config: Config): Prepared {
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const warnings = [...upstreams.warnings, ...listenWarnings(config), ...(token?.warning == null ? [] : [token.warning])]
-  return { config, identities: identitySource(config), upstreams, token: token?.token ?? null, warnings }
+  const identities = identitySource(config)
+  const reissuesCa = identities.kind === 'local' && isLocalCaForOthers({ stateDir: config.state, ...identities, now: Date.now() })
+  return { config, identities, reissuesCa, upstreams, token: token?.token ?? null, warnings }
 }
 
 /** Whether two serve alike, wherever in the file it is written. */

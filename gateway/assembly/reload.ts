@@ -9,6 +9,7 @@ import type { IdentitySource } from './identities.ts'
 import { withUsableListeners } from './listeners.ts'
 import { isSame, type Prepared, prepare } from './prepare.ts'
 import { listensOnQuic } from './quic.ts'
+import { urlOf } from './upstream-choice.ts'
 
 /** What the transaction works on. */
 export interface Reloadable {
@@ -70,13 +71,25 @@ function planOf({ prepared, started }: Reloadable, loaded: Config, next: Prepare
 function fileChanges(before: Prepared, next: Prepared): readonly Change[] {
   const [from, to] = [fingerprints(before.identities), fingerprints(next.identities)]
   const changes: Change[] = isDeepStrictEqual(from, to) ? [] : [{ path: 'certificates', from, to }]
+  if (changes.length === 0 && !isDeepStrictEqual(chains(before), chains(next))) {
+    changes.push({ path: 'certificates', from: 'the chain or the key', to: 'other content' })
+  }
+  const urls = ({ upstreams }: Prepared) => upstreams.targets.map(({ server }) => urlOf(server))
+  if (next.config.upstreams === null && before.config.upstreams === null && !isDeepStrictEqual(urls(before), urls(next))) {
+    changes.push({ path: '/etc/resolv.conf', from: urls(before), to: urls(next) })
+  }
   const roots = ({ upstreams }: Prepared) => upstreams.targets.map((target) => target.roots)
-  const sameServers = isDeepStrictEqual(before.config.upstreams, next.config.upstreams)
-  if (sameServers && !isDeepStrictEqual(roots(before), roots(next)))
+  const sameServers = isDeepStrictEqual(formOf(before.config).upstreams, formOf(next.config).upstreams)
+  if (sameServers && next.config.upstreams !== null && !isDeepStrictEqual(roots(before), roots(next))) {
     changes.push({ path: 'upstreams', from: 'CA files', to: 'other content' })
+  }
   const sameFile = before.config.listen.admin?.tokenFile === next.config.listen.admin?.tokenFile
   if (sameFile && before.token !== next.token) changes.push({ path: 'listen.admin.tokenFile', from: 'the token', to: 'another one' })
   return changes
+}
+
+function chains({ identities }: Prepared) {
+  return identities.kind === 'files' ? identities.identities.map(({ chainPem, keyPem }) => [chainPem, keyPem]) : null
 }
 
 function fingerprints(source: IdentitySource): readonly string[] | string | null {
@@ -93,12 +106,13 @@ function fingerprints(source: IdentitySource): readonly string[] | string | null
 /** What a change brings with it that its author may not expect. */
 function consequences(before: Prepared, next: Prepared): readonly string[] {
   const warnings: string[] = []
-  const isReissued =
-    before.identities.kind === 'local' && next.identities.kind === 'local' && !isDeepStrictEqual(before.identities, next.identities)
-  if (isReissued) warnings.push('the names of the gateway change, so the local CA is made anew: clients must trust it again')
+  if (next.reissuesCa && !isDeepStrictEqual(before.identities, next.identities))
+    warnings.push('the names of the gateway change, so the local CA is made anew: clients must trust it again')
   const quic = ({ config: { limits } }: Prepared) => [limits.inFlightPerConnection, limits.idle.quicMs]
   if (listensOnQuic(before.config) && !isDeepStrictEqual(quic(before), quic(next))) {
-    warnings.push('limits.inFlightPerConnection and limits.idle.quic: QUIC listeners that are bound keep theirs until the next restart')
+    warnings.push(
+      'limits.inFlightPerConnection and limits.idle.quic: QUIC listeners keep theirs until they are bound anew, as for another certificate',
+    )
   }
   return warnings
 }

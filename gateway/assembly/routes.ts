@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Route, Upstream } from '../../dns/contracts.ts'
 import { NO_ROUTE } from '../../dns/route.ts'
+import { WheelEntry } from '../../net/wheel.ts'
 import { OrderedUpstream } from '../../upstream/ordered.ts'
 import type { UpstreamServer } from '../../upstream/server.ts'
 import type { Config } from '../config/config.ts'
@@ -13,7 +14,8 @@ export interface RoutingPlan {
   readonly targets: readonly UpstreamTarget[]
   /** For names without a route. */
   readonly fallback: RoutingGroup
-  readonly routes: readonly (RoutingGroup & { readonly suffix: Uint8Array })[]
+  /** Those that ask the same upstreams have the same group. */
+  readonly routes: readonly { readonly suffix: Uint8Array; readonly group: RoutingGroup }[]
 }
 
 interface RoutingGroup {
@@ -28,32 +30,43 @@ export function routingPlan({ routes }: Config, targets: readonly UpstreamTarget
     upstreams: members.map(({ server }) => server.name).filter((name) => !disabled.has(name)),
     space: spaceOf(members),
   })
-  const named = (names: readonly string[]) => names.flatMap((name) => targets.find(({ server }) => server.name === name) ?? [])
+  const byName = new Map(targets.map((target) => [target.server.name, target]))
+  const groups = new Map<string, RoutingGroup>()
+  // a space is a hash over all roots: once for each group, not for each of many routes
+  const groupOf = (names: readonly string[]): RoutingGroup => {
+    const key = JSON.stringify(names)
+    const known = groups.get(key) ?? group(names.flatMap((name) => byName.get(name) ?? []))
+    groups.set(key, known)
+    return known
+  }
   return {
     targets: targets.filter(({ server }) => !disabled.has(server.name)),
     fallback: group(targets),
-    routes: routes.map(({ suffix, upstreams }) => ({ suffix, ...group(named(upstreams)) })),
+    routes: routes.map(({ suffix, upstreams }) => ({ suffix, group: groupOf(upstreams) })),
   }
 }
 
 /** A number for all of it: answers that were kept under another one are of no use. */
 export function fingerprintOf({ fallback, routes }: RoutingPlan): number {
   if (routes.length === 0) return fallback.space
-  const spaces = [fallback.space, ...routes.map(({ suffix, space }) => [Buffer.from(suffix).toString('hex'), space])]
+  const spaces = [fallback.space, ...routes.map(({ suffix, group }) => [Buffer.from(suffix).toString('hex'), group.space])]
   return createHash('sha256').update(JSON.stringify(spaces)).digest().readInt32LE()
 }
+
+type RoutingDependencies = Omit<UpstreamServerDependencies, 'connectMs'>
 
 /** No query waits longer. */
 const MAX_DRAIN_MS = 60_000
 
 /** The upstream servers of one thread, and the ways that lead to them. */
 export class Routing {
-  readonly #dependencies: Omit<UpstreamServerDependencies, 'connectMs'>
-  /** By all that they are made of. */
-  #servers: ReadonlyMap<string, { readonly name: string; readonly server: UpstreamServer }> = new Map()
+  readonly #dependencies: RoutingDependencies
+  /** By all that they are made of; those that are gone too, while queries on their way may still turn to them. */
+  readonly #members = new Map<string, Member>()
+  readonly #draining = new Set<UpstreamServer>()
   #table = new RouteTable([], NO_ROUTE)
 
-  constructor(dependencies: Omit<UpstreamServerDependencies, 'connectMs'>) {
+  constructor(dependencies: RoutingDependencies) {
     this.#dependencies = dependencies
   }
 
@@ -61,33 +74,73 @@ export class Routing {
     return this.#table
   }
 
-  /** For queries to come. Servers that stay keep their connections; those that are gone answer what they were asked, and end. */
-  reconfigure(plan: RoutingPlan, connectMs: number): void {
-    const before = this.#servers
-    this.#servers = new Map(
-      plan.targets.map((target) => {
-        const key = keyOf(target, connectMs)
-        const server = before.get(key)?.server ?? makeUpstreamServer(target, { ...this.#dependencies, connectMs })
-        return [key, { name: target.server.name, server }]
-      }),
-    )
-    const routeOf = ({ upstreams, space }: RoutingGroup): Route => ({ space, upstream: this.#upstreamOf(upstreams) })
+  /** For queries to come. Servers that stay keep their connections, also those that come back while queries still know them. */
+  reconfigure(plan: RoutingPlan, { handshakeMs, queryMs }: Config['timeouts']): void {
+    const { clock, wheel } = this.#dependencies
+    const wanted = new Map(plan.targets.map((target) => [keyOf(target, handshakeMs), target]))
+    for (const [key, member] of this.#members) if (!wanted.has(key) && !member.isLeaving) wheel.set(member, clock() + queryMs)
+    const servers = new Map<string, UpstreamServer>()
+    for (const [key, target] of wanted) servers.set(target.server.name, this.#enlist(key, target, handshakeMs))
+    const routes = new Map<RoutingGroup, Route>()
+    for (const group of [plan.fallback, ...plan.routes.map((each) => each.group)]) {
+      if (!routes.has(group)) routes.set(group, { space: group.space, upstream: this.#upstreamOf(group, servers) })
+    }
+    const routeOf = (group: RoutingGroup): Route => routes.get(group) ?? NO_ROUTE
     this.#table = new RouteTable(
-      plan.routes.map((group) => ({ suffix: group.suffix, route: routeOf(group) })),
+      plan.routes.map(({ suffix, group }) => ({ suffix, route: routeOf(group) })),
       routeOf(plan.fallback),
     )
-    // nobody has to wait for them
-    for (const [key, { server }] of before) if (!this.#servers.has(key)) void server.drain(MAX_DRAIN_MS)
   }
 
   async close(): Promise<void> {
-    await Promise.all(Array.from(this.#servers.values(), ({ server }) => server.close()))
+    const servers = [...this.#draining, ...Array.from(this.#members.values(), ({ server }) => server)]
+    await Promise.all(servers.map((server) => server.close()))
   }
 
-  #upstreamOf(names: readonly string[]): Upstream {
-    const all = [...this.#servers.values()]
-    const servers = names.flatMap((name) => all.find((each) => each.name === name)?.server ?? [])
-    return new OrderedUpstream(servers, this.#dependencies)
+  #enlist(key: string, target: UpstreamTarget, connectMs: number): UpstreamServer {
+    const present = this.#members.get(key)
+    if (present !== undefined) {
+      this.#dependencies.wheel.clear(present)
+      return present.server
+    }
+    const server = makeUpstreamServer(target, { ...this.#dependencies, connectMs })
+    this.#members.set(key, new Member(server, () => this.#dismiss(key, server)))
+    return server
+  }
+
+  /** Only queries with a longer time than is given now can still be on their way. */
+  #dismiss(key: string, server: UpstreamServer): void {
+    this.#members.delete(key)
+    this.#draining.add(server)
+    // nobody has to wait for it
+    void server.drain(MAX_DRAIN_MS).then(() => this.#draining.delete(server))
+  }
+
+  #upstreamOf({ upstreams }: RoutingGroup, servers: ReadonlyMap<string, UpstreamServer>): Upstream {
+    return new OrderedUpstream(
+      upstreams.flatMap((name) => servers.get(name) ?? []),
+      this.#dependencies,
+    )
+  }
+}
+
+/** A server; in the wheel once it is gone. */
+class Member extends WheelEntry {
+  readonly server: UpstreamServer
+  readonly #onLeft: () => void
+
+  constructor(server: UpstreamServer, onLeft: () => void) {
+    super()
+    this.server = server
+    this.#onLeft = onLeft
+  }
+
+  get isLeaving(): boolean {
+    return this.next !== null
+  }
+
+  override onDeadline(): void {
+    this.#onLeft()
   }
 }
 

@@ -106,7 +106,7 @@ export class Served {
 
   /** Throws OperationalError where `next` cannot take the place of what is served. */
   check(next: Prepared): void {
-    refuseMoves(next.config, this.#facts.endpoints)
+    refuseMoves(next.config, withBoundPorts(this.#prepared.config, this.#facts.endpoints).listen)
   }
 
   /** Serves as `next` says; throws OperationalError when that cannot be, and then everything is as it was. */
@@ -114,24 +114,27 @@ export class Served {
     const before = { prepared: this.#prepared, identities: this.#identities, facts: this.#facts }
     const isSameSource = isDeepStrictEqual(before.identities.source, next.identities)
     // the local CA for other names is another one, and clients have to trust it anew: only once everything else has succeeded
-    const isRenamed = !isSameSource && before.identities.source.kind === 'local' && next.identities.kind === 'local'
+    const isLate = !isSameSource && next.identities.kind === 'local' && before.identities.identities.length > 0
+    const door = await this.#dependencies.doors.prepare(doorOf(next))
     try {
-      await this.#dependencies.doors.reconfigure(doorOf(next))
-      if (!isSameSource && !isRenamed) this.#identities = await this.#assembleIdentities(next.identities)
+      if (!isSameSource && !isLate) this.#identities = await this.#assembleIdentities(next.identities)
       await this.#serve(next)
       await this.#probe(before.prepared)
-      if (isRenamed) {
+      if (isLate) {
         this.#identities = await this.#assembleIdentities(next.identities)
-        await this.#tellSettings()
+        await this.#announce()
       }
     } catch (error) {
+      door.abort()
       await this.#restore(before)
       throw operational(error)
     }
+    door.commit()
     if (this.#identities !== before.identities) before.identities.stop()
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
     this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
+    this.#followProbes()
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })
   }
 
@@ -149,19 +152,27 @@ export class Served {
     const { prober } = this.#dependencies
     if (prober === null) return
     const known = new Map(prober.reports.map(({ target, status }) => [targetKey(target), status.outcome]))
-    this.#followProbes()
+    // those that are about to go are still served, and known if all this is undone
+    this.#followProbes(prober.reports.map(({ target }) => target))
     const isSameDoor = isDeepStrictEqual(doorstep(before), doorstep(this.#prepared))
-    // behind the door all transports are alike, so the cheap ones speak for all
-    const isTouched = (target: ProbeTarget) => !isSameDoor || target.kind === 'dns' || !known.has(targetKey(target))
-    const report = (await prober.probe(isTouched)).find(({ target }) => known.get(targetKey(target)) !== 'failed')
-    if (report === undefined) return
+    const isTouched = (target: ProbeTarget): boolean => {
+      const outcome = known.get(targetKey(target))
+      if (outcome === undefined) return true
+      // behind the door all transports are alike, so the cheap ones speak for all
+      return (outcome === 'ok' || outcome === 'refused') && (!isSameDoor || target.kind === 'dns')
+    }
+    const report = await prober.findDeaf(isTouched)
+    if (report === null) return
     const reason = `${targetKey(report.target)} does not answer: ${report.status.reason}`
     throw new OperationalError('ATLAS_RELOAD', `Cannot serve with the new configuration: ${reason}`)
   }
 
-  #followProbes(): void {
+  /** `besides`: others that are probed too. */
+  #followProbes(besides: readonly ProbeTarget[] = []): void {
     const { paths } = this.#prepared.config.doh
-    this.#dependencies.prober?.follow(probeTargets(this.#facts, { identities: this.#identities.identities, paths }))
+    const targets = probeTargets(this.#facts, { identities: this.#identities.identities, paths })
+    const keys = new Set(targets.map(targetKey))
+    this.#dependencies.prober?.follow([...targets, ...besides.filter((target) => !keys.has(targetKey(target)))])
   }
 
   /** As it was before: what was bound for the new configuration is given up, nothing else is touched. */
@@ -178,19 +189,21 @@ export class Served {
     this.#identities = identities
     this.#prepared = prepared
     this.#facts = facts
-    await this.#tellSettings()
+    await this.#announce()
+    this.#followProbes()
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: 0 })
-    try {
-      await this.#dependencies.doors.reconfigure(doorOf(prepared))
-    } catch (error) {
-      this.#dependencies.log.error({ err: error }, 'cannot listen for admin as before')
-    }
   }
 
-  /** Tells the workers how things are; those that cannot do it are complained about. */
-  async #tellSettings(): Promise<void> {
+  /** Tells the workers how things are; those that cannot do it are replaced. */
+  async #announce(): Promise<void> {
     await this.#dependencies.supervisor.announce((index) => this.settingsOf(index))
+  }
+
+  /** The same, for good. */
+  async #tellSettings(): Promise<void> {
+    await this.#announce()
     this.#followProbes()
+    await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: this.#prepared.config.timeouts.drainMs })
   }
 
   #assembleIdentities(source: IdentitySource): Promise<IdentityAssembly> {

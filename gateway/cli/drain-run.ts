@@ -19,7 +19,7 @@ export async function runDrain({ wait = false, timeout, ...options }: DrainOptio
   const answer = await client.post<unknown>('/v1/drain')
   if (wait) await waitForEnd(client, before, timeoutMs)
   if (options.json) return output.json(answer)
-  output.lines([`process ${before.pid} ${wait ? 'has ended' : 'drains: it answers what is open, then it ends'}`])
+  output.lines([`process ${before.pid} ${wait ? 'has stopped' : 'drains: it answers what is open, then it ends'}`])
 }
 
 async function waitForEnd(client: AdminClient, { pid, startedAt }: Status, timeoutMs: number): Promise<void> {
@@ -28,7 +28,10 @@ async function waitForEnd(client: AdminClient, { pid, startedAt }: Status, timeo
     if (await hasEnded(client, startedAt, deadline)) return
     await sleep(POLL_MS)
   }
-  throw new OperationalError('ATLAS_ADMIN', `Cannot wait any longer: process ${pid} drains, and has not ended within ${timeoutMs / 1000} s`)
+  throw new OperationalError(
+    'ATLAS_ADMIN',
+    `Cannot wait any longer: process ${pid} drains, and has not stopped within ${timeoutMs / 1000} s`,
+  )
 }
 
 async function hasEnded(client: AdminClient, startedAt: string, deadline: number): Promise<boolean> {

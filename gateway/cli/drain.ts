@@ -11,7 +11,7 @@ export function addDrainCommand(program: Command, output: Output = STANDARD_OUTP
   const command = program
     .command('drain')
     .description('have the running gateway take nothing new, answer what is open, and end')
-    .option('--wait', 'return when it has ended')
+    .option('--wait', 'return when it has stopped: nothing is open, and another can start')
     .option('--timeout <duration>', 'with --wait: how long at most, such as 30s or 5m', '60s')
     .action(async (options: DrainOptions) => {
       const { runDrain } = await import('./drain-run.ts')

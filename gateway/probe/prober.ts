@@ -109,11 +109,14 @@ export class Prober {
     return this.#rebinds
   }
 
-  /** Asks those that `isMeant` now, beside the rounds; nothing is bound anew. Returns those that failed. */
-  async probe(isMeant: (target: ProbeTarget) => boolean): Promise<readonly ProbeReport[]> {
-    const meant = [...this.#targets.values()].filter(({ target }) => isMeant(target))
-    for (const health of meant) await this.#probe(health)
-    return meant.filter(({ status }) => status.outcome === 'failed').map(({ target, status }) => ({ target, status }))
+  /** Asks those that `isMeant` now, beside the rounds, up to the first that does not answer; nothing is bound anew. Null: all answer. */
+  async findDeaf(isMeant: (target: ProbeTarget) => boolean): Promise<ProbeReport | null> {
+    for (const health of this.#targets.values()) {
+      if (!isMeant(health.target)) continue
+      await this.#probe(health)
+      if (health.status.outcome === 'failed') return { target: health.target, status: health.status }
+    }
+    return null
   }
 
   async #run(): Promise<void> {

@@ -17,40 +17,40 @@ const MAX_LABELS = 128
 /** Which way a name goes: that of the longest suffix it ends with. Looking it up allocates nothing. */
 export class RouteTable {
   readonly #fallback: Route
-  /** By hash of the suffix. */
-  readonly #suffixes = new Map<number, readonly SuffixRoute[]>()
-  /** Labels of the longest suffix: names are looked at no further. */
-  readonly #depth: number
+  /** By hash of the suffix; with the names above each, for where there is nothing a name is looked at no further. */
+  readonly #suffixes = new Map<number, SuffixRoute[]>()
   /** Offsets of the labels of the name at hand. */
   readonly #labels = new Uint16Array(MAX_LABELS)
 
   constructor(routes: readonly SuffixRoute[], fallback: Route) {
     const folded = routes.map(({ suffix, route }) => ({ suffix: suffix.map(lower), route }))
     this.#fallback = folded.find(({ suffix }) => suffix.length === 1)?.route ?? fallback
-    let depth = 0
-    for (const entry of folded) {
-      const count = this.#readLabels(entry.suffix, 0)
-      let hash = OFFSET_BASIS
-      for (let i = count - 1; i >= 0; i--) hash = extend(hash, entry.suffix, this.#labels[i] as number)
-      if (count > 0) this.#suffixes.set(hash, [...(this.#suffixes.get(hash) ?? []), entry])
-      depth = Math.max(depth, count)
-    }
-    this.#depth = depth
+    for (const entry of folded) this.#add(entry)
   }
 
   /** The way of the uncompressed name at `at`. */
   find(wire: Uint8Array, at: number): Route {
-    if (this.#depth === 0) return this.#fallback
-    const count = this.#readLabels(wire, at)
-    const last = Math.max(0, count - this.#depth)
     let route = this.#fallback
+    if (this.#suffixes.size === 0) return route
     let hash = OFFSET_BASIS
-    for (let i = count - 1; i >= last; i--) {
+    for (let i = this.#readLabels(wire, at) - 1; i >= 0; i--) {
       const label = this.#labels[i] as number
       hash = extend(hash, wire, label)
-      for (const entry of this.#suffixes.get(hash) ?? NONE) if (isAt(entry.suffix, wire, label)) route = entry.route
+      const entries = this.#suffixes.get(hash)
+      if (entries === undefined) return route
+      for (const entry of entries) if (isAt(entry.suffix, wire, label)) route = entry.route
     }
     return route
+  }
+
+  #add(entry: SuffixRoute): void {
+    let hash = OFFSET_BASIS
+    for (let i = this.#readLabels(entry.suffix, 0) - 1; i >= 0; i--) {
+      hash = extend(hash, entry.suffix, this.#labels[i] as number)
+      const entries = this.#suffixes.get(hash) ?? []
+      if (i === 0) entries.push(entry)
+      this.#suffixes.set(hash, entries)
+    }
   }
 
   #readLabels(wire: Uint8Array, at: number): number {
@@ -60,8 +60,6 @@ export class RouteTable {
   }
 }
 
-const NONE: readonly SuffixRoute[] = []
-
 /** The hash of a name with one more label in front. */
 function extend(hash: number, wire: Uint8Array, label: number): number {
   const end = label + 1 + (wire[label] as number)
@@ -69,9 +67,8 @@ function extend(hash: number, wire: Uint8Array, label: number): number {
   return hash
 }
 
-/** Whether the name at `at` is `suffix`, the root label left out. */
+/** Whether the name at `at` is `suffix`. */
 function isAt(suffix: Uint8Array, wire: Uint8Array, at: number): boolean {
-  if (wire[at + suffix.length - 1] !== 0) return false
-  for (let i = 0; i < suffix.length - 1; i++) if (lower(wire[at + i] as number) !== suffix[i]) return false
+  for (let i = 0; i < suffix.length; i++) if (lower(wire[at + i] as number) !== suffix[i]) return false
   return true
 }

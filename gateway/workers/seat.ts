@@ -51,6 +51,9 @@ export class Seat {
   #servingSince: number | null = null
   #kept: Promise<void> = Promise.resolve()
   #isUnresponsive = false
+  /** Of the wait before the next replacement. */
+  #pause: AbortController | null = null
+  #launched = Promise.withResolvers<WorkerHandle>()
   #beats = 0
   #missed = 0
 
@@ -81,9 +84,13 @@ export class Seat {
     }
   }
 
-  /** As tell(), but what comes of it is for the caller: null when nobody is there. Rejects when the worker refuses, or is late. */
-  async apply(command: Command): Promise<DataPlaneFacts | null> {
-    return this.#worker === null ? null : this.#outcome(this.#worker, command)
+  /** As tell(), but what comes of it is for the caller. Rejects when the worker refuses, is late, or cannot start. */
+  async apply(command: Command): Promise<DataPlaneFacts> {
+    if (this.#worker !== null) return this.#outcome(this.#worker, command)
+    // one that is made now is made from the newest state; nobody is sure of that before it serves
+    this.#pause?.abort()
+    const worker = await this.#launched.promise
+    return worker.started
   }
 
   /** What a worker is told while it starts, it does when it has. One that is not there yet is made from the newest state. */
@@ -105,6 +112,7 @@ export class Seat {
   /** Nobody takes the place any more. A worker that serves ends by `command`. */
   async end(command: Command): Promise<void> {
     this.#stop.abort()
+    this.#nobodyComes()
     const worker = this.#worker
     if (worker === null) return this.#kept
     if (this.isServing) await this.#acknowledged(worker, command)
@@ -115,6 +123,7 @@ export class Seat {
   #launch(isReplacement: boolean): WorkerHandle {
     const worker = this.#options.launch(isReplacement)
     this.#worker = worker
+    this.#launched.resolve(worker)
     this.#missed = 0
     this.#isUnresponsive = false
     void worker.started.then(
@@ -141,7 +150,8 @@ export class Seat {
       if (this.#stop.signal.aborted) return
       if (wasHealthy) pause = 0
       this.#tellOf(reason, { error, pause })
-      await sleep(pause, null, { signal: this.#stop.signal }).catch(() => {})
+      this.#pause = new AbortController()
+      await sleep(pause, null, { signal: AbortSignal.any([this.#stop.signal, this.#pause.signal]) }).catch(() => {})
       if (this.#stop.signal.aborted) return
       pause = Math.min(Math.max(2 * pause, times.pauseMs), times.maxPauseMs)
     }
@@ -149,6 +159,8 @@ export class Seat {
 
   #release(): void {
     this.#worker = null
+    this.#launched = Promise.withResolvers()
+    if (this.#stop.signal.aborted) this.#nobodyComes()
     this.#servingSince = null
     this.#options.onEnded()
     this.#options.onChanged()
@@ -168,7 +180,17 @@ export class Seat {
       await this.#outcome(worker, command)
     } catch (error) {
       log.error({ worker: index, command: command.name, err: error }, 'a worker has not done what it was told')
+      // it may serve as nobody wants it to: another one is made from the newest state
+      if (command.name !== 'reconfigure' && command.name !== 'settle') return
+      this.#isUnresponsive = true
+      await worker.terminate()
     }
+  }
+
+  /** For who waits for a worker to be launched. */
+  #nobodyComes(): void {
+    this.#launched.promise.catch(() => {})
+    this.#launched.reject(new Error('the worker was ended'))
   }
 
   async #outcome(worker: WorkerHandle, command: Command): Promise<DataPlaneFacts> {

@@ -62,8 +62,7 @@ export class Supervisor {
    */
   async reconfigure(settingsOf: (index: number) => DataPlaneSettings, onFirst: OnFirst): Promise<void> {
     const [first, ...others] = this.#seats as [Seat, ...Seat[]]
-    const facts = await first.apply({ name: 'reconfigure', settings: settingsOf(0) })
-    if (facts !== null) onFirst(facts)
+    onFirst(await first.apply({ name: 'reconfigure', settings: settingsOf(0) }))
     await Promise.all(others.map((seat, i) => seat.apply({ name: 'reconfigure', settings: settingsOf(i + 1) })))
   }
 

@@ -177,6 +177,15 @@ describe('too many at once', () => {
   })
 })
 
+test('the same number by chance for other servers: each is asked', () => {
+  const lab = new Lab({ bytes: 0 })
+  lab.cache.idOf = () => 7
+  lab.ask('www.example')
+  lab.moveTo(2)
+  lab.ask('www.example')
+  assert.equal(lab.sent, 2)
+})
+
 describe('a lease', () => {
   const leases = () => new Leases(new SharedArrayBuffer(LEASE_BYTES))
 

@@ -166,7 +166,7 @@ describe('drain', () => {
       if (++asked === 3) response.once('close', () => closeDoor(door))
     })
     const { out } = await runCommand(['drain', '--wait', '--config', door.config])
-    assert.deepEqual([out, asked], ['process 4711 has ended\n', 3])
+    assert.deepEqual([out, asked], ['process 4711 has stopped\n', 3])
   })
 
   test('--wait takes the next process for what it is', async (t) => {
@@ -175,7 +175,7 @@ describe('drain', () => {
       door.answers.set('/v1/status', { ...STATUS, startedAt: '2026-03-02T00:00:00.000Z' })
       reply(response, 202, { draining: true })
     })
-    assert.equal((await runCommand(['drain', '--wait', '--config', door.config])).out, 'process 4711 has ended\n')
+    assert.equal((await runCommand(['drain', '--wait', '--config', door.config])).out, 'process 4711 has stopped\n')
   })
 
   test('--wait takes a socket that a crash left behind for the end, too', async (t) => {
@@ -189,7 +189,7 @@ describe('drain', () => {
       })
     })
     const words = ['drain', '--wait', '--timeout', '5s', '--config', door.config]
-    assert.equal((await runCommand(words)).out, 'process 4711 has ended\n')
+    assert.equal((await runCommand(words)).out, 'process 4711 has stopped\n')
   })
 
   test('--wait ends at its timeout', async (t) => {
@@ -197,7 +197,7 @@ describe('drain', () => {
     door.answers.set('/v1/drain', { draining: true })
     const { code, message } = await failureOf(['drain', '--wait', '--timeout', '150ms', '--config', door.config])
     assert.equal(code, 'ATLAS_ADMIN')
-    assert.equal(message, 'Cannot wait any longer: process 4711 drains, and has not ended within 0.15 s')
+    assert.equal(message, 'Cannot wait any longer: process 4711 drains, and has not stopped within 0.15 s')
     assert.equal((await failureOf(['drain', '--timeout', 'soon', '--config', door.config])).code, 'ATLAS_USAGE')
   })
 })

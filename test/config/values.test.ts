@@ -207,7 +207,7 @@ describe('loadConfig() and values', () => {
       'listen: { doh: ["127.0.0.1:1", "127.0.0.1:1"], dot: ["[::ffff:127.0.0.1]:1"], dns: ["127.0.0.1:1"], admin: "127.0.0.1:1" }'
     assert.deepEqual(problem(listen).split('\n'), [
       `atlas.yaml:1:32: listen.doh[1]: ${own} "127.0.0.1:1", which listen.doh[0] has`,
-      `atlas.yaml:1:54: listen.dot[0]: ${own} "[::ffff:127.0.0.1]:1", which listen.doh[0] has`,
+      `atlas.yaml:1:54: listen.dot[0]: ${own} "127.0.0.1:1", which listen.doh[0] has`,
       `atlas.yaml:1:85: listen.dns[0]: ${own} "127.0.0.1:1", which listen.doh[0] has`,
       `atlas.yaml:1:108: listen.admin: ${own} "127.0.0.1:1", which listen.doh[0] has`,
     ])

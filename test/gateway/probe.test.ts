@@ -85,6 +85,7 @@ describe('the self-probe', () => {
       /^Cannot serve with the new configuration: udp 127\.0\.0\.2:\d+ does not answer: no answer within 0\.3 s$/,
     )
     assert.deepEqual(gateway.gateway.facts, before)
+    // what was known of the others is still known
     assert.equal((await get(gateway, '/readyz')).status, 200)
     assert.equal((await CLIENTS[0]?.send(gateway, question({ name: 'after.example', opt: '' })))?.kind, 'answer')
   })

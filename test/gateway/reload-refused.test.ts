@@ -98,7 +98,7 @@ describe('a reload that is refused, undone or only asked for', () => {
     await using gateway = await runGateway([upstream.endpoint])
     const outcome = await gateway.reload(listen({ dot: [], doh: [at(gateway.dot)] }))
     assert.ok(outcome.outcome === 'refused')
-    assert.match(outcome.message, /^Cannot listen for doh on 127\.0\.0\.1:\d+: listen\.dot has it now/)
+    assert.match(outcome.message, /^Cannot listen for doh on 127\.0\.0\.1:\d+: listen\.dot with 127\.0\.0\.1:\d+ has the socket now/)
   })
 
   test('as a dry run says what it would do, and does nothing', async () => {

@@ -49,6 +49,12 @@ describe('RouteTable', () => {
     assert.equal(find(table([]), 'www.example'), -1)
   })
 
+  test('compares names, for some have the same hash', () => {
+    const [suffix, other] = ['h329599.example', 'h532382.example']
+    assert.deepEqual([find(table([suffix]), suffix), find(table([suffix]), other)], [0, -1])
+    assert.deepEqual([find(table([suffix, other]), suffix), find(table([suffix, other]), other)], [0, 1])
+  })
+
   test('does what a plain search does', () => {
     const label = fc.constantFrom('a', 'b', 'ab', 'A', 'example', 'x'.repeat(63))
     const name = fc.array(label, { maxLength: 3 }).map((labels) => labels.join('.'))

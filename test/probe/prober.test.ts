@@ -275,18 +275,17 @@ describe('a round', () => {
   })
 })
 
-describe('probe()', () => {
-  test('asks what is meant once, repeats failures, and binds nothing anew', async (t) => {
+describe('findDeaf()', () => {
+  test('asks what is meant once, repeats a failure, ends with it, and binds nothing anew', async (t) => {
     const { prober, asked, rebound, follow } = runProber(t, {
       answer: ({ transport }) => (transport === 'dot' ? FAILED : transport === 'doh' ? REFUSED : OK()),
     })
-    follow('udp', 'dot', 'doh', 'tcp')
-    const failures = await prober.probe(({ transport }) => transport !== 'tcp')
-    assert.deepEqual(asked, ['udp', 'dot', 'dot', 'doh'])
-    assert.deepEqual(
-      failures.map(({ target, status }) => [target.transport, status.reason]),
-      [['dot', 'no answer within 2 s']],
-    )
+    follow('udp', 'doh', 'dot', 'tcp')
+    assert.equal(await prober.findDeaf(({ transport }) => transport !== 'dot'), null)
+    assert.deepEqual(asked, ['udp', 'doh', 'tcp'])
+    const report = await prober.findDeaf(({ transport }) => transport !== 'udp')
+    assert.deepEqual(asked.slice(3), ['doh', 'dot', 'dot'])
+    assert.deepEqual([report?.target.transport, report?.status.reason], ['dot', 'no answer within 2 s'])
     assert.deepEqual(rebound, [])
   })
 })

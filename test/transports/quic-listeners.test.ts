@@ -54,6 +54,8 @@ test('a new certificate takes the place of the old one on the same address', asy
   const client = await dialQuic({ endpoint, ca: before.roots, protocol: 'doq' })
   await client.ready.promise
   store.replace([after.identity])
+  assert.equal(await Promise.race([client.ended.promise, turn('open')]), 'open')
+  await transport.settle(1000)
   // RFC 9000 §10.2.3: APPLICATION_ERROR where the server has not heard yet that the handshake is over
   assert.ok([0x0, 0xc].includes((await client.ended.promise).code))
   await client[Symbol.asyncDispose]()
