@@ -260,9 +260,9 @@ function doorOf({ config, token }: Prepared): DoorSettings | null {
   return { endpoint, token, hosts: name === null ? hosts : [...hosts, name] }
 }
 
-/** What a client meets before its query is read. */
-function doorstep({ config: { tls, doh, access, limits, timeouts }, identities }: Prepared) {
-  return [tls, doh, access, limits, timeouts.handshakeMs, identities]
+/** What may keep a client from being understood, besides its address: that is refused, which is an answer. */
+function doorstep({ config: { tls, doh, timeouts }, identities }: Prepared) {
+  return [tls, doh, timeouts.handshakeMs, identities]
 }
 
 /** What a worker could not do for a reason of its own. */
