@@ -118,7 +118,10 @@ export class Gateway {
     this.#state = state
     this.#memory = new SharedMemory(config.workers)
     this.#restarts = Array.from({ length: config.workers }, () => 0)
-    this.#cache = new CacheAssembly(config, { fingerprint: fingerprintOf(routingPlan(config, upstreams.targets, new Set())), log })
+    this.#cache = new CacheAssembly(config, {
+      fingerprint: fingerprintOf(routingPlan(config, { targets: upstreams.targets, disabled: new Set(), before: null })),
+      log,
+    })
     this.#supervisor = new Supervisor({
       workers: config.workers,
       launcher,

@@ -19,29 +19,59 @@ export interface RoutingPlan {
 }
 
 interface RoutingGroup {
-  /** Names of targets, in the order in which they are asked. */
+  /** Names of targets, those that are switched off too. */
+  readonly names: readonly string[]
+  /** Those that are asked, in this order. */
   readonly upstreams: readonly string[]
+  /** A number for each of `names`: for all that the server is made of. */
+  readonly members: readonly number[]
+  /** Under which the cache keeps what they say. */
   readonly space: number
 }
 
-/** Upstreams in `disabled` are not asked, but what they said stays: their group keeps its space. */
-export function routingPlan({ routes }: Config, targets: readonly UpstreamTarget[], disabled: ReadonlySet<string>): RoutingPlan {
-  const group = (members: readonly UpstreamTarget[]): RoutingGroup => ({
-    upstreams: members.map(({ server }) => server.name).filter((name) => !disabled.has(name)),
-    space: spaceOf(members),
-  })
+export interface RoutingFacts {
+  readonly targets: readonly UpstreamTarget[]
+  /** Names of those that are not to be asked; what they said stays. */
+  readonly disabled: ReadonlySet<string>
+  /** What this one takes the place of. */
+  readonly before: RoutingPlan | null
+}
+
+/**
+ * A group of configured upstreams keeps its space as long as one of its servers stays: who edits a list of servers does not want to lose what
+ * is known. The resolvers of the machine stand for the network that it is in: other ones may see other names (ADR 18).
+ */
+export function routingPlan({ routes, upstreams }: Config, { targets, disabled, before }: RoutingFacts): RoutingPlan {
+  const numbers = new Map(targets.map((target) => [target, spaceOf([target])]))
+  const group = (of: readonly UpstreamTarget[], former: RoutingGroup | undefined): RoutingGroup => {
+    const names = of.map(({ server }) => server.name)
+    const members = of.map((target) => numbers.get(target) ?? 0)
+    const stays = upstreams !== null && former?.members.some((member) => members.includes(member)) === true
+    return {
+      names,
+      upstreams: names.filter((name) => !disabled.has(name)),
+      members,
+      space: stays ? former.space : spaceOf(of),
+    }
+  }
   const byName = new Map(targets.map((target) => [target.server.name, target]))
+  const former = new Map(before?.routes.map((route) => [JSON.stringify(route.group.names), route.group]))
   const groups = new Map<string, RoutingGroup>()
   // a space is a hash over all roots: once for each group, not for each of many routes
   const groupOf = (names: readonly string[]): RoutingGroup => {
     const key = JSON.stringify(names)
-    const known = groups.get(key) ?? group(names.flatMap((name) => byName.get(name) ?? []))
+    const known =
+      groups.get(key) ??
+      group(
+        names.flatMap((name) => byName.get(name) ?? []),
+        former.get(key),
+      )
     groups.set(key, known)
     return known
   }
   return {
     targets: targets.filter(({ server }) => !disabled.has(server.name)),
-    fallback: group(targets),
+    fallback: group(targets, before?.fallback),
     routes: routes.map(({ suffix, upstreams }) => ({ suffix, group: groupOf(upstreams) })),
   }
 }

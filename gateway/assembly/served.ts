@@ -33,12 +33,14 @@ export class Served {
   readonly #disabled = new Set<string>()
   #prepared: Prepared
   #identities: IdentityAssembly = NO_IDENTITIES
+  #plan: RoutingPlan
   /** What the first worker has bound. */
   #facts: DataPlaneFacts = NOTHING_BOUND
   #changes: Promise<unknown> = Promise.resolve()
 
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
     this.#prepared = prepared
+    this.#plan = this.#planOf(prepared, null)
     this.#dependencies = dependencies
   }
 
@@ -99,9 +101,8 @@ export class Served {
     }
   }
 
-  get #plan(): RoutingPlan {
-    const { config, upstreams } = this.#prepared
-    return routingPlan(config, upstreams.targets, this.#disabled)
+  #planOf({ config, upstreams: { targets } }: Prepared, before: RoutingPlan | null): RoutingPlan {
+    return routingPlan(config, { targets, disabled: this.#disabled, before })
   }
 
   /** Throws OperationalError where `next` cannot take the place of what is served. */
@@ -111,7 +112,7 @@ export class Served {
 
   /** Serves as `next` says; throws OperationalError when that cannot be, and then everything is as it was. */
   async apply(next: Prepared): Promise<void> {
-    const before = { prepared: this.#prepared, identities: this.#identities, facts: this.#facts }
+    const before = { prepared: this.#prepared, plan: this.#plan, identities: this.#identities, facts: this.#facts }
     const isSameSource = isDeepStrictEqual(before.identities.source, next.identities)
     // the local CA for other names is another one, and clients have to trust it anew: only once everything else has succeeded
     const isLate = !isSameSource && next.identities.kind === 'local' && before.identities.identities.length > 0
@@ -141,6 +142,7 @@ export class Served {
   async #serve(next: Prepared): Promise<void> {
     if (next.config.workers > 1) await claimAddresses(next.config, this.#facts.endpoints)
     this.#prepared = next
+    this.#plan = this.#planOf(next, this.#plan)
     await this.#dependencies.supervisor.reconfigure(
       (index) => this.settingsOf(index),
       (facts) => (this.#facts = facts),
@@ -178,16 +180,19 @@ export class Served {
   /** As it was before: what was bound for the new configuration is given up, nothing else is touched. */
   async #restore({
     prepared,
+    plan,
     identities,
     facts,
   }: {
     prepared: Prepared
+    plan: RoutingPlan
     identities: IdentityAssembly
     facts: DataPlaneFacts
   }): Promise<void> {
     if (this.#identities !== identities) this.#identities.stop()
     this.#identities = identities
     this.#prepared = prepared
+    this.#plan = plan
     this.#facts = facts
     await this.#announce()
     this.#followProbes()
@@ -225,6 +230,7 @@ export class Served {
       this.#dependencies.log.info({ upstreams: endpointsOf(upstreams) }, RESOLVERS_CHANGED)
       this.#dependencies.events.emit('upstreams', RESOLVERS_CHANGED, { upstreams: endpointsOf(upstreams) })
       this.#prepared = { ...this.#prepared, upstreams }
+      this.#plan = this.#planOf(this.#prepared, this.#plan)
       this.#dependencies.cache.reconfigure(config, fingerprintOf(this.#plan))
       await this.#tellSettings()
     })
@@ -237,6 +243,7 @@ export class Served {
       if (enabled === !this.#disabled.has(name)) return true
       if (enabled) this.#disabled.delete(name)
       else this.#disabled.add(name)
+      this.#plan = this.#planOf(this.#prepared, this.#plan)
       const message = `the upstream ${name} is ${enabled ? 'asked again' : 'not asked any more'}`
       this.#dependencies.log.warn({ upstream: name }, message)
       this.#dependencies.events.emit('upstream', message, { upstream: name, enabled })

@@ -134,6 +134,25 @@ describe('a reload', () => {
     kept.socket.destroy()
   })
 
+  test('keeps what is known when one of several servers changes, and begins anew when all do', async () => {
+    await using first = await dnsServer(answering)
+    await using second = await dnsServer(answering)
+    await using third = await dnsServer(answering)
+    const cache = { memory: 1_048_576, serveStaleMs: 0, prefetch: false, persist: false }
+    await using gateway = await runGateway([first.endpoint, second.endpoint], { cache })
+    const known = ask()
+    await CLIENTS[0]?.send(gateway, known)
+    await gateway.reload({ upstreams: testConfig([third.endpoint, first.endpoint]).upstreams })
+    await CLIENTS[0]?.send(gateway, known)
+    assert.deepEqual(
+      [first, third].map(({ udp }) => udp.queries.length),
+      [1, 0],
+    )
+    await gateway.reload({ upstreams: testConfig([second.endpoint]).upstreams })
+    await CLIENTS[0]?.send(gateway, known)
+    assert.equal(second.udp.queries.length, 1)
+  })
+
   test('keeps the connection to an upstream that stays, wherever it is written now', async () => {
     await using upstream = await dnsServer(answering)
     await using other = await dnsServer(answering)

@@ -31,7 +31,9 @@ function configWith(routes: Readonly<Record<string, readonly string[]>>): Config
   })
 }
 
-const planOf = (...targets: readonly UpstreamTarget[]) => routingPlan(configWith({}), targets, NONE)
+const planFor = (config: Config, targets: readonly UpstreamTarget[], disabled: ReadonlySet<string>) =>
+  routingPlan(config, { targets, disabled, before: null })
+const planOf = (...targets: readonly UpstreamTarget[]) => planFor(configWith({}), targets, NONE)
 
 /** With a clock that stands still until it is put forward. */
 function routingIn(t: TestContext) {
@@ -61,14 +63,14 @@ describe('routingPlan()', () => {
 
   test('leaves out what is switched off, and keeps what it said', () => {
     const config = configWith({ 'corp.example': ['u2', 'u1'] })
-    const [all, some] = [NONE, new Set(['u2'])].map((disabled) => routingPlan(config, [a, b], disabled))
+    const [all, some] = [NONE, new Set(['u2'])].map((disabled) => planFor(config, [a, b], disabled))
     assert.deepEqual(all?.routes[0]?.group.upstreams, ['u2', 'u1'])
     assert.deepEqual([some?.targets, some?.fallback.upstreams, some?.routes[0]?.group.upstreams], [[a], ['u1'], ['u1']])
     assert.deepEqual([some?.fallback.space, some?.routes[0]?.group.space], [all?.fallback.space, all?.routes[0]?.group.space])
   })
 
   test('has one space for the same servers, however many names are sent there', () => {
-    const { fallback, routes } = routingPlan(configWith({ a: ['u1'], b: ['u1'], c: ['u2'], d: ['u1', 'u2'] }), [a, b], NONE)
+    const { fallback, routes } = planFor(configWith({ a: ['u1'], b: ['u1'], c: ['u2'], d: ['u1', 'u2'] }), [a, b], NONE)
     assert.equal(routes[0]?.group, routes[1]?.group)
     const spaces = routes.map(({ group }) => group.space)
     assert.equal(new Set(spaces).size, 3)
@@ -78,7 +80,7 @@ describe('routingPlan()', () => {
   test('has a fingerprint that tells which names are sent where', () => {
     const plans = [{}, { a: ['u1'] }, { b: ['u1'] }, { a: ['u2'] }, { a: ['u2'], b: ['u1'] }]
     const fingerprintsOf = (disabled: ReadonlySet<string>) =>
-      plans.map((routes) => fingerprintOf(routingPlan(configWith(routes), [a, b], disabled)))
+      plans.map((routes) => fingerprintOf(planFor(configWith(routes), [a, b], disabled)))
     assert.equal(new Set(fingerprintsOf(NONE)).size, plans.length)
     assert.deepEqual(fingerprintsOf(new Set(['u1'])), fingerprintsOf(NONE))
   })
@@ -90,7 +92,7 @@ describe('Routing', () => {
     await using second = await udpServer(answering)
     const { routing } = routingIn(t)
     const targets = [targetTo(first, 'first'), targetTo(second, 'second')]
-    const plan = routingPlan(configWith({ 'corp.example': ['second', 'first'], 'lab.corp.example': ['first'] }), targets, NONE)
+    const plan = planFor(configWith({ 'corp.example': ['second', 'first'], 'lab.corp.example': ['first'] }), targets, NONE)
     routing.reconfigure(structuredClone(plan), timeouts)
     for (const name of ['www.example', 'lab.corp.example']) assert.ok((await ask(routeOf(routing, name).upstream)).answer)
     assert.deepEqual([first.queries.length, second.queries.length], [2, 0])
@@ -102,7 +104,7 @@ describe('Routing', () => {
     await using other = await udpServer(answering)
     const { routing } = routingIn(t)
     const targets = [targetTo(other, 'other'), targetTo({ endpoint: { host: '192.0.2.1', port: 53 } }, 'off')]
-    routing.reconfigure(routingPlan(configWith({ 'corp.example': ['off'] }), targets, new Set(['off'])), timeouts)
+    routing.reconfigure(planFor(configWith({ 'corp.example': ['off'] }), targets, new Set(['off'])), timeouts)
     assert.equal((await ask(routeOf(routing, 'corp.example').upstream)).failure, Failure.upstream_none)
     assert.equal(other.queries.length, 0)
   })
@@ -110,7 +112,7 @@ describe('Routing', () => {
   test('shares a connection between all routes to a server', async (t) => {
     await using server = await tcpServer(answering)
     const { routing } = routingIn(t)
-    routing.reconfigure(routingPlan(configWith({ a: ['u'], b: ['u'] }), [targetTo(server, 'u', 'tcp')], NONE), timeouts)
+    routing.reconfigure(planFor(configWith({ a: ['u'], b: ['u'] }), [targetTo(server, 'u', 'tcp')], NONE), timeouts)
     for (const name of ['a', 'b', 'c']) assert.ok((await ask(routeOf(routing, name).upstream)).answer)
     assert.deepEqual([server.queries.length, server.peers.size], [3, 1])
   })
