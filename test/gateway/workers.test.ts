@@ -152,12 +152,13 @@ describe('a worker that ends', () => {
     const lost = gateway.counted(0, 'atlas_queries_open')
     const counters = ['atlas_queries_total{transport="dot"}', 'atlas_upstream_queries_total{upstream="upstream0"}']
     const before = await Promise.all(counters.map((name) => metric(gateway, name)))
-    upstream.udp.handler = answering
     const first = gateway.worker(0)
     await first.terminate()
     await until(() => gateway.worker(0) !== first)
     assert.equal(gateway.counted(0, 'atlas_connections'), 0)
     assert.equal(await metric(gateway, 'atlas_queries_open'), open.length - lost)
+    // what the other worker asks again is answered from now on
+    upstream.udp.handler = answering
     await gateway.worker(0).started
     await everyClientIsAnswered(gateway)
     const now = await Promise.all(counters.map((name) => metric(gateway, name)))
