@@ -1,9 +1,9 @@
+import { type Field, NO_CONTENT_LENGTH } from '../fields.ts'
 import { connectionError, H3, type Http3Error, streamError } from './errors.ts'
-import { areValidTrailers, type Http3Request, type Http3Response, NO_CONTENT_LENGTH, readRequest, readResponse } from './fields.ts'
+import { areValidTrailers, type Http3Request, type Http3Response, readRequest, readResponse } from './fields.ts'
 import { FRAME_BEGINS, FrameReader, FrameType, HTTP2_FRAME_TYPES, NEED_MORE } from './frames.ts'
 import { MAX_FIELD_SECTION_SIZE } from './own-control.ts'
 import { FieldSectionDecoder } from './qpack-decode.ts'
-import type { Field } from './qpack-static.ts'
 
 /** Compressed field section. The longest code has 30 bits an octet, so no section within MAX_FIELD_SECTION_SIZE is longer. */
 const MAX_HEADERS_LENGTH = 65_536

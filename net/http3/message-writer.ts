@@ -1,6 +1,6 @@
+import type { Field } from '../fields.ts'
 import { frameHeaderLength, putDataHeader, putHeadersHeader } from './frames.ts'
 import { encodeFieldSection } from './qpack-encode.ts'
-import type { Field } from './qpack-static.ts'
 
 /** A whole request or response for its stream (RFC 9114 §4.1): a HEADERS frame, and a DATA frame where there is content. */
 export function encodeMessage(fields: readonly Field[], content: Uint8Array): Buffer {

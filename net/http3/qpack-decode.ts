@@ -1,10 +1,9 @@
 import { u8 } from '../../dns/bytes.ts'
+import { FIELD_OVERHEAD, type Field } from '../fields.ts'
+import { HuffmanDecoder, TOO_LONG } from '../huffman.ts'
 import { connectionError, type Http3Error, Qpack } from './errors.ts'
-import { HuffmanDecoder, TOO_LONG } from './huffman.ts'
-import { type Field, STATIC_TABLE } from './qpack-static.ts'
+import { STATIC_TABLE } from './qpack-static.ts'
 
-/** RFC 9114 §4.2.2: counted for every field besides its name and value. */
-const FIELD_OVERHEAD = 32
 /** RFC 9204 §4.1.1: integers have up to 62 bits, which is at most nine octets behind the first. */
 const MAX_INTEGER = 2 ** 62
 const MAX_CONTINUATION = 9

@@ -1,4 +1,5 @@
-import { type Field, STATIC_NAMES } from './qpack-static.ts'
+import type { Field } from '../fields.ts'
+import { STATIC_NAMES } from './qpack-static.ts'
 
 /** RFC 9204 §4.5.1: Required Insert Count 0 and Delta Base 0, since nothing refers to a dynamic table. */
 const SECTION_PREFIX = [0, 0]

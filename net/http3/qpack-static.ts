@@ -1,5 +1,5 @@
-/** A field line: name and value, an octet per character (RFC 9114 §4.2). */
-export type Field = readonly [name: string, value: string]
+import type { Field } from '../fields.ts'
+import { staticNames } from '../static-names.ts'
 
 /** RFC 9204 appendix A. */
 export const STATIC_TABLE: readonly Field[] = [
@@ -104,21 +104,5 @@ export const STATIC_TABLE: readonly Field[] = [
   ['x-frame-options', 'sameorigin'],
 ]
 
-/** The entries with one name: the first, and all by their value. */
-interface StaticName {
-  readonly index: number
-  readonly values: Map<string, number>
-}
-
-/** STATIC_TABLE by name. */
-export const STATIC_NAMES: ReadonlyMap<string, StaticName> = staticNames()
-
-function staticNames(): Map<string, StaticName> {
-  const names = new Map<string, StaticName>()
-  for (const [index, [name, value]] of STATIC_TABLE.entries()) {
-    const entry = names.get(name) ?? { index, values: new Map<string, number>() }
-    names.set(name, entry)
-    entry.values.set(value, index)
-  }
-  return names
-}
+/** STATIC_TABLE by name; its indices begin with 0 (RFC 9204 §3.1). */
+export const STATIC_NAMES = staticNames(STATIC_TABLE, 0)

@@ -1,5 +1,5 @@
+import type { Field } from '../../../net/fields.ts'
 import { encodeFieldSection } from '../../../net/http3/qpack-encode.ts'
-import type { Field } from '../../../net/http3/qpack-static.ts'
 import { putVarint } from '../../../net/http3/varint.ts'
 
 export function hex(text: string): Buffer {

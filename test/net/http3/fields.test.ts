@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { areValidTrailers, NO_CONTENT_LENGTH, readRequest, readResponse } from '../../../net/http3/fields.ts'
-import type { Field } from '../../../net/http3/qpack-static.ts'
+import { type Field, NO_CONTENT_LENGTH } from '../../../net/fields.ts'
+import { areValidTrailers, readRequest, readResponse } from '../../../net/http3/fields.ts'
 
 const METHOD: Field = [':method', 'POST']
 const SCHEME: Field = [':scheme', 'https']
@@ -85,7 +85,7 @@ test('readRequest() refuses names that are no lower-case tokens', () => {
 test('readRequest() refuses values with control characters that end lines, or white space around them', () => {
   for (const value of ['a\0b', 'a\rb', 'a\nb', 'a\n', ' a', '\ta', 'a ', 'a\t', ' ']) {
     assert.equal(isRequest(withFields(['x', value])), false, JSON.stringify(value))
-    assert.equal(isRequest(withPseudo(':path', `/${value}`)), value.startsWith(' a') || value === '\ta', JSON.stringify(value))
+    assert.equal(isRequest(withPseudo(':path', `/${value}`)), false, JSON.stringify(value))
   }
   assert.equal(isRequest(withFields(['x', 'a \t\xff b'])), true)
 })

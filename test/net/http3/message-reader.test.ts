@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import type { Field } from '../../../net/fields.ts'
 import { H3, type Http3Error, Qpack } from '../../../net/http3/errors.ts'
 import type { Http3Request, Http3Response } from '../../../net/http3/fields.ts'
 import { type MessageHandler, MessageReader, REQUEST, RESPONSE } from '../../../net/http3/message-reader.ts'
-import type { Field } from '../../../net/http3/qpack-static.ts'
 import { data, frame, headers, hex } from './bytes.ts'
 
 const POST: readonly Field[] = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import type { Field } from '../../../net/fields.ts'
 import { encodeMessage } from '../../../net/http3/message-writer.ts'
-import type { Field } from '../../../net/http3/qpack-static.ts'
 import { data, headers } from './bytes.ts'
 
 const FIELDS: readonly Field[] = [

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import test from 'node:test'
 import fc from 'fast-check'
+import type { Field } from '../../../net/fields.ts'
 import { Qpack } from '../../../net/http3/errors.ts'
 import { FieldSectionDecoder } from '../../../net/http3/qpack-decode.ts'
 import { encodeFieldSection, maxFieldsLength, putFields } from '../../../net/http3/qpack-encode.ts'
-import { type Field, STATIC_TABLE } from '../../../net/http3/qpack-static.ts'
-import { huffman } from './huffman-code.ts'
+import { STATIC_TABLE } from '../../../net/http3/qpack-static.ts'
+import { huffman } from '../huffman-code.ts'
 
 const LIMIT = 16_384
 const FAILED = { kind: 'error', error: { code: Qpack.DECOMPRESSION_FAILED, scope: 'connection' } }

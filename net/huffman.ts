@@ -1,4 +1,4 @@
-import { u8 } from '../../dns/bytes.ts'
+import { u8 } from '../dns/bytes.ts'
 
 /** RFC 7541 appendix B: bits of each octet's code, EOS last. The code is canonical, so the lengths give the codes. */
 export const CODE_LENGTHS: readonly number[] = [

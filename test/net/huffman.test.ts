@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import test from 'node:test'
 import fc from 'fast-check'
-import { HuffmanDecoder, INVALID, TOO_LONG } from '../../../net/http3/huffman.ts'
+import { HuffmanDecoder, INVALID, TOO_LONG } from '../../net/huffman.ts'
 import { CODES, huffman, packed } from './huffman-code.ts'
 
 const decoder = new HuffmanDecoder(2000)

@@ -1,4 +1,4 @@
-import { CODE_LENGTHS } from '../../../net/http3/huffman.ts'
+import { CODE_LENGTHS } from '../../net/huffman.ts'
 
 /** RFC 7541 appendix B as strings of bits, derived apart from the decoder: by length, then by octet. */
 export const CODES: readonly string[] = canonicalCodes()
