@@ -66,6 +66,19 @@ const ROWS = {
   doq_unfinished_streams: unanswered(400, DOQ_EXCESSIVE_LOAD),
   http3_error: unanswered(400),
 
+  // the client's HTTP/2 connection (RFC 9113 §10.5)
+  http2_error: unanswered(400),
+  http2_own_resets: unanswered(400),
+  http2_continuation_flood: unanswered(400),
+  http2_settings_flood: unanswered(400),
+  http2_ping_flood: unanswered(400),
+  http2_window_flood: unanswered(400),
+  http2_empty_frames: unanswered(400),
+  http2_idle_frames: unanswered(400),
+  http2_settings_timeout: unanswered(400),
+  http2_too_many_streams: unanswered(503),
+  output_limit: unanswered(503),
+
   // the client's HTTP request (conformance §14.1)
   http_bad_request: unanswered(400),
   http_path: unanswered(404),

@@ -180,7 +180,7 @@ export class TransportAssembly {
     const tls = { identities, ticketKeys: this.#settings.ticketKeys }
     return {
       dot: createDotTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.dot) }),
-      doh: new DohTransport(tls, { ...shared, meter: meter(TRANSPORTS.doh2) }),
+      doh: new DohTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.doh2) }),
     }
   }
 

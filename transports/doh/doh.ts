@@ -3,7 +3,9 @@ import type { TLSSocket } from 'node:tls'
 import type { QueryAcceptor, Transport, TransportMeter } from '../../dns/contracts.ts'
 import type { Endpoint } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
+import type { Flusher } from '../../net/flusher.ts'
 import { LiveSet } from '../../net/live-set.ts'
+import type { OutputBudget } from '../../net/output-budget.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionSettings } from '../connection.ts'
@@ -33,6 +35,8 @@ export interface DohTransportDependencies {
   readonly acceptor: QueryAcceptor
   readonly clock: Clock
   readonly wheel: Wheel
+  readonly flusher: Flusher
+  readonly budget: OutputBudget
   readonly limit: ConnectionLimit
   /** Connections and handshakes are all counted under HTTP/2: when they begin, no version is chosen yet. */
   readonly meter: TransportMeter
@@ -59,7 +63,7 @@ export class DohTransport implements Transport<DohSlice> {
     this.#clock = dependencies.clock
     this.#service = new DohService(this.#rules([]), dependencies)
     this.#http1 = new Http1Front(this.#service)
-    this.#http2 = new Http2Front(this.#service)
+    this.#http2 = new Http2Front(this.#service, dependencies)
     const serve = (listener: StreamListener) => {
       const terminator = new TlsTerminator({
         ...options,

@@ -1,172 +1,171 @@
-import { constants, createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { LiveSet } from '../../net/live-set.ts'
+import type { Field } from '../../net/fields.ts'
 import type { ConnectionSettings } from '../connection.ts'
+import { Http2Connection, type Http2Dependencies } from '../http2/connection.ts'
+import type { Http2Handler } from '../http2/host.ts'
+import { maxFieldsLength, putFields } from '../http2/hpack/encoder.ts'
+import { HTTP2_LIMITS } from '../http2/limits.ts'
+import type { RequestFields } from '../http2/request-fields.ts'
+import type { HeaderBlock, Http2Stream, StreamReceiver } from '../http2/stream.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
-import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
+import { fieldsOf } from './fields.ts'
+import type { RequestHead } from './request.ts'
 import type { PlainResponse, ResponseHead } from './response.ts'
 
-/** Above MAX_HEADER_LENGTH, so that a section that is too large can be answered with 431 instead of a reset. */
-const ADVERTISED_HEADER_LIST = 8 * MAX_HEADER_LENGTH
-/** How long a session that was told to end may take. */
-const LINGER_MS = 2000
-/** RFC 9113 §10.5.1: added for every field. */
-const FIELD_OVERHEAD = 32
+/** RFC 9113 §6.5.2: fewer streams than this should not be announced. */
+const MIN_STREAMS = 100
+const NOTHING = Buffer.alloc(0)
+/** RFC 9110 §15.2.1. */
+const CONTINUE: readonly Field[] = [[':status', '100']]
 
-interface SessionFacts {
-  readonly client: Client
-  readonly workload: Workload
-  /** For every response of the session. */
-  readonly fields: Readonly<Record<string, string>>
-  readonly settings: ConnectionSettings
-  /** Null until it has begun. */
-  session: ServerHttp2Session | null
-}
-
-/** DoH over HTTP/2 (RFC 9113) on Node's own implementation. */
+/** DoH over HTTP/2 (RFC 9113). */
 export class Http2Front {
   readonly #service: DohService
+  readonly #dependencies: Http2Dependencies
+  readonly #connections = new Set<Http2Connection>()
   #settings: ConnectionSettings = { idleMs: 0, inFlight: 0 }
-  readonly #server
-  readonly #sessions = new LiveSet<ServerHttp2Session>()
-  readonly #peers = new WeakMap<ServerHttp2Session, SessionFacts>()
-  /** The connection that is being handed over: 'session' is emitted within the call. */
-  #arriving: SessionFacts | null = null
 
-  constructor(service: DohService) {
+  constructor(service: DohService, dependencies: Http2Dependencies) {
     this.#service = service
-    this.#server = createServer()
-    this.#server.on('session', (session) => this.#onSession(session))
-    this.#server.on('stream', (stream, headers, _flags, raw) => this.#onStream(stream as ServerHttp2Stream, headers, raw))
-    // malformed frames end the session; the reason is the client's
-    this.#server.on('sessionError', () => {})
+    this.#dependencies = dependencies
   }
 
   configure(settings: ConnectionSettings): void {
     this.#settings = settings
-    this.#server.updateSettings({
-      enablePush: false,
-      maxConcurrentStreams: settings.inFlight,
-      maxHeaderListSize: ADVERTISED_HEADER_LIST,
-    })
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): ServedConnection {
-    const facts: SessionFacts = {
-      client: { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE },
-      workload: { questions: 0 },
-      fields: altSvc === null ? {} : { 'alt-svc': altSvc },
-      settings: this.#settings,
-      session: null,
-    }
-    this.#arriving = facts
-    this.#server.emit('connection', socket)
-    this.#arriving = null
-    return { client: facts.client, drain: () => facts.session?.close(), close: () => void socket.destroy() }
-  }
-
-  /** RFC 9113 §6.8: GOAWAY; streams that are open are answered. */
-  drain(): void {
-    for (const session of this.#sessions) session.close()
-  }
-
-  #onSession(session: ServerHttp2Session): void {
-    if (this.#arriving !== null) {
-      this.#arriving.session = session
-      this.#peers.set(session, this.#arriving)
-    }
-    this.#sessions.add(session)
-    session.setTimeout(this.#settings.idleMs)
-    // GOAWAY first (RFC 9113 §9.1); a client that leaves streams open and takes nothing is cut off the second time
-    session.on('timeout', () => {
-      if (session.closed) {
-        session.destroy()
-        return
-      }
-      session.close()
-      session.setTimeout(LINGER_MS)
+  serve(socket: Socket, peer: Peer, altSvc: string | null): ServedConnection {
+    const { idleMs, inFlight } = this.#settings
+    const client: Client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
+    const connection = new Http2Connection(socket, {
+      ...this.#dependencies,
+      limits: HTTP2_LIMITS,
+      idleMs,
+      maxStreams: Math.max(inFlight, MIN_STREAMS),
+      connects: false,
+      handler: new DohHandler(this.#service, { client, inFlight, altSvc }),
+      dropped: (failure) => this.#service.dropped(failure),
     })
-    session.on('close', () => this.#sessions.delete(session))
+    this.#connections.add(connection)
+    socket.once('close', () => this.#connections.delete(connection))
+    return { client, drain: () => connection.drain(), close: () => connection.close() }
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[]): void {
-    // a reset may arrive at any time
-    stream.on('error', () => {})
-    const peer = this.#peers.get(stream.session as ServerHttp2Session)
-    if (peer === undefined || peer.workload.questions >= peer.settings.inFlight) {
-      stream.close(constants.NGHTTP2_REFUSED_STREAM)
-      return
-    }
-    const head = headOf(headers)
-    const exchange = new Http2Exchange(stream, peer.fields, { ...peer, service: this.#service, method: head.method })
-    stream.on('close', () => this.#service.abandon(exchange))
-    if (headerLength(raw) > MAX_HEADER_LENGTH) {
-      this.#service.fail(exchange, Failure.http_header_too_large)
-      return
-    }
-    this.#service.begin(exchange, head)
-    if (!exchange.reading) {
-      stream.resume()
-      return
-    }
-    stream.on('data', (chunk: Buffer) => this.#service.content(exchange, chunk))
-    stream.on('end', () => this.#service.contentEnded(exchange))
+  /** RFC 9113 §6.8: GOAWAY; requests that are open are answered. */
+  drain(): void {
+    for (const connection of this.#connections) connection.drain()
   }
 }
 
-class Http2Exchange extends Exchange {
-  readonly #stream: ServerHttp2Stream
-  readonly #fields: SessionFacts['fields']
+/** The requests of one connection. */
+class DohHandler implements Http2Handler {
+  readonly #service: DohService
+  readonly #client: Client
+  readonly #inFlight: number
+  readonly #fields: readonly Field[]
+  readonly #workload: Workload = { questions: 0 }
 
-  constructor(stream: ServerHttp2Stream, fields: SessionFacts['fields'], facts: ExchangeFacts) {
+  constructor(service: DohService, { client, inFlight, altSvc }: { client: Client; inFlight: number; altSvc: string | null }) {
+    this.#service = service
+    this.#client = client
+    this.#inFlight = inFlight
+    this.#fields = altSvc === null ? [] : [['alt-svc', altSvc]]
+  }
+
+  get mayAccept(): boolean {
+    return this.#workload.questions < this.#inFlight
+  }
+
+  request(stream: Http2Stream, fields: RequestFields): void {
+    const exchange = this.#exchangeOf(stream, fields.method)
+    this.#service.begin(exchange, headOf(fields))
+    if (!exchange.reading) return
+    // RFC 9110 §10.1.1: curl waits a second for it
+    if (fields.get('expect').toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
+    if (stream.remoteEnded) this.#service.contentEnded(exchange)
+  }
+
+  requestTooLarge(stream: Http2Stream): void {
+    this.#service.fail(this.#exchangeOf(stream, ''), Failure.http_header_too_large)
+  }
+
+  #exchangeOf(stream: Http2Stream, method: string): Http2Exchange {
+    const exchange = new Http2Exchange(stream, this.#fields, {
+      client: this.#client,
+      workload: this.#workload,
+      service: this.#service,
+      method,
+    })
+    stream.receiver = exchange
+    return exchange
+  }
+}
+
+class Http2Exchange extends Exchange implements StreamReceiver {
+  readonly #stream: Http2Stream
+  readonly #fields: readonly Field[]
+
+  constructor(stream: Http2Stream, fields: readonly Field[], facts: ExchangeFacts) {
     super(facts)
     this.#stream = stream
     this.#fields = fields
   }
 
   override respond(head: ResponseHead, content: Uint8Array): void {
-    if (this.#stream.destroyed || this.#stream.closed) return
-    this.#stream.respond({ ':status': head.status, ...head.headers, ...this.#fields }, { endStream: this.headOnly })
-    if (!this.headOnly) this.#stream.end(Buffer.from(content))
+    this.#stream.respond(new FieldsBlock(head, this.#fields), this.headOnly ? NOTHING : content)
   }
 
   override dismiss(response: PlainResponse): void {
-    const stream = this.#stream
-    if (stream.destroyed || stream.closed) return
-    const bodiless = this.headOnly || response.body === ''
-    stream.respond({ ':status': response.status, ...response.headers, ...this.#fields }, { endStream: bodiless })
-    if (!bodiless) stream.end(response.body)
-    // RFC 9113 §8.1: the rest of the request is not wanted
-    if (!stream.endAfterHeaders && !stream.readableEnded) stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
-    stream.resume()
+    this.respond(response, Buffer.from(response.body))
+  }
+
+  onData(chunk: Uint8Array): void {
+    this.service.content(this, chunk)
+    // a message that is too long says so only if it may be longer than a window
+    if (this.#stream.receiveWindow === 0) this.#stream.consume(this.#stream.unconsumed)
+  }
+
+  onEnd(): void {
+    this.service.contentEnded(this)
+  }
+
+  onWritable(): void {}
+
+  onAborted(): void {
+    this.service.abandon(this)
   }
 }
 
-function headOf(headers: IncomingHttpHeaders): RequestHead {
+class FieldsBlock implements HeaderBlock {
+  readonly #fields: readonly Field[]
+
+  constructor(head: ResponseHead, fields: readonly Field[]) {
+    this.#fields = [...fieldsOf(head), ...fields]
+  }
+
+  get maxLength(): number {
+    return maxFieldsLength(this.#fields)
+  }
+
+  write(bytes: Buffer, at: number): number {
+    return putFields(bytes, at, this.#fields)
+  }
+}
+
+function headOf(fields: RequestFields): RequestHead {
   return {
-    method: text(headers[':method']),
-    target: text(headers[':path']),
-    // RFC 9113 §8.3.1: :authority counts, Host only without it
-    authority: text(headers[':authority'] ?? headers.host),
-    contentType: text(headers['content-type']),
-    contentEncoding: text(headers['content-encoding']),
-    contentLength: text(headers['content-length']),
-    accept: text(headers.accept),
+    method: fields.method,
+    target: fields.path,
+    authority: fields.authority,
+    contentType: fields.get('content-type'),
+    contentEncoding: fields.get('content-encoding'),
+    contentLength: fields.get('content-length'),
+    accept: fields.get('accept'),
   }
-}
-
-function text(value: string | string[] | undefined): string {
-  return Array.isArray(value) ? value.join(',') : (value ?? '')
-}
-
-function headerLength(raw: readonly string[]): number {
-  let length = 0
-  for (const part of raw) length += part.length
-  return length + (raw.length / 2) * FIELD_OVERHEAD
 }

@@ -13,6 +13,7 @@ import type { ServerIdentities } from '../../net/tls.ts'
 import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
+import { fieldsOf } from './fields.ts'
 import type { RequestHead } from './request.ts'
 import type { PlainResponse, ResponseHead } from './response.ts'
 
@@ -286,28 +287,6 @@ class Http3Exchange extends Exchange {
   override dismiss(response: PlainResponse): void {
     this.#request.respond(fieldsOf(response), this.headOnly ? NOTHING : Buffer.from(response.body))
   }
-}
-
-/** RFC 9110 §6.6.1: a date; Node adds it in the other versions. */
-function fieldsOf({ status, headers }: ResponseHead): Field[] {
-  const fields: Field[] = [
-    [':status', String(status)],
-    ['date', date()],
-  ]
-  for (const name in headers) fields.push([name, String(headers[name])])
-  return fields
-}
-
-let dateText = ''
-let dateSecond = -1
-
-function date(): string {
-  const second = Math.floor(Date.now() / 1000)
-  if (second !== dateSecond) {
-    dateSecond = second
-    dateText = new Date(second * 1000).toUTCString()
-  }
-  return dateText
 }
 
 function headOf({ method, path, authority, contentLength, fields }: Http3Request): RequestHead {

@@ -1,0 +1,51 @@
+import type { Http2Limits } from './limits.ts'
+
+const NOTHING = Buffer.alloc(0)
+
+/** Collects the fragments of a field block that comes in several frames (RFC 9113 §4.3, 6.10). */
+export class FieldBlock {
+  /** 0: no block is under way. */
+  stream = 0
+  endStream = false
+  /** When it began, in milliseconds of the clock. */
+  since = 0
+  #bytes: Buffer = NOTHING
+  #length = 0
+  #continuations = 0
+
+  /** HEADERS without END_HEADERS. */
+  open(frame: { stream: number; endStream: boolean; now: number }): void {
+    this.stream = frame.stream
+    this.endStream = frame.endStream
+    this.since = frame.now
+    this.#length = 0
+    this.#continuations = 0
+  }
+
+  /** False when it is longer, or in more pieces, than any honest client's (conformance H2-41). */
+  add(fragment: Uint8Array, limits: Http2Limits): boolean {
+    const length = this.#length + fragment.length
+    if (length > limits.maxHeaderBlock) return false
+    if (length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length))
+      this.#bytes.copy(larger, 0, 0, this.#length)
+      this.#bytes = larger
+    }
+    this.#bytes.set(fragment, this.#length)
+    this.#length = length
+    return true
+  }
+
+  /** CONTINUATION; as add(). */
+  addContinuation(fragment: Uint8Array, limits: Http2Limits): boolean {
+    return fragment.length > 0 && ++this.#continuations <= limits.maxContinuations && this.add(fragment, limits)
+  }
+
+  /** END_HEADERS: the whole block; its memory is given up. */
+  take(): Buffer {
+    const whole = this.#bytes.subarray(0, this.#length)
+    this.#bytes = NOTHING
+    this.stream = 0
+    return whole
+  }
+}
