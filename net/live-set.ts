@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { LiveCount } from './live-count.ts'
 
 /** The open connections of a transport, and the moment at which none is left. */
 export class LiveSet<T> implements Iterable<T> {
   readonly #members = new Set<T>()
-  #emptied: PromiseWithResolvers<void> | null = null
+  readonly #count = new LiveCount()
 
   get size(): number {
     return this.#members.size
@@ -14,24 +14,17 @@ export class LiveSet<T> implements Iterable<T> {
   }
 
   add(member: T): void {
+    if (this.#members.has(member)) return
     this.#members.add(member)
+    this.#count.increase()
   }
 
   delete(member: T): void {
-    this.#members.delete(member)
-    if (this.#members.size > 0) return
-    this.#emptied?.resolve()
-    this.#emptied = null
+    if (this.#members.delete(member)) this.#count.decrease()
   }
 
   /** Resolves when the set is empty, or after `deadlineMs` where one is given. */
   async emptied(deadlineMs?: number): Promise<void> {
-    if (this.#members.size === 0) return
-    this.#emptied ??= Promise.withResolvers()
-    const { promise } = this.#emptied
-    if (deadlineMs === undefined) return promise
-    const stop = new AbortController()
-    await Promise.race([promise, sleep(deadlineMs, undefined, { signal: stop.signal }).catch(() => {})])
-    stop.abort()
+    await this.#count.emptied(deadlineMs)
   }
 }

@@ -4,27 +4,27 @@ import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
 import { Query } from '../../dns/query.ts'
 import type { Clock } from '../../net/clock.ts'
-import { LiveSet } from '../../net/live-set.ts'
+import { LiveCount } from '../../net/live-count.ts'
 import { scratch } from '../../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { Workload } from '../workload.ts'
 import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
-import { answerHead, failureResponse, OPTIONS_RESPONSE, type PlainResponse, type ResponseHead } from './response.ts'
+import { failureResponse, OPTIONS_RESPONSE, type PlainResponse } from './response.ts'
 
 /** How long a request's content may take (conformance D30). */
 const CONTENT_TIMEOUT_MS = 10_000
 const EMPTY = Buffer.alloc(0)
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
-export abstract class Exchange extends WheelEntry {
+export abstract class Exchange extends WheelEntry implements ReplySink {
   readonly client: Client
   readonly service: DohService
   readonly headOnly: boolean
   readonly workload: Workload
-  /** The client has gone: whatever comes is not sent. */
-  abandoned = false
   /** Whether content is still to come. */
   reading = false
+  /** There has been a response, or the client has gone: whatever comes is not sent. */
+  #isOver = false
   #content = EMPTY
   #length = 0
 
@@ -34,15 +34,35 @@ export abstract class Exchange extends WheelEntry {
     this.service = facts.service
     this.workload = facts.workload
     this.headOnly = facts.method === 'HEAD'
+    facts.service.open.increase()
   }
 
-  /** Sends a DNS answer; `content` is borrowed. */
-  abstract respond(head: ResponseHead, content: Uint8Array): void
+  /** Sends a DNS answer, which is borrowed. `freshness`: seconds for which it may be stored (RFC 8484 §5.1). */
+  abstract respond(message: Uint8Array, freshness: number): void
   /** Sends anything else. The request may still be arriving: what comes is discarded. */
   abstract dismiss(response: PlainResponse): void
 
+  deliver(query: Query, answer: Answer): void {
+    this.workload.questions--
+    if (!this.#isOver) this.service.answer(this, query, answer)
+  }
+
+  /** Counted by the pipeline already. */
+  refuse(_query: Query, failure: Failure): void {
+    this.workload.questions--
+    if (!this.#isOver) this.service.dismiss(this, failure)
+  }
+
   override onDeadline(): void {
     this.service.fail(this, Failure.http_body_timeout)
+  }
+
+  /** False when it has ended already. */
+  end(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.reading = false
+    return true
   }
 
   /** Adds content; false when there is more of it than a DNS message can have. */
@@ -80,13 +100,11 @@ export interface DohDependencies {
 }
 
 /** DNS over HTTPS (RFC 8484) between the HTTP versions and the pipeline. */
-export class DohService implements ReplySink {
+export class DohService {
   rules: DohRules
+  /** Exchanges without a response, for drain(). */
+  readonly open = new LiveCount()
   readonly #dependencies: DohDependencies
-  readonly #waiting = new Map<number, Exchange>()
-  /** All exchanges without a response, for drain(). */
-  readonly open = new LiveSet<Exchange>()
-  #lastToken = 0
 
   constructor(rules: DohRules, dependencies: DohDependencies) {
     this.rules = rules
@@ -95,7 +113,6 @@ export class DohService implements ReplySink {
 
   /** The head of a request has arrived. */
   begin(exchange: Exchange, head: RequestHead): void {
-    this.open.add(exchange)
     // before anything is said about the request (conformance DNS-23)
     if (!exchange.client.admitted) {
       this.fail(exchange, Failure.access_denied)
@@ -133,7 +150,6 @@ export class DohService implements ReplySink {
 
   /** The client has gone: the answer may come, but nobody waits for it. */
   abandon(exchange: Exchange): void {
-    exchange.abandoned = true
     this.#close(exchange)
   }
 
@@ -147,20 +163,12 @@ export class DohService implements ReplySink {
     this.dismiss(exchange, failure)
   }
 
-  deliver(query: Query, answer: Answer): void {
-    const exchange = this.#settle(query)
-    if (exchange === null) return
+  answer(exchange: Exchange, query: Query, answer: Answer): void {
     this.#close(exchange)
     const now = this.#dependencies.clock()
     const length = answer.encodeInto(scratch, 0, query, now)
     const truncated = (flagsOf(scratch) & Flag.TC) !== 0
-    exchange.respond(answerHead(length, truncated ? 0 : answer.freshness(now)), scratch.subarray(0, length))
-  }
-
-  /** Counted by the pipeline already. */
-  refuse(query: Query, failure: Failure): void {
-    const exchange = this.#settle(query)
-    if (exchange !== null) this.dismiss(exchange, failure)
+    exchange.respond(scratch.subarray(0, length), truncated ? 0 : answer.freshness(now))
   }
 
   #ask(exchange: Exchange, message: Uint8Array): void {
@@ -169,20 +177,8 @@ export class DohService implements ReplySink {
       this.fail(exchange, failure)
       return
     }
-    // 2^53 requests take longer than any process lives
-    const token = ++this.#lastToken
-    this.#waiting.set(token, exchange)
     exchange.workload.questions++
-    this.#dependencies.acceptor.accept(new Query(exchange.client, this, token, message))
-  }
-
-  /** The exchange whose question has its outcome; null when its client has gone. */
-  #settle(query: Query): Exchange | null {
-    const exchange = this.#waiting.get(query.token)
-    if (exchange === undefined) return null
-    this.#waiting.delete(query.token)
-    exchange.workload.questions--
-    return exchange.abandoned ? null : exchange
+    this.#dependencies.acceptor.accept(new Query(exchange.client, exchange, 0, message))
   }
 
   /** Answers with what has been counted already. */
@@ -192,8 +188,8 @@ export class DohService implements ReplySink {
   }
 
   #close(exchange: Exchange): void {
-    exchange.reading = false
+    if (!exchange.end()) return
     this.#dependencies.wheel.clear(exchange)
-    this.open.delete(exchange)
+    this.open.decrease()
   }
 }

@@ -10,7 +10,7 @@ import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
-import { failureResponse, type PlainResponse, type ResponseHead } from './response.ts'
+import { answerHead, failureResponse, type PlainResponse } from './response.ts'
 
 /** How long a client may take to send a header section (conformance H1-12), and a whole request. */
 const HEADERS_TIMEOUT_MS = 5000
@@ -161,10 +161,11 @@ class Http1Exchange extends Exchange {
     this.#response = response
   }
 
-  override respond(head: ResponseHead, content: Uint8Array): void {
+  override respond(message: Uint8Array, freshness: number): void {
     if (this.#response.destroyed) return
-    this.#response.writeHead(head.status, head.headers)
-    this.#response.end(this.headOnly ? undefined : Buffer.from(content))
+    const { status, headers } = answerHead(message.length, freshness)
+    this.#response.writeHead(status, headers)
+    this.#response.end(this.headOnly ? undefined : Buffer.from(message))
   }
 
   override dismiss(response: PlainResponse): void {

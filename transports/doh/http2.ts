@@ -12,10 +12,11 @@ import type { HeaderBlock, Http2Stream, StreamReceiver } from '../http2/stream.t
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
+import { AnswerBlock } from './answer-block.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
 import type { RequestHead } from './request.ts'
-import type { PlainResponse, ResponseHead } from './response.ts'
+import type { PlainResponse } from './response.ts'
 
 /** RFC 9113 §6.5.2: fewer streams than this should not be announced. */
 const MIN_STREAMS = 100
@@ -29,6 +30,7 @@ export class Http2Front {
   readonly #dependencies: Http2Dependencies
   readonly #connections = new Set<Http2Connection>()
   #settings: ConnectionSettings = { idleMs: 0, inFlight: 0 }
+  #answerBlock = new AnswerBlock(null)
 
   constructor(service: DohService, dependencies: Http2Dependencies) {
     this.#service = service
@@ -49,12 +51,18 @@ export class Http2Front {
       idleMs,
       maxStreams: Math.max(inFlight, MIN_STREAMS),
       connects: false,
-      handler: new DohHandler(this.#service, { client, inFlight, altSvc }),
+      handler: new DohHandler(this.#service, { client, inFlight, answerBlock: this.#answerBlockFor(altSvc) }),
       dropped: (failure) => this.#service.dropped(failure),
     })
     this.#connections.add(connection)
     socket.once('close', () => this.#connections.delete(connection))
     return { client, drain: () => connection.drain(), close: () => connection.close() }
+  }
+
+  /** One for all connections that have the same one before them. */
+  #answerBlockFor(altSvc: string | null): AnswerBlock {
+    if (this.#answerBlock.altSvc !== altSvc) this.#answerBlock = new AnswerBlock(altSvc)
+    return this.#answerBlock
   }
 
   /** RFC 9113 §6.8: GOAWAY; requests that are open are answered. */
@@ -68,14 +76,14 @@ class DohHandler implements Http2Handler {
   readonly #service: DohService
   readonly #client: Client
   readonly #inFlight: number
-  readonly #fields: readonly Field[]
+  readonly #answerBlock: AnswerBlock
   readonly #workload: Workload = { questions: 0 }
 
-  constructor(service: DohService, { client, inFlight, altSvc }: { client: Client; inFlight: number; altSvc: string | null }) {
+  constructor(service: DohService, { client, inFlight, answerBlock }: { client: Client; inFlight: number; answerBlock: AnswerBlock }) {
     this.#service = service
     this.#client = client
     this.#inFlight = inFlight
-    this.#fields = altSvc === null ? [] : [['alt-svc', altSvc]]
+    this.#answerBlock = answerBlock
   }
 
   get mayAccept(): boolean {
@@ -84,7 +92,7 @@ class DohHandler implements Http2Handler {
 
   request(stream: Http2Stream, fields: RequestFields): void {
     const exchange = this.#exchangeOf(stream, fields.method)
-    this.#service.begin(exchange, headOf(fields))
+    this.#service.begin(exchange, new Http2Head(fields))
     if (!exchange.reading) return
     // RFC 9110 §10.1.1: curl waits a second for it
     if (fields.get('expect').toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
@@ -96,7 +104,7 @@ class DohHandler implements Http2Handler {
   }
 
   #exchangeOf(stream: Http2Stream, method: string): Http2Exchange {
-    const exchange = new Http2Exchange(stream, this.#fields, {
+    const exchange = new Http2Exchange(stream, this.#answerBlock, {
       client: this.#client,
       workload: this.#workload,
       service: this.#service,
@@ -109,20 +117,21 @@ class DohHandler implements Http2Handler {
 
 class Http2Exchange extends Exchange implements StreamReceiver {
   readonly #stream: Http2Stream
-  readonly #fields: readonly Field[]
+  readonly #answerBlock: AnswerBlock
 
-  constructor(stream: Http2Stream, fields: readonly Field[], facts: ExchangeFacts) {
+  constructor(stream: Http2Stream, answerBlock: AnswerBlock, facts: ExchangeFacts) {
     super(facts)
     this.#stream = stream
-    this.#fields = fields
+    this.#answerBlock = answerBlock
   }
 
-  override respond(head: ResponseHead, content: Uint8Array): void {
-    this.#stream.respond(new FieldsBlock(head, this.#fields), this.headOnly ? NOTHING : content)
+  override respond(message: Uint8Array, freshness: number): void {
+    this.#stream.respond(this.#answerBlock.of(message.length, freshness), this.headOnly ? NOTHING : message)
   }
 
   override dismiss(response: PlainResponse): void {
-    this.respond(response, Buffer.from(response.body))
+    const block = new FieldsBlock([...fieldsOf(response), ...this.#answerBlock.extra])
+    this.#stream.respond(block, this.headOnly ? NOTHING : Buffer.from(response.body))
   }
 
   onData(chunk: Uint8Array): void {
@@ -145,8 +154,8 @@ class Http2Exchange extends Exchange implements StreamReceiver {
 class FieldsBlock implements HeaderBlock {
   readonly #fields: readonly Field[]
 
-  constructor(head: ResponseHead, fields: readonly Field[]) {
-    this.#fields = [...fieldsOf(head), ...fields]
+  constructor(fields: readonly Field[]) {
+    this.#fields = fields
   }
 
   get maxLength(): number {
@@ -158,14 +167,39 @@ class FieldsBlock implements HeaderBlock {
   }
 }
 
-function headOf(fields: RequestFields): RequestHead {
-  return {
-    method: fields.method,
-    target: fields.path,
-    authority: fields.authority,
-    contentType: fields.get('content-type'),
-    contentEncoding: fields.get('content-encoding'),
-    contentLength: fields.get('content-length'),
-    accept: fields.get('accept'),
+/** What is asked of a request, looked for when it is asked. */
+class Http2Head implements RequestHead {
+  readonly #fields: RequestFields
+
+  constructor(fields: RequestFields) {
+    this.#fields = fields
+  }
+
+  get method(): string {
+    return this.#fields.method
+  }
+
+  get target(): string {
+    return this.#fields.path
+  }
+
+  get authority(): string {
+    return this.#fields.authority
+  }
+
+  get contentType(): string {
+    return this.#fields.get('content-type')
+  }
+
+  get contentEncoding(): string {
+    return this.#fields.get('content-encoding')
+  }
+
+  get contentLength(): string {
+    return this.#fields.get('content-length')
+  }
+
+  get accept(): string {
+    return this.#fields.get('accept')
   }
 }

@@ -15,7 +15,7 @@ import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type Qui
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
 import type { RequestHead } from './request.ts'
-import type { PlainResponse, ResponseHead } from './response.ts'
+import { answerHead, type PlainResponse } from './response.ts'
 
 /** RFC 9114 §8.1. */
 const HTTP3_CODES = { noError: H3.NO_ERROR, excessiveLoad: H3.EXCESSIVE_LOAD }
@@ -280,8 +280,8 @@ class Http3Exchange extends Exchange {
     this.#request = request
   }
 
-  override respond(head: ResponseHead, content: Uint8Array): void {
-    this.#request.respond(fieldsOf(head), this.headOnly ? NOTHING : content)
+  override respond(message: Uint8Array, freshness: number): void {
+    this.#request.respond(fieldsOf(answerHead(message.length, freshness)), this.headOnly ? NOTHING : message)
   }
 
   override dismiss(response: PlainResponse): void {
