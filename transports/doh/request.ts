@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import { decodeBase64url } from './base64url.ts'
 
 /** RFC 8484 §6. */
 export const MEDIA_TYPE = 'application/dns-message'
@@ -34,6 +35,8 @@ export type RequestPlan =
   | { readonly kind: 'content' }
   | { readonly kind: 'message'; readonly message: Uint8Array }
 
+/** How the query component begins that RFC 8484 §4.1 asks for. */
+const DNS_PARAMETER = 'dns='
 const OPTIONS: RequestPlan = { kind: 'options' }
 const CONTENT: RequestPlan = { kind: 'content' }
 const fail = (failure: Failure): RequestPlan => ({ kind: 'failure', failure })
@@ -41,17 +44,17 @@ const fail = (failure: Failure): RequestPlan => ({ kind: 'failure', failure })
 /** RFC 9110 §9 and RFC 5789: known, but not served. */
 const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH'])
 
-/** Reads the head of a request (RFC 8484 §4.1, status codes of conformance §14.1). Sans-IO. */
+/** Reads the head of a request (RFC 8484 §4.1, status codes of conformance §14.1). Sans-IO; a message is borrowed until the next call. */
 export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
   // RFC 9113 §8.5: it has no target, and this is no proxy
   if (head.method === 'CONNECT') return fail(Failure.http_method)
   const target = splitTarget(head.target)
   if (target === null) return fail(Failure.http_bad_request)
   // RFC 9112 §3.2.2: the authority of an absolute target counts instead of Host
-  const host = hostOf(target.authority ?? head.authority)
+  const host = lastHost.of(target.authority ?? head.authority)
   if (host === null) return fail(Failure.http_bad_request)
   // RFC 9462 §6.3: a client that found us by address asks for that address
-  if (isIP(host) === 0 && !rules.covers(host)) return fail(Failure.http_authority)
+  if (!lastHost.isAddress && !rules.covers(host)) return fail(Failure.http_authority)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
   if (!rules.paths.has(target.path)) return fail(Failure.http_path)
   switch (head.method) {
@@ -74,13 +77,16 @@ export function messageFailure(message: Uint8Array): Failure | null {
 }
 
 function planGet(query: string): RequestPlan {
+  // nearly all are like this, and need no further look
+  const message = query.startsWith(DNS_PARAMETER) ? decodeBase64url(query, DNS_PARAMETER.length) : null
+  if (message !== null) return { kind: 'message', message }
   const values = parameters(query, 'dns')
   const [value] = values
   if (values.length !== 1 || value === undefined || value === '') return fail(Failure.http_bad_request)
   // 65,535 octets are 87,380 characters
   if (value.length > Math.ceil((MAX_MESSAGE_LENGTH * 4) / 3)) return fail(Failure.http_uri_too_long)
-  const message = decodeBase64url(value)
-  return message === null ? fail(Failure.http_bad_request) : { kind: 'message', message }
+  const decoded = decodeBase64url(value, 0)
+  return decoded === null ? fail(Failure.http_bad_request) : { kind: 'message', message: decoded }
 }
 
 function planPost(head: RequestHead): RequestPlan {
@@ -89,13 +95,6 @@ function planPost(head: RequestHead): RequestPlan {
   const coding = head.contentEncoding.trim().toLowerCase()
   if (coding !== '' && coding !== 'identity') return fail(Failure.http_content_coding)
   return Number(head.contentLength) > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : CONTENT
-}
-
-/** RFC 4648 §5 without padding and without spare bits: one message has one form. Null for anything else. */
-function decodeBase64url(value: string): Uint8Array | null {
-  if (!/^[A-Za-z0-9_-]+$/.test(value) || value.length % 4 === 1) return null
-  const message = Buffer.from(value, 'base64url')
-  return message.toString('base64url') === value ? message : null
 }
 
 /** The values of a parameter of the query component, percent-decoded once; a value that cannot be decoded is no base64url either. */
@@ -119,13 +118,14 @@ function percentDecode(text: string): string {
 }
 
 interface Target {
+  /** Null: it names none. */
   readonly authority: string | null
   readonly path: string
   readonly query: string
 }
 
 function splitTarget(target: string): Target | null {
-  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
+  const absolute = target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
   const authority = absolute?.[1] ?? null
   const rest = absolute === null ? target : (absolute[2] ?? '')
   if (rest !== '*' && !rest.startsWith('/')) return null
@@ -133,14 +133,29 @@ function splitTarget(target: string): Target | null {
   return { authority, path: mark < 0 ? rest : rest.slice(0, mark), query: mark < 0 ? '' : rest.slice(mark + 1) }
 }
 
-/** The host of an authority, without port and brackets, in lower case; null when it is malformed or has user information. */
-function hostOf(authority: string): string | null {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([^\s@:[\]/?#]+))(?::\d{1,5})?$/i.exec(authority)
-  return (match?.[1] ?? match?.[2])?.toLowerCase() ?? null
+/** The host of an authority, which is the same in nearly all requests. */
+class LastHost {
+  /** Whether it is an address. */
+  isAddress = false
+  #authority: string | null = null
+  #host: string | null = null
+
+  /** Without port and brackets, in lower case; null when it is malformed or has user information. */
+  of(authority: string): string | null {
+    if (authority === this.#authority) return this.#host
+    const match = /^(?:\[([0-9a-f:.]+)\]|([^\s@:[\]/?#]+))(?::\d{1,5})?$/i.exec(authority)
+    this.#authority = authority
+    this.#host = (match?.[1] ?? match?.[2])?.toLowerCase() ?? null
+    this.isAddress = isIP(this.#host ?? '') !== 0
+    return this.#host
+  }
 }
+
+const lastHost = new LastHost()
 
 /** RFC 9110 §12.5.1 lets a server disregard Accept; only an explicit refusal of our one media type is heeded. */
 function isRefused(accept: string): boolean {
+  if (!accept.includes(';')) return false
   return accept
     .toLowerCase()
     .split(',')
