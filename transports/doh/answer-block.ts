@@ -49,8 +49,8 @@ export class AnswerBlock implements HeaderBlock {
   }
 
   write(bytes: Buffer, at: number): number {
-    at = put(bytes, at, this.#constant)
-    at = put(bytes, at, CONTENT_LENGTH)
+    bytes.set(this.#constant, at)
+    at = put(bytes, at + this.#constant.length, CONTENT_LENGTH)
     at = putDigits(bytes, at + 1, this.#length, at)
     at = put(bytes, at, CACHE_CONTROL)
     const value = put(bytes, at + 1, this.#freshness > 0 ? MAX_AGE : NO_STORE)
@@ -76,9 +76,9 @@ function put(bytes: Buffer, at: number, what: Buffer): number {
 /** Writes a number, and at `lengthAt` the length of the value that it ends; the offset behind it. */
 function putDigits(bytes: Buffer, at: number, value: number, lengthAt: number): number {
   let end = at + 1
-  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) end++
+  for (let rest = value; rest >= 10; rest = (rest / 10) | 0) end++
   bytes[lengthAt] = end - lengthAt - 1
-  for (let i = end - 1, rest = value; i >= at; i--, rest = Math.floor(rest / 10)) bytes[i] = ZERO + (rest % 10)
+  for (let i = end - 1, rest = value; i >= at; i--, rest = (rest / 10) | 0) bytes[i] = ZERO + (rest % 10)
   return end
 }
 

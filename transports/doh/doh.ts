@@ -16,6 +16,7 @@ import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
 import { Http2Front } from './http2.ts'
+import { DohRules } from './request.ts'
 
 export interface DohSlice {
   readonly listen: readonly ListenerSlice[]
@@ -147,8 +148,8 @@ export class DohTransport implements Transport<DohSlice> {
     return this.#http3 === null ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
-  #rules(paths: readonly string[]) {
-    return { paths: new Set(paths), covers: (host: string) => this.#options.identities.covers(host) }
+  #rules(paths: readonly string[]): DohRules {
+    return new DohRules(paths, (host) => this.#options.identities.covers(host))
   }
 }
 

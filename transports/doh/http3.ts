@@ -14,7 +14,7 @@ import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connecti
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
-import type { RequestHead } from './request.ts'
+import { DohRules, type RequestHead } from './request.ts'
 import { answerHead, type PlainResponse } from './response.ts'
 
 /** RFC 9114 §8.1. */
@@ -79,8 +79,8 @@ export class Http3Transport implements Transport<Http3Slice> {
     await this.#listeners.close()
   }
 
-  #rules(paths: readonly string[]) {
-    return { paths: new Set(paths), covers: (host: string) => this.#identities.covers(host) }
+  #rules(paths: readonly string[]): DohRules {
+    return new DohRules(paths, (host) => this.#identities.covers(host))
   }
 }
 

@@ -21,11 +21,26 @@ export interface RequestHead {
   readonly accept: string
 }
 
-export interface DohRules {
+/** What is served, and to whom. */
+export class DohRules {
   /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
   readonly paths: ReadonlySet<string>
   /** Whether we are the host of this name. */
   readonly covers: (host: string) => boolean
+  /** How the target of a GET begins that RFC 8484 §4.1 asks for. */
+  readonly #plain: readonly string[]
+
+  constructor(paths: readonly string[], covers: (host: string) => boolean) {
+    this.paths = new Set(paths)
+    this.covers = covers
+    this.#plain = paths.map((path) => `${path}?dns=`)
+  }
+
+  /** The message of a target without anything unusual, as nearly all are; null when it needs a closer look. */
+  messageOf(target: string): Uint8Array | null {
+    for (const plain of this.#plain) if (target.startsWith(plain)) return decodeBase64url(target, plain.length)
+    return null
+  }
 }
 
 /** What to do with a request: refuse it, list the methods, read the content, or ask this message. */
@@ -35,8 +50,6 @@ export type RequestPlan =
   | { readonly kind: 'content' }
   | { readonly kind: 'message'; readonly message: Uint8Array }
 
-/** How the query component begins that RFC 8484 §4.1 asks for. */
-const DNS_PARAMETER = 'dns='
 const OPTIONS: RequestPlan = { kind: 'options' }
 const CONTENT: RequestPlan = { kind: 'content' }
 const fail = (failure: Failure): RequestPlan => ({ kind: 'failure', failure })
@@ -46,15 +59,19 @@ const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH'])
 
 /** Reads the head of a request (RFC 8484 §4.1, status codes of conformance §14.1). Sans-IO; a message is borrowed until the next call. */
 export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
+  const message = head.method === 'GET' ? rules.messageOf(head.target) : null
+  const isPlain = message !== null && authorityFailure(head.authority, rules) === null && !isRefused(head.accept)
+  return isPlain ? { kind: 'message', message } : planAny(head, rules)
+}
+
+function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   // RFC 9113 §8.5: it has no target, and this is no proxy
   if (head.method === 'CONNECT') return fail(Failure.http_method)
   const target = splitTarget(head.target)
   if (target === null) return fail(Failure.http_bad_request)
   // RFC 9112 §3.2.2: the authority of an absolute target counts instead of Host
-  const host = lastHost.of(target.authority ?? head.authority)
-  if (host === null) return fail(Failure.http_bad_request)
-  // RFC 9462 §6.3: a client that found us by address asks for that address
-  if (!lastHost.isAddress && !rules.covers(host)) return fail(Failure.http_authority)
+  const failure = authorityFailure(target.authority ?? head.authority, rules)
+  if (failure !== null) return fail(failure)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
   if (!rules.paths.has(target.path)) return fail(Failure.http_path)
   switch (head.method) {
@@ -70,6 +87,14 @@ export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
   }
 }
 
+/** Null: we are who is asked. */
+function authorityFailure(authority: string, rules: DohRules): Failure | null {
+  const host = lastHost.of(authority)
+  if (host === null) return Failure.http_bad_request
+  // RFC 9462 §6.3: a client that found us by address asks for that address
+  return lastHost.isAddress || rules.covers(host) ? null : Failure.http_authority
+}
+
 /** The failure of a message that cannot be answered in DNS, null when it can (conformance DOH-08). */
 export function messageFailure(message: Uint8Array): Failure | null {
   if (message.length < HEADER_LENGTH) return Failure.message_too_short
@@ -77,9 +102,6 @@ export function messageFailure(message: Uint8Array): Failure | null {
 }
 
 function planGet(query: string): RequestPlan {
-  // nearly all are like this, and need no further look
-  const message = query.startsWith(DNS_PARAMETER) ? decodeBase64url(query, DNS_PARAMETER.length) : null
-  if (message !== null) return { kind: 'message', message }
   const values = parameters(query, 'dns')
   const [value] = values
   if (values.length !== 1 || value === undefined || value === '') return fail(Failure.http_bad_request)
@@ -125,7 +147,7 @@ interface Target {
 }
 
 function splitTarget(target: string): Target | null {
-  const absolute = target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
+  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
   const authority = absolute?.[1] ?? null
   const rest = absolute === null ? target : (absolute[2] ?? '')
   if (rest !== '*' && !rest.startsWith('/')) return null

@@ -46,8 +46,10 @@ export class FieldLine {
 
 /** RFC 9113 §8.2.1, 8.2.2, 8.3. */
 function kindOf(name: string, value: string): FieldKind {
-  if (!isFieldValue(value)) return FieldKind.MALFORMED
   const kind = KINDS.get(name)
+  // of a target, less is allowed than of other values: isTarget()
+  if (kind === FieldKind.PATH) return kind
+  if (!isFieldValue(value)) return FieldKind.MALFORMED
   if (kind !== undefined) return kind
   return isPortableLine(name, value) ? FieldKind.OTHER : FieldKind.MALFORMED
 }
