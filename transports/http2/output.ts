@@ -1,11 +1,14 @@
 import { putU32 } from '../../dns/bytes.ts'
 import { FRAME_HEADER_LENGTH } from './codes.ts'
 
-/** Room for the answers of most turns. */
-const CAPACITY = 65_536
-/** Buffers that wait to be lent again. Only connections with something to say in this turn have one. */
-const MAX_SPARE = 16
-const spare: Buffer[] = []
+/** Room for a few answers, and for those of most turns; of each, octets that wait to be lent again. Only connections with something to say in this turn have any. */
+const SMALL = 2048
+const LARGE = 65_536
+const MAX_SPARE = 1_048_576
+const spares: ReadonlyMap<number, Buffer[]> = new Map([
+  [SMALL, []],
+  [LARGE, []],
+])
 const NOTHING = Buffer.alloc(0)
 
 /** Where the frames of one turn of the event loop collect. The buffer is lent by the thread, so that an idle connection has none. */
@@ -39,20 +42,25 @@ export class Output {
   }
 
   discard(): void {
-    if (this.bytes.length === CAPACITY && spare.length < MAX_SPARE) spare.push(this.bytes)
+    giveBack(this.bytes)
     this.bytes = NOTHING
     this.length = 0
   }
 
   #grow(needed: number): void {
     const larger =
-      needed <= CAPACITY
-        ? (spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY))
-        : Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.bytes.length))
+      needed <= SMALL ? lend(SMALL) : needed <= LARGE ? lend(LARGE) : Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.bytes.length))
     this.bytes.copy(larger, 0, 0, this.length)
-    const { length } = this
-    this.discard()
+    giveBack(this.bytes)
     this.bytes = larger
-    this.length = length
   }
+}
+
+function lend(capacity: number): Buffer {
+  return spares.get(capacity)?.pop() ?? Buffer.allocUnsafeSlow(capacity)
+}
+
+function giveBack(bytes: Buffer): void {
+  const spare = spares.get(bytes.length)
+  if (spare !== undefined && spare.length * bytes.length < MAX_SPARE) spare.push(bytes)
 }
