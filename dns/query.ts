@@ -55,6 +55,8 @@ export class Query {
   /** Index of the stage that has it. */
   stage = 0
   answer: Answer | null = null
+  /** When that was, milliseconds of the pipeline's clock. */
+  answeredAt = 0
   /** Set by the route stage. */
   route: Route = NO_ROUTE
   failure: Failure | null = null

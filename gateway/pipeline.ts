@@ -92,7 +92,8 @@ export class Pipeline implements QueryAcceptor, Settler {
   answer(query: Query, answer: Answer): void {
     this.#open--
     for (const stage of this.#onTheWayBack[query.stage] ?? []) stage.onAnswer?.(query, answer)
-    this.#settings.observer.onAnswer(query, answer, this.#clock())
+    query.answeredAt = this.#clock()
+    this.#settings.observer.onAnswer(query, answer, query.answeredAt)
     query.reply.deliver(query, answer)
   }
 }

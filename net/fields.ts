@@ -27,7 +27,7 @@ export function isFieldValue(value: string): boolean {
 }
 
 export function isMethod(text: string): boolean {
-  return METHOD.test(text)
+  return text === 'GET' || text === 'POST' || METHOD.test(text)
 }
 
 /** Whether HTTP/2 and HTTP/3 know this line, which is no pseudo-field: name and value are well-formed, and it is not about the connection. */
@@ -51,6 +51,19 @@ export function authorityOf(authority: string | null, host: string | null): stri
 /** RFC 9110 §8.6: decimal digits, the same in every repetition; null when it is malformed. */
 export function contentLengthOf(value: string | null): number | null {
   if (value === null) return NO_CONTENT_LENGTH
+  const number = shortNumber(value)
+  if (number >= 0) return number
   const match = /^(\d+)(?:[ \t]*,[ \t]*\1)*$/.exec(value)
   return match === null ? null : Number(match[1])
+}
+
+/** A number of at most nine digits; -1 for anything else. */
+function shortNumber(text: string): number {
+  let value = 0
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    value = value * 10 + digit
+  }
+  return text === '' || text.length > 9 ? -1 : value
 }

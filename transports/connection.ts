@@ -115,7 +115,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     // RFC 7766 §6.2.4: the client is gone
     if (this.#closed || this.#ended) return
     if (query.failure === Failure.malformed_message && ++this.#malformed === MAX_MALFORMED + 1) this.#refuseMore(Failure.too_many_malformed)
-    const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, this.#dependencies.clock())
+    const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, query.answeredAt)
     putU16(scratch, 0, length)
     const message = Buffer.allocUnsafe(PREFIX_LENGTH + length)
     scratch.copy(message, 0, 0, PREFIX_LENGTH + length)

@@ -13,7 +13,6 @@ import {
 import { Failure } from '../dns/failure.ts'
 import { Query } from '../dns/query.ts'
 import { type Endpoint, parseAddress } from '../net/address.ts'
-import type { Clock } from '../net/clock.ts'
 import { bindDatagrams, closeDatagrams } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
@@ -26,7 +25,6 @@ export interface UdpSlice {
 
 export interface UdpDependencies {
   readonly acceptor: QueryAcceptor
-  readonly clock: Clock
   readonly meter: TransportMeter
 }
 
@@ -87,7 +85,7 @@ export class UdpTransport implements Transport<UdpSlice> {
       lookup: literalLookup,
     })
     const bound = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
-    const sink = new UdpSink(socket, this.#dependencies.clock, this.#busy)
+    const sink = new UdpSink(socket, this.#busy)
     let isDraining = false
     let closed: Promise<void> | null = null
     const close = (): Promise<void> => (closed ??= closeDatagrams(socket))
@@ -125,16 +123,14 @@ export class UdpTransport implements Transport<UdpSlice> {
 
 class UdpSink implements ReplySink {
   readonly #socket: Socket
-  readonly #clock: Clock
   readonly #busy: LiveSet<UdpSink>
   /** Itself, while it is busy. */
   readonly #own = new LiveSet<UdpSink>()
   #inFlight = 0
   #closed = false
 
-  constructor(socket: Socket, clock: Clock, busy: LiveSet<UdpSink>) {
+  constructor(socket: Socket, busy: LiveSet<UdpSink>) {
     this.#socket = socket
-    this.#clock = clock
     this.#busy = busy
     socket.on('close', () => {
       this.#closed = true
@@ -156,7 +152,7 @@ class UdpSink implements ReplySink {
 
   deliver(query: Query, answer: Answer): void {
     if (!this.#closed) {
-      const length = answer.encodeInto(scratch, 0, query, this.#clock())
+      const length = answer.encodeInto(scratch, 0, query, query.answeredAt)
       const message = Buffer.allocUnsafe(length)
       scratch.copy(message, 0, 0, length)
       this.#socket.send(message, query.client.port, query.client.address)

@@ -6,30 +6,28 @@ import { Query } from '../../dns/query.ts'
 import type { Clock } from '../../net/clock.ts'
 import { LiveCount } from '../../net/live-count.ts'
 import { scratch } from '../../net/scratch.ts'
-import { type Wheel, WheelEntry } from '../../net/wheel.ts'
+import type { Wheel } from '../../net/wheel.ts'
 import type { Workload } from '../workload.ts'
+import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
 import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
 import { failureResponse, OPTIONS_RESPONSE, type PlainResponse } from './response.ts'
 
-/** How long a request's content may take (conformance D30). */
-const CONTENT_TIMEOUT_MS = 10_000
 const EMPTY = Buffer.alloc(0)
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
-export abstract class Exchange extends WheelEntry implements ReplySink {
+export abstract class Exchange implements ReplySink {
   readonly client: Client
   readonly service: DohService
   readonly headOnly: boolean
   readonly workload: Workload
   /** Whether content is still to come. */
   reading = false
+  /** What has come of it. */
+  content: Content | null = null
   /** There has been a response, or the client has gone: whatever comes is not sent. */
   #isOver = false
-  #content = EMPTY
-  #length = 0
 
   constructor(facts: ExchangeFacts) {
-    super()
     this.client = facts.client
     this.service = facts.service
     this.workload = facts.workload
@@ -41,6 +39,8 @@ export abstract class Exchange extends WheelEntry implements ReplySink {
   abstract respond(message: Uint8Array, freshness: number): void
   /** Sends anything else. The request may still be arriving: what comes is discarded. */
   abstract dismiss(response: PlainResponse): void
+  /** Fails with http_body_timeout unless the content is there within CONTENT_TIMEOUT_MS. */
+  abstract awaitContent(): void
 
   deliver(query: Query, answer: Answer): void {
     this.workload.questions--
@@ -53,35 +53,12 @@ export abstract class Exchange extends WheelEntry implements ReplySink {
     if (!this.#isOver) this.service.dismiss(this, failure)
   }
 
-  override onDeadline(): void {
-    this.service.fail(this, Failure.http_body_timeout)
-  }
-
   /** False when it has ended already. */
   end(): boolean {
     if (this.#isOver) return false
     this.#isOver = true
     this.reading = false
     return true
-  }
-
-  /** Adds content; false when there is more of it than a DNS message can have. */
-  add(chunk: Uint8Array): boolean {
-    const length = this.#length + chunk.length
-    if (length > MAX_MESSAGE_LENGTH) return false
-    // copied, so that a body sent octet by octet costs its octets and not a buffer for each
-    if (length > this.#content.length) {
-      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#content.length))
-      this.#content.copy(larger, 0, 0, this.#length)
-      this.#content = larger
-    }
-    this.#content.set(chunk, this.#length)
-    this.#length = length
-    return true
-  }
-
-  takeContent(): Uint8Array {
-    return this.#content.subarray(0, this.#length)
   }
 }
 
@@ -132,20 +109,36 @@ export class DohService {
         break
       case 'content':
         exchange.reading = true
-        this.#dependencies.wheel.set(exchange, this.#dependencies.clock() + CONTENT_TIMEOUT_MS)
+        exchange.awaitContent()
         break
     }
   }
 
-  content(exchange: Exchange, chunk: Uint8Array): void {
-    if (exchange.reading && !exchange.add(chunk)) this.fail(exchange, Failure.http_body_too_large)
+  /** Content that is borrowed. `isLast`: there is no more. */
+  take(exchange: Exchange, chunk: Uint8Array, isLast: boolean): void {
+    if (!exchange.reading) return
+    // nearly all comes in one piece
+    if (isLast && exchange.content === null && chunk.length <= MAX_MESSAGE_LENGTH) {
+      exchange.reading = false
+      this.#ask(exchange, chunk)
+      return
+    }
+    exchange.content ??= new Content(exchange)
+    if (!exchange.content.add(chunk)) this.fail(exchange, Failure.http_body_too_large)
+    else if (isLast) this.contentEnded(exchange)
   }
 
   contentEnded(exchange: Exchange): void {
     if (!exchange.reading) return
     exchange.reading = false
-    this.#dependencies.wheel.clear(exchange)
-    this.#ask(exchange, exchange.takeContent())
+    this.#forgetContent(exchange)
+    this.#ask(exchange, exchange.content?.bytes ?? EMPTY)
+  }
+
+  /** Gives the content a deadline. */
+  awaitContent(exchange: Exchange): void {
+    exchange.content = new Content(exchange)
+    this.#dependencies.wheel.set(exchange.content, this.#dependencies.clock() + CONTENT_TIMEOUT_MS)
   }
 
   /** The client has gone: the answer may come, but nobody waits for it. */
@@ -165,7 +158,7 @@ export class DohService {
 
   answer(exchange: Exchange, query: Query, answer: Answer): void {
     this.#close(exchange)
-    const now = this.#dependencies.clock()
+    const now = query.answeredAt
     const length = answer.encodeInto(scratch, 0, query, now)
     const truncated = (flagsOf(scratch) & Flag.TC) !== 0
     exchange.respond(scratch.subarray(0, length), truncated ? 0 : answer.freshness(now))
@@ -189,7 +182,11 @@ export class DohService {
 
   #close(exchange: Exchange): void {
     if (!exchange.end()) return
-    this.#dependencies.wheel.clear(exchange)
+    this.#forgetContent(exchange)
     this.open.decrease()
+  }
+
+  #forgetContent({ content }: Exchange): void {
+    if (content !== null) this.#dependencies.wheel.clear(content)
   }
 }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
+import { contentLengthOf, NO_CONTENT_LENGTH } from '../../net/fields.ts'
 import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
@@ -121,7 +122,7 @@ export class Http1Front {
       return
     }
     connection.reading = exchange
-    request.on('data', (chunk: Buffer) => this.#service.content(exchange, chunk))
+    request.on('data', (chunk: Buffer) => this.#service.take(exchange, chunk, false))
     request.on('end', () => this.#service.contentEnded(exchange))
   }
 
@@ -168,6 +169,10 @@ class Http1Exchange extends Exchange {
     this.#response.end(this.headOnly ? undefined : Buffer.from(message))
   }
 
+  override awaitContent(): void {
+    this.service.awaitContent(this)
+  }
+
   override dismiss(response: PlainResponse): void {
     if (this.#response.destroyed) return
     // RFC 9112 §9.3: the connection is usable again only after the whole request has been read
@@ -191,7 +196,7 @@ function headOf(request: IncomingMessage): RequestHead {
     authority: headers.host ?? '',
     contentType: headers['content-type'] ?? '',
     contentEncoding: headers['content-encoding'] ?? '',
-    contentLength: headers['content-length'] ?? '',
+    contentLength: contentLengthOf(headers['content-length'] ?? null) ?? NO_CONTENT_LENGTH,
     accept: headers.accept ?? '',
   }
 }

@@ -13,6 +13,7 @@ import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { AnswerBlock } from './answer-block.ts'
+import { CONTENT_TIMEOUT_MS } from './content.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
 import type { RequestHead } from './request.ts'
@@ -95,7 +96,7 @@ class DohHandler implements Http2Handler {
     this.#service.begin(exchange, new Http2Head(fields))
     if (!exchange.reading) return
     // RFC 9110 §10.1.1: curl waits a second for it
-    if (fields.get('expect').toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
+    if (fields.expect.toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
     if (stream.remoteEnded) this.#service.contentEnded(exchange)
   }
 
@@ -134,14 +135,22 @@ class Http2Exchange extends Exchange implements StreamReceiver {
     this.#stream.respond(block, this.headOnly ? NOTHING : Buffer.from(response.body))
   }
 
-  onData(chunk: Uint8Array): void {
-    this.service.content(this, chunk)
+  override awaitContent(): void {
+    this.#stream.contentMs = CONTENT_TIMEOUT_MS
+  }
+
+  onData(chunk: Uint8Array, isLast: boolean): void {
+    this.service.take(this, chunk, isLast)
     // a message that is too long says so only if it may be longer than a window
     if (this.#stream.receiveWindow === 0) this.#stream.consume(this.#stream.unconsumed)
   }
 
   onEnd(): void {
     this.service.contentEnded(this)
+  }
+
+  onLate(): void {
+    this.service.fail(this, Failure.http_body_timeout)
   }
 
   onWritable(): void {}
@@ -188,18 +197,18 @@ class Http2Head implements RequestHead {
   }
 
   get contentType(): string {
-    return this.#fields.get('content-type')
+    return this.#fields.contentType
   }
 
   get contentEncoding(): string {
-    return this.#fields.get('content-encoding')
+    return this.#fields.contentEncoding
   }
 
-  get contentLength(): string {
-    return this.#fields.get('content-length')
+  get contentLength(): number {
+    return this.#fields.contentLength
   }
 
   get accept(): string {
-    return this.#fields.get('accept')
+    return this.#fields.accept
   }
 }

@@ -1,7 +1,7 @@
 import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
-import { type Field, NO_CONTENT_LENGTH } from '../../net/fields.ts'
+import type { Field } from '../../net/fields.ts'
 import { H3, type Http3Error } from '../../net/http3/errors.ts'
 import type { Http3Request } from '../../net/http3/fields.ts'
 import { type MessageHandler, MessageReader, REQUEST } from '../../net/http3/message-reader.ts'
@@ -231,7 +231,7 @@ class RequestStream implements MessageHandler<Http3Request> {
   }
 
   onData(chunk: Uint8Array): void {
-    if (this.#exchange !== null) this.#connection.service.content(this.#exchange, chunk)
+    if (this.#exchange !== null) this.#connection.service.take(this.#exchange, chunk, false)
   }
 
   onEnd(): void {
@@ -284,6 +284,10 @@ class Http3Exchange extends Exchange {
     this.#request.respond(fieldsOf(answerHead(message.length, freshness)), this.headOnly ? NOTHING : message)
   }
 
+  override awaitContent(): void {
+    this.service.awaitContent(this)
+  }
+
   override dismiss(response: PlainResponse): void {
     this.#request.respond(fieldsOf(response), this.headOnly ? NOTHING : Buffer.from(response.body))
   }
@@ -296,7 +300,7 @@ function headOf({ method, path, authority, contentLength, fields }: Http3Request
     authority,
     contentType: fields.get('content-type') ?? '',
     contentEncoding: fields.get('content-encoding') ?? '',
-    contentLength: contentLength === NO_CONTENT_LENGTH ? '' : String(contentLength),
+    contentLength,
     accept: fields.get('accept') ?? '',
   }
 }

@@ -17,7 +17,8 @@ export interface RequestHead {
   readonly authority: string
   readonly contentType: string
   readonly contentEncoding: string
-  readonly contentLength: string
+  /** NO_CONTENT_LENGTH when it is not said. */
+  readonly contentLength: number
   readonly accept: string
 }
 
@@ -112,11 +113,16 @@ function planGet(query: string): RequestPlan {
 }
 
 function planPost(head: RequestHead): RequestPlan {
-  const [type = ''] = head.contentType.split(';')
-  if (type.trim().toLowerCase() !== MEDIA_TYPE) return fail(Failure.http_media_type)
+  if (head.contentType !== MEDIA_TYPE && mediaTypeOf(head.contentType) !== MEDIA_TYPE) return fail(Failure.http_media_type)
   const coding = head.contentEncoding.trim().toLowerCase()
   if (coding !== '' && coding !== 'identity') return fail(Failure.http_content_coding)
-  return Number(head.contentLength) > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : CONTENT
+  return head.contentLength > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : CONTENT
+}
+
+/** RFC 9110 §8.3.1: without its parameters. */
+function mediaTypeOf(contentType: string): string {
+  const [type = ''] = contentType.split(';')
+  return type.trim().toLowerCase()
 }
 
 /** The values of a parameter of the query component, percent-decoded once; a value that cannot be decoded is no base64url either. */
@@ -147,7 +153,8 @@ interface Target {
 }
 
 function splitTarget(target: string): Target | null {
-  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
+  if (target.startsWith('/') && !target.includes('?')) return { authority: null, path: target, query: '' }
+  const absolute = target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
   const authority = absolute?.[1] ?? null
   const rest = absolute === null ? target : (absolute[2] ?? '')
   if (rest !== '*' && !rest.startsWith('/')) return null

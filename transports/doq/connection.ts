@@ -56,7 +56,7 @@ export class DoqConnection extends QuicServerConnection implements ReplySink {
   deliver(query: Query, answer: Answer): void {
     const stream = query.token
     if (this.#waiting.delete(stream) && !this.isClosing) {
-      const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, this.dependencies.clock())
+      const length = answer.encodeInto(scratch, PREFIX_LENGTH, query, query.answeredAt)
       putU16(scratch, 0, length)
       const message = Buffer.allocUnsafe(PREFIX_LENGTH + length)
       scratch.copy(message, 0, 0, message.length)

@@ -2,19 +2,26 @@ import { FIELD_OVERHEAD, isFieldValue, isPortableLine } from '../../net/fields.t
 
 /** What a field means to a request. */
 export const FieldKind = {
-  /** Of no consequence here. */
+  /** Not allowed in a request. */
+  MALFORMED: -1,
+  /** Looked for by its name, if at all. */
   OTHER: 0,
+  // once, and not empty
   METHOD: 1,
   SCHEME: 2,
   AUTHORITY: 3,
   PATH: 4,
   PROTOCOL: 5,
   HOST: 6,
+  // lists
   CONTENT_LENGTH: 7,
-  /** Not allowed in a request. */
-  MALFORMED: 8,
+  CONTENT_TYPE: 8,
+  CONTENT_ENCODING: 9,
+  ACCEPT: 10,
+  EXPECT: 11,
 } as const
 export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind]
+export const FIELD_KINDS = 12
 
 const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   [':method', FieldKind.METHOD],
@@ -24,6 +31,10 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   [':protocol', FieldKind.PROTOCOL],
   ['host', FieldKind.HOST],
   ['content-length', FieldKind.CONTENT_LENGTH],
+  ['content-type', FieldKind.CONTENT_TYPE],
+  ['content-encoding', FieldKind.CONTENT_ENCODING],
+  ['accept', FieldKind.ACCEPT],
+  ['expect', FieldKind.EXPECT],
 ])
 
 /** A decoded field line, looked at once: what stands in a table of HPACK is never validated again. */

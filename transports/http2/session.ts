@@ -89,7 +89,8 @@ export class Http2Session {
   /** Whether something is under way that may take too long. */
   get needsCheck(): boolean {
     const isShakingHands = !this.#hasSettings || !this.#isAcknowledged
-    return isShakingHands || this.#shutdown.isWaiting || this.#block.stream !== 0 || this.#streams.sender.hasWaiting
+    const { sender, incomplete } = this.#streams
+    return isShakingHands || this.#shutdown.isWaiting || this.#block.stream !== 0 || incomplete > 0 || sender.hasWaiting
   }
 
   /** Takes what the client has sent; borrowed for the call. */
@@ -104,6 +105,7 @@ export class Http2Session {
       if (result === TOO_LARGE) this.#fail(ErrorCode.FRAME_SIZE_ERROR)
       else this.#onFrame()
     }
+    if (this.#streams.incomplete > 0) this.#host.watch()
     this.#endIfDone()
   }
 
@@ -129,7 +131,7 @@ export class Http2Session {
     else if (this.#block.stream !== 0 && this.#block.since <= handshakeBefore)
       this.fail(ErrorCode.ENHANCE_YOUR_CALM, Failure.http2_continuation_flood)
     else {
-      this.#streams.resetStalled(now - this.#limits.stallMs)
+      this.#streams.check(now)
       this.#shutdown.check(now, this.#limits.drainMs)
     }
     this.#endIfDone()

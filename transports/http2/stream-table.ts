@@ -41,6 +41,8 @@ export class StreamTable implements StreamOwner {
   lastAccepted = MAX_STREAM
   /** What a client may have open is known to it (RFC 9113 §6.5.3). */
   isLimitKnown = false
+  /** Streams whose request has not ended. */
+  incomplete = 0
   /** Octets that were received and not consumed, on all streams. */
   unconsumed = 0
   readonly #options: StreamTableOptions
@@ -114,7 +116,7 @@ export class StreamTable implements StreamOwner {
       this.#resetFor(stream, ErrorCode.PROTOCOL_ERROR)
       return
     }
-    if (content.length > 0) stream.receiver?.onData(content)
+    if (content.length > 0) stream.receiver?.onData(content, endStream)
     if (endStream) this.#endRemote(stream, NO_LINES)
   }
 
@@ -148,9 +150,10 @@ export class StreamTable implements StreamOwner {
     return fits
   }
 
-  /** Resets what has taken no octet since `time`. */
-  resetStalled(time: number): void {
-    for (const stream of this.sender.stalledSince(time)) {
+  /** Ends what has taken too long: content that has not come, and content that the client does not take. */
+  check(now: number): void {
+    if (this.incomplete > 0) for (const stream of [...this.#open.values()]) checkContent(stream, now)
+    for (const stream of this.sender.stalledSince(now - this.#options.limits.stallMs)) {
       this.#options.host.dropped(Failure.slow_reader)
       this.reset(stream, ErrorCode.CANCEL)
       stream.receiver?.onAborted()
@@ -222,7 +225,9 @@ export class StreamTable implements StreamOwner {
     if (isTooLarge) host.requestTooLarge(stream)
     else host.request(stream, requestFields)
     // most are answered by now
-    if (!stream.closed) this.#open.set(id, stream)
+    if (stream.closed) return
+    this.#open.set(id, stream)
+    if (!stream.remoteEnded) this.incomplete++
   }
 
   #onTrailers(id: number, endStream: boolean, isWithinLimit: boolean): void {
@@ -255,6 +260,7 @@ export class StreamTable implements StreamOwner {
 
   #endRemote(stream: Http2Stream, trailers: readonly FieldLine[]): void {
     if (stream.closed) return
+    this.incomplete--
     stream.remoteEnded = true
     stream.receiver?.onEnd(trailers)
     if (stream.localEnded) this.#close(stream)
@@ -287,7 +293,7 @@ export class StreamTable implements StreamOwner {
 
   #close(stream: Http2Stream): void {
     stream.closed = true
-    this.#open.delete(stream.id)
+    if (this.#open.delete(stream.id) && !stream.remoteEnded) this.incomplete--
     if (stream.waitingLength > 0 || stream.wantsMore) this.sender.forget(stream)
     if (stream.unconsumed === 0) return
     this.unconsumed -= stream.unconsumed
@@ -324,4 +330,11 @@ export class StreamTable implements StreamOwner {
 function isAsLongAsSaid({ contentLength, received }: Http2Stream, isEnd: boolean): boolean {
   if (contentLength === NO_CONTENT_LENGTH) return true
   return isEnd ? received === contentLength : received <= contentLength
+}
+
+/** To the second, which is how often it is called. */
+function checkContent(stream: Http2Stream, now: number): void {
+  if (stream.remoteEnded || stream.contentMs === 0) return
+  if (stream.contentSince === 0) stream.contentSince = now
+  else if (now - stream.contentSince >= stream.contentMs) stream.receiver?.onLate()
 }

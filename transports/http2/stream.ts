@@ -4,10 +4,12 @@ import type { FieldLine } from './field-line.ts'
 
 /** Hears what comes on one stream behind the header section of its request. */
 export interface StreamReceiver {
-  /** Content, borrowed for the call. Who has done with it says so by consume(). */
-  onData(chunk: Uint8Array): void
+  /** Content, borrowed for the call. Who has done with it says so by consume(). `isLast`: onEnd() follows at once. */
+  onData(chunk: Uint8Array, isLast: boolean): void
   /** The request is complete, and its content as long as it said. `trailers` are borrowed. */
   onEnd(trailers: readonly FieldLine[]): void
+  /** The content is not there in time. */
+  onLate(): void
   /** write() has said no, and may be called again. */
   onWritable(): void
   /** The client has given up, or the connection has ended. Nothing more is called. */
@@ -55,6 +57,9 @@ export class Http2Stream {
   /** RFC 9113 §8.1.1: of the content, as announced and as received. */
   readonly contentLength: number
   received = 0
+  /** How long the content may take; 0: as long as it does. And since when it is awaited, once that has been looked at. */
+  contentMs = 0
+  contentSince = 0
 
   /** What the windows do not let through, and since when none of it was sent. */
   waiting: Uint8Array[] | null = null
