@@ -81,6 +81,7 @@ const ROWS = {
 
   // the client's HTTP request (conformance §14.1)
   http_bad_request: unanswered(400),
+  http_parameters: unanswered(400),
   http_path: unanswered(404),
   http_method: unanswered(405),
   http_not_acceptable: unanswered(406),

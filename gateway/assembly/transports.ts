@@ -116,15 +116,15 @@ export class TransportAssembly {
     const doh = {
       listen: this.#slices(listen.doh, access.encrypted),
       connection: { idleMs: limits.idle.httpMs, inFlight },
-      paths: config.doh.paths,
+      offer: config.doh,
       http3: http3 || parts.http3Elsewhere ? { port: config.public.ports.doh } : null,
     }
-    const { paths } = doh
+    const { offer } = doh
     await bindTogether(doh.listen, {
       first: async (wanted) => this.#encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
       second: async () => {
         const chosen = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
-        await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, paths })
+        await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, offer })
       },
     })
     await this.#overQuic?.doq.reconfigure({ listen: this.#slices(listen.doq, access.encrypted), connection: overQuic })

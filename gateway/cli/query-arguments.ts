@@ -2,9 +2,9 @@ import { domainToASCII } from 'node:url'
 import { OUR_UDP_SIZE } from '../../dns/edns.ts'
 import { type Knob, knob } from '../../dns/knob.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
+import type { EdnsChoice } from '../../dns/query-writer.ts'
 import { parseClass, parseNameText, parseType } from '../../dns/text.ts'
 import { Class, Type } from '../../dns/types.ts'
-import type { EdnsChoice } from '../client/message.ts'
 import { DEFAULT_SERVER, type Protocol, parseServer, type Server } from './query-server.ts'
 
 /** The options of the command as commander hands them over. */

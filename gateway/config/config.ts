@@ -20,7 +20,7 @@ export interface Config {
     readonly ports: { readonly doh: number | null; readonly dot: number | null; readonly doq: number | null }
   }
   readonly access: { readonly dns: readonly Prefix[]; readonly encrypted: readonly Prefix[] }
-  readonly doh: { readonly paths: readonly string[]; readonly http3: boolean }
+  readonly doh: { readonly paths: readonly string[]; readonly http3: boolean; readonly json: boolean; readonly landing: boolean }
   readonly tls: { readonly certificates: readonly CertificateConfig[]; readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
   /** Absolute path of the state directory. */
   readonly state: string

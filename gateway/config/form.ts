@@ -21,7 +21,7 @@ export function formOf(config: Config): Form {
     },
     public: publicForm(config),
     access: { dns: formatAccess(access.dns), encrypted: formatAccess(access.encrypted) },
-    doh: { paths: doh.paths, http3: doh.http3 },
+    doh: { paths: doh.paths, http3: doh.http3, json: doh.json, landing: doh.landing },
     tls: {
       certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
       minVersion: tls.minVersion.slice('TLSv'.length),

@@ -172,6 +172,8 @@ const root = settings({
     settings({
       paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS'),
       http3: toggle(true, 'whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
+      json: toggle(true, 'whether GET with ?name= and ?type= is answered in JSON'),
+      landing: toggle(true, 'whether browsers are shown a page at /, unless DNS is served there'),
     }),
     'DNS over HTTPS',
   ),

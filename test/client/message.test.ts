@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
 import * as packet from 'dns-packet'
 import fc from 'fast-check'
+import { buildQuery, type QueryFacts } from '../../dns/query-writer.ts'
 import { malformedAt } from '../../dns/text.ts'
-import { buildQuery, mismatch, type QueryFacts } from '../../gateway/client/message.ts'
+import { mismatch } from '../../gateway/client/message.ts'
 import { aRecord, hex, response, wireName } from '../harness/messages.ts'
 
 const FACTS: QueryFacts = {

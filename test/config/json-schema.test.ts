@@ -35,7 +35,7 @@ describe('configJsonSchema()', () => {
       listen: doh doh[].address doh[].access dot dot[].address dot[].access doq doq[].address doq[].access dns dns[].address dns[].access admin admin.address admin.hosts admin.tokenFile
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted
-      doh: paths http3
+      doh: paths http3 json landing
       tls: certificates certificates[].cert certificates[].key minVersion
       state
       routes: [].suffix [].upstreams

@@ -23,7 +23,7 @@ public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], port
 access:
   dns: [loopback]
   encrypted: [private, 198.51.100.7]
-doh: { paths: [/dns-query, /team_a/~x.y/], http3: false }
+doh: { paths: [/dns-query, /team_a/~x.y/], http3: false, json: false, landing: false }
 tls:
   certificates:
     - { cert: fullchain.pem, key: /etc/atlas/key.pem }
@@ -74,7 +74,7 @@ describe('loadConfig()', () => {
     assert.deepEqual(rest, {
       listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: adminAt(9353) },
       public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
-      doh: { paths: ['/dns-query'], http3: true },
+      doh: { paths: ['/dns-query'], http3: true, json: true, landing: true },
       tls: { certificates: [], minVersion: 'TLSv1.3' },
       state: join(cwd, 'state'),
       upstreams: null,
@@ -147,7 +147,7 @@ describe('loadConfig()', () => {
     assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')
     assert.deepEqual(rest, {
       public: { name: 'dns.example.net', addresses: ['203.0.113.7', '2001:db8::7'], ports: { doh: 443, dot: 853, doq: 8853 } },
-      doh: { paths: ['/dns-query', '/team_a/~x.y/'], http3: false },
+      doh: { paths: ['/dns-query', '/team_a/~x.y/'], http3: false, json: false, landing: false },
       tls: {
         certificates: [{ cert: join(cwd, 'fullchain.pem'), key: '/etc/atlas/key.pem', origin: 'atlas.yaml:16:7' }],
         minVersion: 'TLSv1.2',

@@ -285,6 +285,8 @@ const RESPONSE_FIELDS = [
   'retry-after',
   'age',
   'alt-svc',
+  'x-content-type-options',
+  'content-security-policy',
 ]
 
 export const doh3: DohClient = async (gateway, { method = 'GET', path = '/dns-query', headers = {}, body }) => {

@@ -16,13 +16,13 @@ import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
 import { Http2Front } from './http2.ts'
-import { DohRules } from './request.ts'
+import { type DohOffer, DohRules, NO_OFFER } from './request.ts'
 
 export interface DohSlice {
   readonly listen: readonly ListenerSlice[]
   /** Of connections that come from now on. */
   readonly connection: ConnectionSettings
-  readonly paths: readonly string[]
+  readonly offer: DohOffer
   /** Null: HTTP/3 is not served; its public port, null for that of the listener. */
   readonly http3: { readonly port: number | null } | null
 }
@@ -62,7 +62,7 @@ export class DohTransport implements Transport<DohSlice> {
     const { limit, meter } = dependencies
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
-    this.#service = new DohService(this.#rules([]), dependencies)
+    this.#service = new DohService(this.#rules(NO_OFFER), dependencies)
     this.#http1 = new Http1Front(this.#service)
     this.#http2 = new Http2Front(this.#service, dependencies)
     const serve = (listener: StreamListener) => {
@@ -96,7 +96,7 @@ export class DohTransport implements Transport<DohSlice> {
     await this.#listeners.apply(slice.listen)
     this.#http1.configure(slice.connection)
     this.#http2.configure(slice.connection)
-    this.#service.rules = this.#rules(slice.paths)
+    this.#service.rules = this.#rules(slice.offer)
     this.#http3 = slice.http3
   }
 
@@ -148,8 +148,8 @@ export class DohTransport implements Transport<DohSlice> {
     return this.#http3 === null ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
-  #rules(paths: readonly string[]): DohRules {
-    return new DohRules(paths, (host) => this.#options.identities.covers(host))
+  #rules(offer: DohOffer): DohRules {
+    return new DohRules(offer, (host) => this.#options.identities.covers(host))
   }
 }
 

@@ -9,8 +9,9 @@ import { scratch } from '../../net/scratch.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Workload } from '../workload.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
+import { landingPage } from './landing-page.ts'
 import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
-import { failureResponse, OPTIONS_RESPONSE, type PlainResponse } from './response.ts'
+import { failureResponse, jsonResponse, optionsResponse, type PlainResponse } from './response.ts'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -22,6 +23,8 @@ export abstract class Exchange implements ReplySink {
   readonly workload: Workload
   /** Whether content is still to come. */
   reading = false
+  /** Whether the answer is to be in JSON. */
+  isJson = false
   /** What has come of it. */
   content: Content | null = null
   /** There has been a response, or the client has gone: whatever comes is not sent. */
@@ -98,11 +101,18 @@ export class DohService {
     const plan = planRequest(head, this.rules)
     switch (plan.kind) {
       case 'failure':
-        this.fail(exchange, plan.failure)
+        this.#dependencies.meter.dropped(plan.failure)
+        this.#respond(exchange, failureResponse(plan.failure, plan.allow))
         break
       case 'options':
-        this.#close(exchange)
-        exchange.dismiss(OPTIONS_RESPONSE)
+        this.#respond(exchange, optionsResponse(plan.allow))
+        break
+      case 'landing':
+        this.#respond(exchange, landingPage({ ...this.rules.offer, authority: plan.authority }))
+        break
+      case 'json':
+        exchange.isJson = true
+        this.#ask(exchange, plan.message)
         break
       case 'message':
         this.#ask(exchange, plan.message)
@@ -161,7 +171,10 @@ export class DohService {
     const now = query.answeredAt
     const length = answer.encodeInto(scratch, 0, query, now)
     const truncated = (flagsOf(scratch) & Flag.TC) !== 0
-    exchange.respond(scratch.subarray(0, length), truncated ? 0 : answer.freshness(now))
+    const message = scratch.subarray(0, length)
+    const freshness = truncated ? 0 : answer.freshness(now)
+    if (exchange.isJson) exchange.dismiss(jsonResponse(message, freshness))
+    else exchange.respond(message, freshness)
   }
 
   #ask(exchange: Exchange, message: Uint8Array): void {
@@ -176,8 +189,12 @@ export class DohService {
 
   /** Answers with what has been counted already. */
   dismiss(exchange: Exchange, failure: Failure): void {
+    this.#respond(exchange, failureResponse(failure))
+  }
+
+  #respond(exchange: Exchange, response: PlainResponse): void {
     this.#close(exchange)
-    exchange.dismiss(failureResponse(failure))
+    exchange.dismiss(response)
   }
 
   #close(exchange: Exchange): void {

@@ -14,7 +14,7 @@ import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connecti
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
-import { DohRules, type RequestHead } from './request.ts'
+import { type DohOffer, DohRules, NO_OFFER, type RequestHead } from './request.ts'
 import { answerHead, type PlainResponse } from './response.ts'
 
 /** RFC 9114 §8.1. */
@@ -26,7 +26,7 @@ const MAX_DISCARDED = 131_072
 const NOTHING = new Uint8Array(0)
 
 export interface Http3Slice extends QuicSlice {
-  readonly paths: readonly string[]
+  readonly offer: DohOffer
 }
 
 /** DNS over HTTPS on QUIC: HTTP/3 (RFC 9114) in front of the same service as the other versions. */
@@ -39,7 +39,7 @@ export class Http3Transport implements Transport<Http3Slice> {
   constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
     const { limit, onTrouble, ...rest } = dependencies
     this.#identities = options.identities
-    const service = new DohService(this.#rules([]), rest)
+    const service = new DohService(this.#rules(NO_OFFER), rest)
     this.#service = service
     const facts = { traits: TRANSPORTS.doh3, codes: HTTP3_CODES, dependencies: rest }
     this.#listeners = new QuicListeners({
@@ -60,7 +60,7 @@ export class Http3Transport implements Transport<Http3Slice> {
 
   async reconfigure(slice: Http3Slice): Promise<void> {
     await this.#listeners.apply(slice)
-    this.#service.rules = this.#rules(slice.paths)
+    this.#service.rules = this.#rules(slice.offer)
   }
 
   async settle(deadlineMs: number): Promise<void> {
@@ -79,8 +79,8 @@ export class Http3Transport implements Transport<Http3Slice> {
     await this.#listeners.close()
   }
 
-  #rules(paths: readonly string[]): DohRules {
-    return new DohRules(paths, (host) => this.#identities.covers(host))
+  #rules(offer: DohOffer): DohRules {
+    return new DohRules(offer, (host) => this.#identities.covers(host))
   }
 }
 

@@ -2,6 +2,8 @@ import { isIP } from 'node:net'
 import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
 import { decodeBase64url } from './base64url.ts'
+import { isJsonForm, messageOfForm } from './json-form.ts'
+import { parameters } from './parameters.ts'
 
 /** RFC 8484 §6. */
 export const MEDIA_TYPE = 'application/dns-message'
@@ -22,19 +24,31 @@ export interface RequestHead {
   readonly accept: string
 }
 
+export interface DohOffer {
+  /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
+  readonly paths: readonly string[]
+  /** Whether GET with a name instead of a message is answered in JSON. */
+  readonly json: boolean
+  /** Whether "/" shows a page, unless DNS is served there. */
+  readonly landing: boolean
+}
+
+export const NO_OFFER: DohOffer = Object.freeze({ paths: [], json: false, landing: false })
+
 /** What is served, and to whom. */
 export class DohRules {
-  /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
   readonly paths: ReadonlySet<string>
+  readonly offer: DohOffer
   /** Whether we are the host of this name. */
   readonly covers: (host: string) => boolean
   /** How the target of a GET begins that RFC 8484 §4.1 asks for. */
   readonly #plain: readonly string[]
 
-  constructor(paths: readonly string[], covers: (host: string) => boolean) {
-    this.paths = new Set(paths)
+  constructor(offer: DohOffer, covers: (host: string) => boolean) {
+    this.offer = offer
+    this.paths = new Set(offer.paths)
     this.covers = covers
-    this.#plain = paths.map((path) => `${path}?dns=`)
+    this.#plain = offer.paths.map((path) => `${path}?dns=`)
   }
 
   /** The message of a target without anything unusual, as nearly all are; null when it needs a closer look. */
@@ -44,16 +58,20 @@ export class DohRules {
   }
 }
 
-/** What to do with a request: refuse it, list the methods, read the content, or ask this message. */
+/** What to do with a request: refuse it, list the methods, show the page, read the content, or ask this message. */
 export type RequestPlan =
-  | { readonly kind: 'failure'; readonly failure: Failure }
-  | { readonly kind: 'options' }
+  | { readonly kind: 'failure'; readonly failure: Failure; readonly allow: string }
+  | { readonly kind: 'options'; readonly allow: string }
+  | { readonly kind: 'landing'; readonly authority: string }
   | { readonly kind: 'content' }
-  | { readonly kind: 'message'; readonly message: Uint8Array }
+  | { readonly kind: 'message' | 'json'; readonly message: Uint8Array }
 
-const OPTIONS: RequestPlan = { kind: 'options' }
+/** RFC 9110 §10.2.1. */
+export const ALLOW = 'GET, HEAD, POST, OPTIONS'
+const ALLOW_PAGE = 'GET, HEAD, OPTIONS'
+const OPTIONS: RequestPlan = { kind: 'options', allow: ALLOW }
 const CONTENT: RequestPlan = { kind: 'content' }
-const fail = (failure: Failure): RequestPlan => ({ kind: 'failure', failure })
+const fail = (failure: Failure, allow = ALLOW): RequestPlan => ({ kind: 'failure', failure, allow })
 
 /** RFC 9110 §9 and RFC 5789: known, but not served. */
 const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH'])
@@ -74,11 +92,13 @@ function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   const failure = authorityFailure(target.authority ?? head.authority, rules)
   if (failure !== null) return fail(failure)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
-  if (!rules.paths.has(target.path)) return fail(Failure.http_path)
+  if (!rules.paths.has(target.path)) {
+    return target.path === '/' && rules.offer.landing ? planPage(head.method, target.authority ?? head.authority) : fail(Failure.http_path)
+  }
   switch (head.method) {
     case 'GET':
     case 'HEAD':
-      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planGet(target.query)
+      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planGet(target.query, rules)
     case 'POST':
       return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planPost(head)
     case 'OPTIONS':
@@ -102,7 +122,17 @@ export function messageFailure(message: Uint8Array): Failure | null {
   return (flagsOf(message) & Flag.QR) === 0 ? null : Failure.not_a_query
 }
 
-function planGet(query: string): RequestPlan {
+function planPage(method: string, authority: string): RequestPlan {
+  if (method === 'GET' || method === 'HEAD') return { kind: 'landing', authority }
+  if (method === 'OPTIONS') return { kind: 'options', allow: ALLOW_PAGE }
+  return fail(method === 'POST' || OTHER_METHODS.has(method) ? Failure.http_method : Failure.http_unknown_method, ALLOW_PAGE)
+}
+
+function planGet(query: string, rules: DohRules): RequestPlan {
+  if (rules.offer.json && isJsonForm(query)) {
+    const asked = messageOfForm(query)
+    return asked === null ? fail(Failure.http_parameters) : { kind: 'json', message: asked }
+  }
   const values = parameters(query, 'dns')
   const [value] = values
   if (values.length !== 1 || value === undefined || value === '') return fail(Failure.http_bad_request)
@@ -123,26 +153,6 @@ function planPost(head: RequestHead): RequestPlan {
 function mediaTypeOf(contentType: string): string {
   const [type = ''] = contentType.split(';')
   return type.trim().toLowerCase()
-}
-
-/** The values of a parameter of the query component, percent-decoded once; a value that cannot be decoded is no base64url either. */
-function parameters(query: string, name: string): string[] {
-  const values: string[] = []
-  for (const pair of query.split('&')) {
-    const equals = pair.indexOf('=')
-    const key = equals < 0 ? pair : pair.slice(0, equals)
-    if (percentDecode(key) === name) values.push(equals < 0 ? '' : percentDecode(pair.slice(equals + 1)))
-  }
-  return values
-}
-
-function percentDecode(text: string): string {
-  if (!text.includes('%')) return text
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
 
 interface Target {

@@ -1,6 +1,7 @@
 import { Failure } from '../../dns/failure.ts'
+import { resolveJson } from '../../dns/resolve-json.ts'
 import { STATUS_CODES } from '../../net/http.ts'
-import { MEDIA_TYPE } from './request.ts'
+import { ALLOW, MEDIA_TYPE } from './request.ts'
 
 /** A response without its content's octets, in the same form for every HTTP version. */
 export interface ResponseHead {
@@ -12,7 +13,6 @@ export interface PlainResponse extends ResponseHead {
   readonly body: string
 }
 
-const ALLOW = 'GET, HEAD, POST, OPTIONS'
 /** Seconds after which a client that was turned away for load may come back. */
 const RETRY_AFTER_SECONDS = 2
 
@@ -32,10 +32,20 @@ export function answerHead(length: number, freshness: number): ResponseHead {
 }
 
 /** RFC 9110 §9.3.7. */
-export const OPTIONS_RESPONSE: PlainResponse = Object.freeze({ status: 204, headers: { allow: ALLOW }, body: '' })
+export function optionsResponse(allow: string): PlainResponse {
+  return { status: 204, headers: { allow }, body: '' }
+}
+
+/** The JSON form of a DNS answer, with the freshness that answerHead() says. */
+export function jsonResponse(message: Uint8Array, freshness: number): PlainResponse {
+  const body = `${JSON.stringify(resolveJson(message))}\n`
+  // a registered type (RFC 8259), which browsers show; clients of this form look at nothing else
+  const head = answerHead(Buffer.byteLength(body), freshness)
+  return { ...head, headers: { ...head.headers, 'content-type': 'application/json' }, body }
+}
 
 /** The response to a request that gets no DNS answer: a status and a line of text, never a DNS message (conformance DOH-07). */
-export function failureResponse(failure: Failure): PlainResponse {
+export function failureResponse(failure: Failure, allow: string = ALLOW): PlainResponse {
   const body = `${failure.http} ${STATUS_CODES[failure.http] ?? 'Error'}: ${EXPLANATIONS[failure.code] ?? failure.code.replaceAll('_', ' ')}\n`
   return {
     status: failure.http,
@@ -43,7 +53,7 @@ export function failureResponse(failure: Failure): PlainResponse {
       'content-type': 'text/plain; charset=utf-8',
       'content-length': Buffer.byteLength(body),
       'cache-control': 'no-store',
-      ...extraHeaders(failure),
+      ...extraHeaders(failure, allow),
     },
     body,
   }
@@ -54,8 +64,9 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   not_a_query: 'the DNS message is a response',
   http_bad_request: 'expected the parameter "dns" once, base64url without padding (RFC 8484)',
   http_path: 'there is no DNS service at this path',
-  http_method: `expected ${ALLOW}`,
-  http_unknown_method: `expected ${ALLOW}`,
+  http_parameters: 'expected name=<domain name>, and if need be type=<name or number>, do=1 and cd=1, each once',
+  http_method: 'expected one of the methods of the field Allow',
+  http_unknown_method: 'expected GET, HEAD, POST or OPTIONS',
   http_media_type: `expected content-type ${MEDIA_TYPE}`,
   http_content_coding: 'expected no content-encoding',
   http_not_acceptable: `only ${MEDIA_TYPE} is served`,
@@ -66,8 +77,8 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   http_header_too_large: 'the header section has more than 16384 octets; use POST for long messages',
 }
 
-function extraHeaders(failure: Failure): Record<string, string | number> {
-  if (failure === Failure.http_method) return { allow: ALLOW }
+function extraHeaders(failure: Failure, allow: string): Record<string, string | number> {
+  if (failure === Failure.http_method) return { allow }
   if (failure === Failure.http_media_type) return { accept: MEDIA_TYPE }
   if (failure === Failure.http_content_coding) return { 'accept-encoding': 'identity' }
   return failure.http === 503 ? { 'retry-after': RETRY_AFTER_SECONDS } : {}

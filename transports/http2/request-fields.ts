@@ -8,7 +8,7 @@ export class RequestFields {
   authority = ''
   contentLength = NO_CONTENT_LENGTH
   /** Values by their kind. */
-  readonly #values = new Array<string>(FIELD_KINDS).fill('')
+  readonly #values = Array.from({ length: FIELD_KINDS }, () => '')
 
   get method(): string {
     return this.#of(FieldKind.METHOD)

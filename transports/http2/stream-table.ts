@@ -152,7 +152,7 @@ export class StreamTable implements StreamOwner {
 
   /** Ends what has taken too long: content that has not come, and content that the client does not take. */
   check(now: number): void {
-    if (this.incomplete > 0) for (const stream of [...this.#open.values()]) checkContent(stream, now)
+    if (this.incomplete > 0) for (const stream of this.#open.values()) checkContent(stream, now)
     for (const stream of this.sender.stalledSince(now - this.#options.limits.stallMs)) {
       this.#options.host.dropped(Failure.slow_reader)
       this.reset(stream, ErrorCode.CANCEL)

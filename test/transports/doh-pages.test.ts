@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import test, { after, before, describe } from 'node:test'
+import { resolveJson } from '../../dns/resolve-json.ts'
+import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
+import { runGateway, type TestGateway } from '../harness/gateway.ts'
+import { aRecord, question, response } from '../harness/messages.ts'
+import { doh3 } from '../harness/quic.ts'
+import { dnsServer } from '../harness/servers.ts'
+
+const QUESTION = question({ name: 'www.example.com' })
+
+let gateway: TestGateway
+let plain: TestGateway
+let upstream: Awaited<ReturnType<typeof dnsServer>>
+/** The last question that the upstream was asked. */
+let asked: Buffer
+
+before(async () => {
+  upstream = await dnsServer((query, reply) => {
+    asked = Buffer.from(query)
+    reply(
+      query.includes('servfail') ? response(query, { flags: 0x8182 }) : response(query, { answers: [aRecord('192.0.2.1', { ttl: 30 })] }),
+    )
+  })
+  gateway = await runGateway([upstream.endpoint])
+  plain = await runGateway([upstream.endpoint], { doh: { paths: ['/dns-query'], http3: true, json: false, landing: false } })
+})
+after(async () => {
+  await gateway[Symbol.asyncDispose]()
+  await plain[Symbol.asyncDispose]()
+  await upstream[Symbol.asyncDispose]()
+})
+
+for (const [name, client] of [
+  ['HTTP/1.1', doh1],
+  ['HTTP/2', doh2],
+  ['HTTP/3', doh3],
+] as const) {
+  describe(`over ${name}`, () => {
+    const ask = (request: DohRequest) => client(gateway, request)
+    const json = async (query: string) => JSON.parse((await ask({ path: `/dns-query?${query}` })).body.toString())
+
+    test('a name is answered in JSON, as long as it may be stored', async () => {
+      const { status, headers, body } = await ask({ path: '/dns-query?name=www.example.com' })
+      assert.equal(status, 200)
+      assert.equal(headers['content-type'], 'application/json')
+      assert.equal(headers['content-length'], String(body.length))
+      assert.equal(headers['cache-control'], 'max-age=30')
+      assert.equal(headers.age, undefined)
+      assert.deepEqual(JSON.parse(body.toString()), {
+        ...resolveJson(response(QUESTION, { flags: 0x8180, answers: [aRecord('192.0.2.1', { ttl: 30 })] })),
+      })
+    })
+
+    test('HEAD says the same without the content', async () => {
+      const { status, headers, body } = await ask({ method: 'HEAD', path: '/dns-query?name=www.example.com' })
+      assert.deepEqual([status, headers['content-type'], body.length], [200, 'application/json', 0])
+      assert.ok(Number(headers['content-length']) > 0)
+    })
+
+    test('type, do and cd are asked as they are said', async () => {
+      const { Question, CD } = await json(`name=x${name.at(-1)}.example&type=aaaa&do=1&cd=true&ct=x`)
+      assert.deepEqual([Question, CD], [[{ name: `x${name.at(-1)}.example.`, type: 28 }], true])
+      // RD and CD; DO in the OPT record
+      assert.equal(asked.readUInt16BE(2), 0x0110)
+      assert.equal(asked.readUInt16BE(asked.length - 4) & 0x8000, 0x8000)
+      assert.equal((await json('name=y.example&type=65&do=false')).Question[0].type, 65)
+    })
+
+    test('names may be escaped, percent-encoded and international', async () => {
+      assert.equal((await json('name=a%2eexample')).Question[0].name, 'a.example.')
+      assert.equal((await json('name=a%5C.b.example.')).Question[0].name, 'a\\.b.example.')
+      assert.equal((await json('name=b%C3%BCcher.example')).Question[0].name, 'xn--bcher-kva.example.')
+      assert.equal((await json('name=.&type=NS')).Question[0].name, '.')
+    })
+
+    test('a failure is 200 with its status, and not stored', async () => {
+      const { status, headers, body } = await ask({ path: '/dns-query?name=servfail.example' })
+      assert.deepEqual([status, headers['cache-control'], JSON.parse(body.toString()).Status], [200, 'no-store', 2])
+    })
+
+    test('what cannot be asked is 400, in words', async () => {
+      const long = `${'a'.repeat(64)}.example`
+      for (const query of [
+        'name=',
+        'name=a&name=b',
+        `name=${long}`,
+        'name=a..b',
+        'name=a&type=x',
+        'name=a&type=65536',
+        'name=a&do=2',
+        'name=a&cd=x',
+      ]) {
+        const { status, headers, body } = await ask({ path: `/dns-query?${query}` })
+        assert.deepEqual([status, headers['content-type']], [400, 'text/plain; charset=utf-8'], query)
+        assert.match(body.toString(), /expected name=/, query)
+      }
+    })
+
+    test('a message counts more than a name', async () => {
+      const { headers } = await ask({ path: `/dns-query?name=x&dns=${QUESTION.toString('base64url')}` })
+      assert.equal(headers['content-type'], 'application/dns-message')
+    })
+
+    test('a browser is shown a page with the address, and nothing that could be loaded or run', async () => {
+      const { status, headers, body } = await ask({ path: '/' })
+      const page = body.toString()
+      assert.equal(status, 200)
+      assert.equal(headers['content-type'], 'text/html; charset=utf-8')
+      assert.equal(headers['content-length'], String(body.length))
+      assert.equal(headers['x-content-type-options'], 'nosniff')
+      assert.match(page, new RegExp(`https://localhost(?::${gateway.doh.port})?/dns-query`))
+      assert.doesNotMatch(page, /<script|src=|href=|@import|url\(/)
+      const style = /<style>(.*)<\/style>/s.exec(page)?.[1] ?? ''
+      const hash = createHash('sha256').update(style).digest('base64')
+      assert.ok(headers['content-security-policy']?.includes(`default-src 'none'; style-src 'sha256-${hash}'`))
+      const head = await ask({ method: 'HEAD', path: '/?x' })
+      assert.deepEqual([head.status, head.body.length, head.headers['content-length']], [200, 0, String(body.length)])
+    })
+
+    test('other methods are not for the page', async () => {
+      const answers = await Promise.all(['POST', 'DELETE', 'OPTIONS'].map((method) => ask({ method, path: '/' })))
+      assert.deepEqual(
+        answers.map(({ status, headers }) => [status, headers.allow]),
+        [
+          [405, 'GET, HEAD, OPTIONS'],
+          [405, 'GET, HEAD, OPTIONS'],
+          [204, 'GET, HEAD, OPTIONS'],
+        ],
+      )
+    })
+
+    test('both can be switched off', async () => {
+      assert.equal((await client(plain, { path: '/' })).status, 404)
+      assert.equal((await client(plain, { path: '/dns-query?name=www.example.com' })).status, 400)
+    })
+  })
+}
