@@ -91,6 +91,7 @@ const ROWS = {
   http_media_type: unanswered(415),
   http_content_coding: unanswered(415),
   http_authority: unanswered(421),
+  http_too_early: unanswered(425),
   http_header_too_large: unanswered(431),
   http_unknown_method: unanswered(501),
 

@@ -11,6 +11,8 @@ export interface AccessList {
 export interface ListenerSlice {
   readonly endpoint: Endpoint
   readonly access: AccessList
+  /** Without TLS, behind a proxy that has it. Of DoH only. */
+  readonly cleartext?: boolean
   /** Whether other threads listen there too. QUIC pays no heed to it: a connection has to stay on its thread. */
   readonly reusePort: boolean
 }
@@ -24,9 +26,10 @@ export interface ServedConnection {
   close(): void
 }
 
-/** A bound socket. `access` may be exchanged while it serves. */
+/** A bound socket. What it asks of connections that come may be exchanged while it serves. */
 export interface Listener {
   access: AccessList
+  cleartext?: boolean
   /** The bound address: the port is known even if the kernel chose it. */
   readonly endpoint: Endpoint
   /** None on UDP. */
@@ -77,7 +80,7 @@ export class ListenerGroup {
       await closeAll([...places].filter(([key]) => !kept.has(key)).map(([, place]) => place))
       throw error
     }
-    for (const [key, { access }] of wanted) exchangeAccess(places.get(key), access)
+    for (const [key, slice] of wanted) exchangeTerms(places.get(key), slice)
     const stays = new Set(places.values())
     this.#retired = [...this.#places.values(), ...this.#retired].filter((place) => !stays.has(place))
     this.#places = places
@@ -145,10 +148,13 @@ export async function drainConnections(connections: LiveSet<ServedConnection>, d
   for (const connection of connections) connection.close()
 }
 
-function exchangeAccess(place: Place | undefined, access: AccessList): void {
+function exchangeTerms(place: Place | undefined, { access, cleartext = false }: ListenerSlice): void {
   if (place === undefined) return
-  place.slice = { ...place.slice, access }
-  for (const listener of listenersOf(place)) listener.access = access
+  place.slice = { ...place.slice, access, cleartext }
+  for (const listener of listenersOf(place)) {
+    listener.access = access
+    listener.cleartext = cleartext
+  }
 }
 
 function listenersOf({ listener, former }: Place): readonly Listener[] {

@@ -29,6 +29,8 @@ export interface StreamListenerOptions {
   readonly allowHalfOpen: boolean
   /** Called once per listener; the result takes each of its connections. */
   readonly serve: (listener: StreamListener) => (socket: Socket) => void
+  /** Who may have any number of connections; nobody without it. */
+  readonly isExempt?: (address: AddressBytes) => boolean
   /** Every open connection, whatever its state. */
   readonly sockets: LiveSet<Socket>
   readonly limit: ConnectionLimit
@@ -36,9 +38,15 @@ export interface StreamListenerOptions {
 }
 
 /** What keeps a connection from being served, null if nothing does; then it has been counted. */
-function admit(address: AddressBytes, listener: Listener, { explainsRefusal, limit }: StreamListenerOptions): Failure | null {
+function admit(address: AddressBytes, listener: Listener, { explainsRefusal, limit }: Terms): Failure | null {
   if (!explainsRefusal && !listener.access.has(address)) return Failure.access_denied
-  return limit.acquire(address) ? null : Failure.connection_limit
+  return limit === null || limit.acquire(address) ? null : Failure.connection_limit
+}
+
+interface Terms {
+  readonly explainsRefusal: boolean
+  /** Null: this client has no limit. */
+  readonly limit: ConnectionLimit | null
 }
 
 /** The client at the other end of `socket`, plain or TLS; null when it has gone already. */
@@ -50,12 +58,13 @@ export function peerOf(socket: Socket, listener: Listener): Peer | null {
 
 /** Listens on TCP and hands over each connection that the limits allow, before any octet is read. */
 export async function openStreamListener(slice: ListenerSlice, options: StreamListenerOptions): Promise<StreamListener> {
-  const { limit, meter, sockets } = options
+  const { meter, sockets } = options
   const server = createServer({ allowHalfOpen: options.allowHalfOpen, noDelay: true })
   const connections = new LiveSet<ServedConnection>()
   let isDraining = false
   const listener: StreamListener = {
     access: slice.access,
+    cleartext: slice.cleartext ?? false,
     endpoint: await bindServer(server, { name: options.name, endpoint: slice.endpoint, reusePort: slice.reusePort }),
     connections,
     get isDraining() {
@@ -74,7 +83,8 @@ export async function openStreamListener(slice: ListenerSlice, options: StreamLi
   const serve = options.serve(listener)
   server.on('connection', (socket) => {
     const address = parseAddress(socket.remoteAddress ?? '')
-    const failure = address === null ? null : admit(address, listener, options)
+    const limit = address !== null && options.isExempt?.(address) === true ? null : options.limit
+    const failure = address === null ? null : admit(address, listener, { explainsRefusal: options.explainsRefusal, limit })
     if (address === null || failure !== null) {
       if (failure !== null) meter.dropped(failure)
       socket.destroy()
@@ -84,7 +94,7 @@ export async function openStreamListener(slice: ListenerSlice, options: StreamLi
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
-      limit.release(address)
+      limit?.release(address)
       meter.connectionClosed()
     })
     serve(socket)

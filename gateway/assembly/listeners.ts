@@ -11,7 +11,7 @@ import type { BoundEndpoints } from './transports.ts'
 const KINDS = ['doh', 'dot', 'doq', 'dns'] as const
 
 export function servesHttp3(config: Config): boolean {
-  return config.doh.http3 && config.listen.doh.length > 0
+  return config.doh.http3 && config.listen.doh.some(({ cleartext }) => !cleartext)
 }
 
 /** Whether the kernel spreads clients over the threads that listen on one address. Elsewhere than on Linux one of them gets all, or none may. */
@@ -124,7 +124,7 @@ export function listenWarnings(config: Config): readonly string[] {
   const { listen, tls } = config
   const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
   const warnings: string[] = []
-  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh : [] }
+  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(({ cleartext }) => !cleartext) : [] }
   for (const [kind, entries] of Object.entries(overUdp)) {
     for (const { endpoint } of entries) {
       const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'

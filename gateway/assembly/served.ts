@@ -171,8 +171,9 @@ export class Served {
 
   /** `besides`: others that are probed too. */
   #followProbes(besides: readonly ProbeTarget[] = []): void {
-    const { paths } = this.#prepared.config.doh
-    const targets = probeTargets(this.#facts, { identities: this.#identities.identities, paths })
+    const { doh, listen } = this.#prepared.config
+    const cleartext = listen.doh.filter((entry) => entry.cleartext).map(({ endpoint }) => endpoint)
+    const targets = probeTargets(this.#facts, { identities: this.#identities.identities, paths: doh.paths, cleartext })
     const keys = new Set(targets.map(targetKey))
     this.#dependencies.prober?.follow([...targets, ...besides.filter((target) => !keys.has(targetKey(target)))])
   }

@@ -116,14 +116,16 @@ export class TransportAssembly {
     const doh = {
       listen: this.#slices(listen.doh, access.encrypted),
       connection: { idleMs: limits.idle.httpMs, inFlight },
-      offer: config.doh,
+      handshakeMs: timeouts.handshakeMs,
+      offer: { ...config.doh, trustedProxies: new PrefixSet(config.doh.trustedProxies) },
       http3: http3 || parts.http3Elsewhere ? { port: config.public.ports.doh } : null,
     }
     const { offer } = doh
     await bindTogether(doh.listen, {
       first: async (wanted) => this.#encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
       second: async () => {
-        const chosen = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
+        const bound = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
+        const chosen = bound.filter(({ cleartext }) => cleartext !== true)
         await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, offer })
       },
     })
@@ -150,7 +152,7 @@ export class TransportAssembly {
 
   #slices(entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] {
     const { reusePort } = this.#settings
-    return entries.map((entry) => ({ endpoint: entry.endpoint, access: new PrefixSet(entry.access ?? list), reusePort }))
+    return entries.map(({ endpoint, access, cleartext }) => ({ endpoint, access: new PrefixSet(access ?? list), cleartext, reusePort }))
   }
 
   #all(): readonly AnyTransport[] {

@@ -7,7 +7,9 @@ const EXAMPLE = 'AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB'
 
 /** What is printed once the gateway serves: addresses and command lines to paste. */
 export function startText(config: Config, facts: GatewayFacts): string {
-  const { dns, dot, doq, doh } = facts.endpoints
+  const { dns, dot, doq } = facts.endpoints
+  const clear = facts.endpoints.doh.filter((endpoint) => isCleartext(config, endpoint))
+  const doh = facts.endpoints.doh.filter((endpoint) => !clear.includes(endpoint))
   const name = config.public.name ?? 'localhost'
   const url =
     doh[0] === undefined ? null : `https://${name}${portSuffix(config.public.ports.doh ?? doh[0].port, 443)}${config.doh.paths[0]}`
@@ -17,6 +19,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     '',
     ...(url === null ? [] : [line('browser, secure DNS URL', url)]),
     ...each('DNS over HTTPS', doh),
+    ...each('the same without TLS', clear),
     ...each('DNS over TLS', dot),
     ...each('DNS over QUIC', doq),
     ...each('plain DNS, UDP and TCP', dns),
@@ -30,6 +33,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     ...tryDot(dot[0], name, ca),
     ...tryDoq(doq[0], name, ca),
     ...tryDoh(doh[0], { name, ca, url }),
+    ...tryClear(clear[0], config),
     ...tryDns(dns[0]),
   ]
   return `${lines.join('\n')}\n\n`
@@ -57,6 +61,19 @@ function tryDoh(
     `  curl ${cacert}--doh-url ${url} http://example.com/`,
     `  curl ${cacert}-o answer.bin '${url}?dns=${EXAMPLE}'`,
   ]
+}
+
+function isCleartext({ listen }: Config, { host, port }: Endpoint): boolean {
+  return listen.doh.some(
+    ({ endpoint, cleartext }) => cleartext && endpoint.host === host && (endpoint.port === 0 || endpoint.port === port),
+  )
+}
+
+/** As the proxy in front asks. */
+function tryClear(endpoint: Endpoint | undefined, { public: { name }, doh: { paths } }: Config): readonly string[] {
+  if (endpoint === undefined) return []
+  const url = `http://${formatEndpoint({ host: reachable(endpoint), port: endpoint.port })}${paths[0]}`
+  return [`  curl -H 'host: ${name ?? 'localhost'}' -o answer.bin '${url}?dns=${EXAMPLE}'`]
 }
 
 function tryDns(endpoint: Endpoint | undefined): readonly string[] {

@@ -1,4 +1,5 @@
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTcp } from 'node:net'
+import { connect as connectTls, TLSSocket } from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import { reasonOf } from '../../dns/operational-error.ts'
 import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './doh.ts'
@@ -9,7 +10,8 @@ import { afterHandshake, type HttpFacts, type Reply, type Session, tlsSession } 
 export interface HttpsChoice {
   readonly url: URL
   readonly get: boolean
-  readonly tls: TlsChoice
+  /** Null: without TLS. */
+  readonly tls: TlsChoice | null
 }
 
 /** Asks over HTTPS (RFC 8484), by HTTP/2 where the server has it and HTTP/1.1 where not. */
@@ -45,7 +47,7 @@ interface Connector {
 }
 
 /** undici looks at its signal only once it is connected, and leaves a socket that is not to itself. */
-function connector({ server, signal }: Exchange, choice: TlsChoice): Connector {
+function connector({ server, signal }: Exchange, choice: TlsChoice | null): Connector {
   let made: { socket: TLSSocket; handshakeMs: number } | null = null
   return {
     connect: (_options, callback) => {
@@ -53,16 +55,26 @@ function connector({ server, signal }: Exchange, choice: TlsChoice): Connector {
         callback(signal.reason, null)
         return
       }
-      const socket = connectTls({ ...choice, host: server.host, port: server.port, ALPNProtocols: ['h2', 'http/1.1'] })
+      const socket =
+        choice === null
+          ? connectTcp(server)
+          : connectTls({ ...choice, host: server.host, port: server.port, ALPNProtocols: ['h2', 'http/1.1'] })
       const abort = () => socket.destroy(signal.reason)
       const fail = (error: Error) => callback(error, null)
       signal.addEventListener('abort', abort)
       socket.once('error', fail)
-      afterHandshake(socket, (handshakeMs) => {
-        made = { socket, handshakeMs }
+      const ready = () => {
         signal.removeEventListener('abort', abort)
         socket.off('error', fail)
         callback(null, socket)
+      }
+      if (!(socket instanceof TLSSocket)) {
+        socket.once('connect', ready)
+        return
+      }
+      afterHandshake(socket, (handshakeMs) => {
+        made = { socket, handshakeMs }
+        ready()
       })
     },
     session: (http) =>

@@ -15,7 +15,12 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
   const { listen, timeouts, limits } = form
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
-    return listen[kind].map((entry) => ({ endpoint: entry.address, access: entry.access?.flat() ?? null, byDefault }))
+    return listen[kind].map((entry) => ({
+      endpoint: entry.address,
+      access: entry.access?.flat() ?? null,
+      cleartext: 'cleartext' in entry && entry.cleartext,
+      byDefault,
+    }))
   }
   const upstreamOf = ({ serverName, ca, pins, ...rest }: UpstreamForm, i: number): UpstreamConfig => {
     const { protocol, ...common } = { ...rest, origin: originOf(written, ['upstreams', i]).where }
@@ -43,7 +48,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null, doq: form.public.ports.doq ?? null },
     },
     access: { dns: form.access.dns.flat(), encrypted: form.access.encrypted.flat() },
-    doh: form.doh,
+    doh: { ...form.doh, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
       certificates: form.tls.certificates.map(({ cert, key }, i) => {
         const at = ['tls', 'certificates', i]

@@ -20,7 +20,14 @@ export interface Config {
     readonly ports: { readonly doh: number | null; readonly dot: number | null; readonly doq: number | null }
   }
   readonly access: { readonly dns: readonly Prefix[]; readonly encrypted: readonly Prefix[] }
-  readonly doh: { readonly paths: readonly string[]; readonly http3: boolean; readonly json: boolean; readonly landing: boolean }
+  readonly doh: {
+    readonly paths: readonly string[]
+    readonly http3: boolean
+    readonly json: boolean
+    readonly landing: boolean
+    /** Whose X-Forwarded-For and Forwarded count. */
+    readonly trustedProxies: readonly Prefix[]
+  }
   readonly tls: { readonly certificates: readonly CertificateConfig[]; readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
   /** Absolute path of the state directory. */
   readonly state: string
@@ -52,6 +59,8 @@ export interface ListenConfig {
   readonly endpoint: Endpoint
   /** Null: `access.dns` or `access.encrypted`, as the transport is. */
   readonly access: readonly Prefix[] | null
+  /** Without TLS, behind a proxy that has it; of DoH only. */
+  readonly cleartext: boolean
   /** A default of ours, not a wish of the operator: left out on a machine that has no such address family. */
   readonly byDefault: boolean
 }

@@ -21,7 +21,7 @@ export function formOf(config: Config): Form {
     },
     public: publicForm(config),
     access: { dns: formatAccess(access.dns), encrypted: formatAccess(access.encrypted) },
-    doh: { paths: doh.paths, http3: doh.http3, json: doh.json, landing: doh.landing },
+    doh: { paths: doh.paths, http3: doh.http3, json: doh.json, landing: doh.landing, trustedProxies: formatAccess(doh.trustedProxies) },
     tls: {
       certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
       minVersion: tls.minVersion.slice('TLSv'.length),
@@ -56,9 +56,10 @@ export function formOf(config: Config): Form {
   }
 }
 
-function listenForm({ endpoint, access }: ListenConfig): FormValue {
+function listenForm({ endpoint, access, cleartext }: ListenConfig): FormValue {
   const address = formatEndpoint(endpoint)
-  return access === null ? address : { address, access: formatAccess(access) }
+  if (access === null && !cleartext) return address
+  return { address, ...(access !== null && { access: formatAccess(access) }), ...(cleartext && { cleartext }) }
 }
 
 function adminForm({ endpoint, tokenFile, hosts }: AdminConfig): FormValue {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Endpoint, formatEndpoint, parseEndpoint } from '../../net/address.ts'
+import { type Endpoint, formatEndpoint, PrefixSet, parseAddress, parseEndpoint } from '../../net/address.ts'
 import { parseAccess, parseHostName, parsePublicAddress, socketKey } from './addresses.ts'
 import type { LogLevel, QueryLogConfig } from './config.ts'
 import {
@@ -58,6 +58,20 @@ const listener = z.union(
 
 const listeners = z.array(listener, { error: 'expected a list of "host:port"' })
 
+const dohListener = z.union(
+  [
+    endpoint.transform((address) => ({ address, access: undefined, cleartext: false })),
+    settings({
+      address: endpoint.describe('"host:port" with an IP address'),
+      access: access.optional().describe('who may connect here, in place of the general list: words, CIDRs, addresses'),
+      cleartext: toggle(false, 'whether it is HTTP/1.1 and HTTP/2 without TLS, for a proxy in front that has it'),
+    }),
+  ],
+  { error: 'expected "host:port" with an IP address, or a map of address, access and cleartext' },
+)
+
+const dohListeners = z.array(dohListener, { error: 'expected a list of "host:port"' })
+
 const ADMIN_FORM = 'expected "host:port" with an IP address, a map of address, hosts and tokenFile, or false'
 
 const admin = settings({
@@ -72,9 +86,9 @@ const admin = settings({
 })
 
 const listen = settings({
-  doh: listeners
+  doh: dohListeners
     .prefault(['127.0.0.1:8443', '[::1]:8443'])
-    .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access }; port 0: the kernel picks; []: off'),
+    .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access, cleartext }; port 0: the kernel picks; []: off'),
   dot: listeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
     .describe('DNS over TLS: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
@@ -173,6 +187,9 @@ const root = settings({
       paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS'),
       http3: toggle(true, 'whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
       json: toggle(true, 'whether GET with ?name= and ?type= is answered in JSON'),
+      trustedProxies: access
+        .prefault([])
+        .describe('proxies in front that say for whom they ask (X-Forwarded-For, Forwarded): words, CIDRs, addresses'),
       landing: toggle(true, 'whether browsers are shown a page at /, unless DNS is served there'),
     }),
     'DNS over HTTPS',
@@ -218,7 +235,9 @@ const root = settings({
     }),
     'the log, on standard error',
   ),
-}).superRefine(checkRoutes)
+})
+  .superRefine(checkRoutes)
+  .superRefine(checkCleartext)
 
 /** The operator's form. Every key is optional; its output is complete but for what has no default. */
 export const configSchema = section(root, 'Configuration of the Atlas DNS Gateway')
@@ -269,5 +288,22 @@ function checkListeners({ admin, ...lists }: ListenForm, context: z.core.$Refine
     if (address.port !== PLAIN_DNS_PORT) continue
     const params = { received: JSON.stringify(formatEndpoint(address)) }
     context.addIssue({ code: 'custom', path: ['doq', i], message: 'expected another port than 53 for DNS over QUIC', params })
+  }
+}
+
+interface CleartextForm {
+  readonly listen: { readonly doh: readonly { readonly address: Endpoint; readonly cleartext: boolean }[] }
+  readonly doh: { readonly trustedProxies: readonly unknown[] }
+}
+
+/** RFC 8484 §5: without TLS only behind a proxy that is known, or on this machine (conformance DOH-25). */
+function checkCleartext({ listen, doh }: CleartextForm, context: z.core.$RefinementCtx): void {
+  if (doh.trustedProxies.length > 0) return
+  const loopback = new PrefixSet(parseAccess('loopback') ?? [])
+  for (const [i, { address, cleartext }] of listen.doh.entries()) {
+    const bytes = parseAddress(address.host)
+    if (!cleartext || (bytes !== null && loopback.has(bytes))) continue
+    const message = 'expected a loopback address, or the proxies that have TLS in doh.trustedProxies'
+    context.addIssue({ code: 'custom', path: ['listen', 'doh', i], message, params: { received: JSON.stringify(formatEndpoint(address)) } })
   }
 }

@@ -81,7 +81,7 @@ export class ProbeClient {
       case 'dot':
         return askOverTls(exchange, tlsChoice(target))
       case 'doh':
-        return askOverHttps(exchange, { url: urlOf(target), get: false, tls: tlsChoice(target) })
+        return askOverHttps(exchange, { url: urlOf(target), get: false, tls: target.cleartext ? null : tlsChoice(target) })
       case 'doh3':
         return this.#askOverQuic(exchange, target, http3({ url: urlOf(target), get: false }))
       case 'doq':
@@ -112,8 +112,8 @@ function tlsChoice({ host }: ProbeTarget): TlsChoice {
   return { ...(isIP(host) === 0 ? { servername: host } : {}), rejectUnauthorized: false }
 }
 
-function urlOf({ host, server, path }: ProbeTarget): URL {
-  return new URL(path, `https://${formatEndpoint({ host, port: server.port })}`)
+function urlOf({ host, server, path, cleartext }: ProbeTarget): URL {
+  return new URL(path, `${cleartext ? 'http' : 'https'}://${formatEndpoint({ host, port: server.port })}`)
 }
 
 /** The worker that gave the answer. Throws when it does not say. */

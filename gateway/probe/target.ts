@@ -17,6 +17,8 @@ export interface ProbeTarget {
   readonly host: string
   /** Of DNS over HTTPS. */
   readonly path: string
+  /** Of DNS over HTTPS: without TLS. */
+  readonly cleartext: boolean
 }
 
 /** What the gateway listens on: what all its workers have bound. */
@@ -30,6 +32,8 @@ export interface ProbeFacts {
   readonly identities: readonly { readonly names: readonly string[] }[]
   /** At least one. */
   readonly paths: readonly string[]
+  /** Addresses of DNS over HTTPS without TLS. */
+  readonly cleartext: readonly Endpoint[]
 }
 
 const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
@@ -44,14 +48,16 @@ const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
 /** Every address on every transport. */
 export function probeTargets(
   { endpoints, http3 }: ProbedListeners,
-  { identities, paths: [path = ''] }: ProbeFacts,
+  { identities, paths: [path = ''], cleartext: clear }: ProbeFacts,
 ): readonly ProbeTarget[] {
   const name = nameOf(identities)
   return TRANSPORTS.filter(([, transport]) => transport !== 'doh3' || http3).flatMap(([kind, transport]) =>
-    endpoints[kind].map((endpoint) => {
+    endpoints[kind].flatMap((endpoint) => {
+      const cleartext = kind === 'doh' && clear.some(({ host, port }) => host === endpoint.host && port === endpoint.port)
+      if (cleartext && transport === 'doh3') return []
       const server = { host: reachable(endpoint.host), port: endpoint.port }
       // an address is always an authority of ours (RFC 8484 §5 leaves that to us), but has no zone there (RFC 6874)
-      return { kind, transport, endpoint, server, host: name ?? canonicalAddress(server.host), path }
+      return { kind, transport, endpoint, server, host: name ?? canonicalAddress(server.host), path, cleartext }
     }),
   )
 }

@@ -32,10 +32,10 @@ function* nodes(node: Node, path: string): Generator<[path: string, node: Node]>
 describe('configJsonSchema()', () => {
   test('has every key there is, and no other', () => {
     const expected = `
-      listen: doh doh[].address doh[].access dot dot[].address dot[].access doq doq[].address doq[].access dns dns[].address dns[].access admin admin.address admin.hosts admin.tokenFile
+      listen: doh doh[].address doh[].access doh[].cleartext dot dot[].address dot[].access doq doq[].address doq[].access dns dns[].address dns[].access admin admin.address admin.hosts admin.tokenFile
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted
-      doh: paths http3 json landing
+      doh: paths http3 json landing trustedProxies
       tls: certificates certificates[].cert certificates[].key minVersion
       state
       routes: [].suffix [].upstreams

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
+import { parseAccess } from '../../gateway/config/addresses.ts'
 import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { formatAddress } from '../../net/address.ts'
@@ -23,7 +24,7 @@ public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], port
 access:
   dns: [loopback]
   encrypted: [private, 198.51.100.7]
-doh: { paths: [/dns-query, /team_a/~x.y/], http3: false, json: false, landing: false }
+doh: { paths: [/dns-query, /team_a/~x.y/], http3: false, json: false, landing: false, trustedProxies: [192.0.2.1] }
 tls:
   certificates:
     - { cert: fullchain.pem, key: /etc/atlas/key.pem }
@@ -55,7 +56,7 @@ function accessOf(prefixes: Config['access']['dns']): readonly string[] {
 }
 
 function both(port: number): Config['listen']['doh'] {
-  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null, byDefault: true }))
+  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null, cleartext: false, byDefault: true }))
 }
 
 function queries(text: string): Config['log']['queries'] {
@@ -74,7 +75,7 @@ describe('loadConfig()', () => {
     assert.deepEqual(rest, {
       listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: adminAt(9353) },
       public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
-      doh: { paths: ['/dns-query'], http3: true, json: true, landing: true },
+      doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, trustedProxies: [] },
       tls: { certificates: [], minVersion: 'TLSv1.3' },
       state: join(cwd, 'state'),
       upstreams: null,
@@ -130,8 +131,8 @@ describe('loadConfig()', () => {
     assert.deepEqual(
       [listen.doh, listen.dns, listen.admin],
       [
-        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null, byDefault: false })),
-        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, byDefault: false }],
+        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null, cleartext: false, byDefault: false })),
+        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, cleartext: false, byDefault: false }],
         null,
       ],
     )
@@ -139,7 +140,7 @@ describe('loadConfig()', () => {
       [first?.endpoint, second],
       [
         { host: '192.0.2.1', port: 853 },
-        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, byDefault: false },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, cleartext: false, byDefault: false },
       ],
     )
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])
@@ -147,7 +148,13 @@ describe('loadConfig()', () => {
     assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')
     assert.deepEqual(rest, {
       public: { name: 'dns.example.net', addresses: ['203.0.113.7', '2001:db8::7'], ports: { doh: 443, dot: 853, doq: 8853 } },
-      doh: { paths: ['/dns-query', '/team_a/~x.y/'], http3: false, json: false, landing: false },
+      doh: {
+        paths: ['/dns-query', '/team_a/~x.y/'],
+        http3: false,
+        json: false,
+        landing: false,
+        trustedProxies: parseAccess('192.0.2.1') ?? [],
+      },
       tls: {
         certificates: [{ cert: join(cwd, 'fullchain.pem'), key: '/etc/atlas/key.pem', origin: 'atlas.yaml:16:7' }],
         minVersion: 'TLSv1.2',

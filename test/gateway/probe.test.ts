@@ -76,7 +76,12 @@ describe('the self-probe', () => {
     await until(async () => (await get(gateway, '/readyz')).status === 200)
     const before = gateway.gateway.facts
     writeFileSync(join(gateway.state, 'mute'), '')
-    const dns = [gateway.dns, { host: '127.0.0.2', port: 0 }].map((endpoint) => ({ endpoint, access: null, byDefault: false }))
+    const dns = [gateway.dns, { host: '127.0.0.2', port: 0 }].map((endpoint) => ({
+      endpoint,
+      access: null,
+      cleartext: false,
+      byDefault: false,
+    }))
     const outcome = await gateway.reload({ listen: { ...plain.listen, dns } })
     rmSync(join(gateway.state, 'mute'))
     assert.ok(outcome.outcome === 'rolled-back', JSON.stringify(outcome))

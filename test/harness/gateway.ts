@@ -26,7 +26,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly log: string[]
 }
 
-const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null, byDefault: false }]
+const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null, cleartext: false, byDefault: false }]
 
 export function prefixes(...texts: string[]): readonly Prefix[] {
   return texts.map((text) => {
@@ -47,7 +47,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     },
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
-    doh: { paths: ['/dns-query'], http3: true, json: true, landing: true },
+    doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, trustedProxies: [] },
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',
     upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),

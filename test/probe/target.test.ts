@@ -5,7 +5,11 @@ import { formatEndpoint } from '../../net/address.ts'
 import { prefixes, testConfig } from '../harness/gateway.ts'
 
 const at = (host: string, port: number) => ({ host, port })
-const FACTS: ProbeFacts = { identities: [{ names: ['*.example.com', 'b.example'] }, { names: ['c.example'] }], paths: ['/q', '/r'] }
+const FACTS: ProbeFacts = {
+  identities: [{ names: ['*.example.com', 'b.example'] }, { names: ['c.example'] }],
+  paths: ['/q', '/r'],
+  cleartext: [],
+}
 const NOWHERE = { dns: [], dot: [], doq: [], doh: [] }
 
 describe('the targets of the self-probe', () => {
@@ -56,7 +60,7 @@ test('a list admits this machine by the address that it asks from', () => {
     const [target] = probeTargets({ endpoints: { ...NOWHERE, dns: [at(host, 53)] }, http3: false }, FACTS)
     assert.ok(target)
     const config = testConfig([], { access: { dns: prefixes(...list), encrypted: prefixes('0.0.0.0/0') } })
-    const dns = [{ endpoint: at(host, 53), access: own === null ? null : prefixes(...own), byDefault: false }]
+    const dns = [{ endpoint: at(host, 53), access: own === null ? null : prefixes(...own), cleartext: false, byDefault: false }]
     return admitsOurselves(target, { access: config.access, listen: { ...config.listen, dns } })
   }
   assert.ok(admits('127.0.0.1', ['127.0.0.0/8']))

@@ -24,7 +24,9 @@ before(async () => {
     )
   })
   gateway = await runGateway([upstream.endpoint])
-  plain = await runGateway([upstream.endpoint], { doh: { paths: ['/dns-query'], http3: true, json: false, landing: false } })
+  plain = await runGateway([upstream.endpoint], {
+    doh: { paths: ['/dns-query'], http3: true, json: false, landing: false, trustedProxies: [] },
+  })
 })
 after(async () => {
   await gateway[Symbol.asyncDispose]()

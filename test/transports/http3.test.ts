@@ -240,7 +240,7 @@ describe('limits', () => {
       client.send(join(slow(i), frame(0x21, Buffer.alloc(60_000))))
       while (held.length < i) await turn()
     }
-    const refused = http3Request('POST', '/')
+    const refused = http3Request('POST', '/nowhere')
     for (let i = 0; i < 10; i++)
       assert.equal((await http3Response(client, client.send(join(refused, LARGE.subarray(POST.length)), false))).status, 404)
     for (let i = 0; i < 5; i++) {
@@ -257,7 +257,7 @@ describe('limits', () => {
 
   test('a client that never stops sending is stopped', async () => {
     await using client = await openHttp3(gateway)
-    const stream = client.send(http3Request('POST', '/'), false)
+    const stream = client.send(http3Request('POST', '/nowhere'), false)
     assert.equal((await http3Response(client, stream)).status, 404)
     client.connection.send(stream, frame(0, Buffer.alloc(120_000)), false)
     await assertAnswers(client)

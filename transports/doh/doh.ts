@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import type { QueryAcceptor, Transport, TransportMeter } from '../../dns/contracts.ts'
-import type { Endpoint } from '../../net/address.ts'
+import { Failure } from '../../dns/failure.ts'
+import { type Endpoint, type Prefix, PrefixSet, parseAddress, parsePrefix } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import { LiveSet } from '../../net/live-set.ts'
@@ -16,6 +16,7 @@ import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
 import { Http2Front } from './http2.ts'
+import { ProtocolSniffer } from './protocol-sniffer.ts'
 import { type DohOffer, DohRules, NO_OFFER } from './request.ts'
 
 export interface DohSlice {
@@ -23,6 +24,8 @@ export interface DohSlice {
   /** Of connections that come from now on. */
   readonly connection: ConnectionSettings
   readonly offer: DohOffer
+  /** How long the first octets of a connection in cleartext may take. */
+  readonly handshakeMs: number
   /** Null: HTTP/3 is not served; its public port, null for that of the listener. */
   readonly http3: { readonly port: number | null } | null
 }
@@ -55,6 +58,7 @@ export class DohTransport implements Transport<DohSlice> {
   readonly #listeners: ListenerGroup
   readonly #sockets = new LiveSet<Socket>()
   #http3: DohSlice['http3'] = null
+  #handshakeMs = 0
   #draining = false
 
   constructor(options: DohOptions, dependencies: DohTransportDependencies) {
@@ -71,14 +75,15 @@ export class DohTransport implements Transport<DohSlice> {
         protocols: ['h2', 'http/1.1'],
         allowHalfOpen: false,
         meter,
-        onSecure: (socket) => this.#serve(socket, listener),
+        onSecure: (socket) => this.#serve(socket, listener, socket.alpnProtocol === 'h2'),
       })
-      return (socket: Socket) => terminator.accept(socket)
+      return (socket: Socket) => (listener.cleartext === true ? this.#sniff(socket, listener) : terminator.accept(socket))
     }
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
         name: this.name,
         explainsRefusal: true,
+        isExempt: (address) => this.#service.rules.offer.trustedProxies.has(address),
         allowHalfOpen: false,
         serve,
         sockets: this.#sockets,
@@ -98,6 +103,7 @@ export class DohTransport implements Transport<DohSlice> {
     this.#http2.configure(slice.connection)
     this.#service.rules = this.#rules(slice.offer)
     this.#http3 = slice.http3
+    this.#handshakeMs = slice.handshakeMs
   }
 
   async settle(deadlineMs: number): Promise<void> {
@@ -126,7 +132,24 @@ export class DohTransport implements Transport<DohSlice> {
     await this.#sockets.emptied()
   }
 
-  #serve(socket: TLSSocket, listener: StreamListener): void {
+  /** Without TLS, only who has it in front of us, or sits on this machine, may ask. */
+  #sniff(socket: Socket, listener: StreamListener): void {
+    const address = parseAddress(socket.remoteAddress ?? '')
+    if (address === null || !(LOOPBACK.has(address) || this.#service.rules.offer.trustedProxies.has(address))) {
+      this.#service.dropped(Failure.access_denied)
+      socket.destroy()
+      return
+    }
+    new ProtocolSniffer(socket, {
+      wheel: this.#wheel,
+      clock: this.#clock,
+      timeoutMs: this.#handshakeMs,
+      onHttp1: () => this.#serve(socket, listener, false),
+      onHttp2: () => this.#serve(socket, listener, true),
+    }).start()
+  }
+
+  #serve(socket: Socket, listener: StreamListener, isHttp2: boolean): void {
     const peer = this.#draining ? null : peerOf(socket, listener)
     // Node's servers take their listeners back with CONNECT and when a session ends; an error after that would end the process
     socket.on('error', () => {})
@@ -136,16 +159,16 @@ export class DohTransport implements Transport<DohSlice> {
       socket.destroy()
       return
     }
-    const front = socket.alpnProtocol === 'h2' ? this.#http2 : this.#http1
-    const connection = front.serve(socket, peer, this.#altSvc(listener))
+    const front = isHttp2 ? this.#http2 : this.#http1
+    const connection = front.serve(socket, peer, { altSvc: this.#altSvc(listener), admits: (address) => listener.access.has(address) })
     listener.connections.add(connection)
     socket.once('close', () => listener.connections.delete(connection))
     if (listener.isDraining) connection.drain()
   }
 
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
-  #altSvc({ endpoint }: Listener): string | null {
-    return this.#http3 === null ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
+  #altSvc({ endpoint, cleartext }: Listener): string | null {
+    return this.#http3 === null || cleartext === true ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
   #rules(offer: DohOffer): DohRules {
@@ -167,6 +190,7 @@ class Lingering extends WheelEntry {
   }
 }
 
+const LOOPBACK = new PrefixSet(['127.0.0.0/8', '::1'].map((text) => parsePrefix(text) as Prefix))
 /** How long a client may remember that there is HTTP/3. */
 const ALT_SVC_SECONDS = 86_400
 /** How long a client may take to close a connection that we have ended. */

@@ -8,16 +8,22 @@ import { LiveCount } from '../../net/live-count.ts'
 import { scratch } from '../../net/scratch.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Workload } from '../workload.ts'
+import type { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
 import { landingPage } from './landing-page.ts'
-import { type DohRules, messageFailure, planRequest, type RequestHead } from './request.ts'
+import { type DohRules, messageFailure, planRequest, type RequestHead, type RequestPlan } from './request.ts'
 import { failureResponse, jsonResponse, optionsResponse, type PlainResponse } from './response.ts'
 
 const EMPTY = Buffer.alloc(0)
+/** RFC 9110 §9.2.1. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+const TOO_EARLY: RequestPlan = { kind: 'failure', failure: Failure.http_too_early, allow: '' }
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */
 export abstract class Exchange implements ReplySink {
-  readonly client: Client
+  /** Who asks; a trusted proxy may name another. */
+  client: Client
+  readonly origin: ConnectionClient
   readonly service: DohService
   readonly headOnly: boolean
   readonly workload: Workload
@@ -31,7 +37,8 @@ export abstract class Exchange implements ReplySink {
   #isOver = false
 
   constructor(facts: ExchangeFacts) {
-    this.client = facts.client
+    this.client = facts.origin.client
+    this.origin = facts.origin
     this.service = facts.service
     this.workload = facts.workload
     this.headOnly = facts.method === 'HEAD'
@@ -66,7 +73,7 @@ export abstract class Exchange implements ReplySink {
 }
 
 export interface ExchangeFacts {
-  readonly client: Client
+  readonly origin: ConnectionClient
   readonly service: DohService
   readonly workload: Workload
   readonly method: string
@@ -93,12 +100,18 @@ export class DohService {
 
   /** The head of a request has arrived. */
   begin(exchange: Exchange, head: RequestHead): void {
+    const client = exchange.origin.of(head, this.rules)
+    if (client === null) {
+      this.fail(exchange, Failure.http_bad_request)
+      return
+    }
+    exchange.client = client
     // before anything is said about the request (conformance DNS-23)
     if (!exchange.client.admitted) {
       this.fail(exchange, Failure.access_denied)
       return
     }
-    const plan = planRequest(head, this.rules)
+    const plan = this.#isTooEarly(exchange, head) ? TOO_EARLY : planRequest(head, this.rules)
     switch (plan.kind) {
       case 'failure':
         this.#dependencies.meter.dropped(plan.failure)
@@ -175,6 +188,11 @@ export class DohService {
     const freshness = truncated ? 0 : answer.freshness(now)
     if (exchange.isJson) exchange.dismiss(jsonResponse(message, freshness))
     else exchange.respond(message, freshness)
+  }
+
+  /** RFC 8470 §5.2: the proxy has it from early data, which could be a copy of an earlier request. */
+  #isTooEarly({ origin }: Exchange, head: RequestHead): boolean {
+    return origin.isTrusted(this.rules) && !SAFE_METHODS.has(head.method) && head.earlyData !== ''
   }
 
   #ask(exchange: Exchange, message: Uint8Array): void {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TLSSocket } from 'node:tls'
-import { NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
+import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { contentLengthOf, NO_CONTENT_LENGTH } from '../../net/fields.ts'
 import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
@@ -9,6 +9,7 @@ import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
+import { type Admits, ConnectionClient } from './connection-client.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import { answerHead, failureResponse, type PlainResponse } from './response.ts'
@@ -21,6 +22,7 @@ const TIMEOUT_CHECK_MS = 1000
 const MAX_PIPELINED = 100
 
 interface ConnectionFacts extends ServedConnection {
+  readonly origin: ConnectionClient
   readonly workload: Workload
   readonly altSvc: string | null
   /** Requests whose response is not complete. */
@@ -61,9 +63,11 @@ export class Http1Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: TLSSocket, peer: Peer, altSvc: string | null): ServedConnection {
+  serve(socket: Socket, peer: Peer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
+    const client: Client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
     const connection: ConnectionFacts = {
-      client: { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE },
+      client,
+      origin: new ConnectionClient(client, admits),
       workload: { questions: 0 },
       altSvc,
       responsesDue: 0,
@@ -198,7 +202,15 @@ function headOf(request: IncomingMessage): RequestHead {
     contentEncoding: headers['content-encoding'] ?? '',
     contentLength: contentLengthOf(headers['content-length'] ?? null) ?? NO_CONTENT_LENGTH,
     accept: headers.accept ?? '',
+    forwardedFor: textOf(headers['x-forwarded-for']),
+    forwarded: headers.forwarded ?? '',
+    earlyData: textOf(headers['early-data']),
   }
+}
+
+/** Node joins most fields that come several times. */
+function textOf(value: string | string[] | undefined): string {
+  return Array.isArray(value) ? value.join(', ') : (value ?? '')
 }
 
 function countOf(rawHeaders: readonly string[], name: string): number {

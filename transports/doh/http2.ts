@@ -13,6 +13,7 @@ import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { AnswerBlock } from './answer-block.ts'
+import { type Admits, ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS } from './content.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
@@ -43,7 +44,7 @@ export class Http2Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: Socket, peer: Peer, altSvc: string | null): ServedConnection {
+  serve(socket: Socket, peer: Peer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
     const { idleMs, inFlight } = this.#settings
     const client: Client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
     const connection = new Http2Connection(socket, {
@@ -52,7 +53,11 @@ export class Http2Front {
       idleMs,
       maxStreams: Math.max(inFlight, MIN_STREAMS),
       connects: false,
-      handler: new DohHandler(this.#service, { client, inFlight, answerBlock: this.#answerBlockFor(altSvc) }),
+      handler: new DohHandler(this.#service, {
+        origin: new ConnectionClient(client, admits),
+        inFlight,
+        answerBlock: this.#answerBlockFor(altSvc),
+      }),
       dropped: (failure) => this.#service.dropped(failure),
     })
     this.#connections.add(connection)
@@ -75,14 +80,17 @@ export class Http2Front {
 /** The requests of one connection. */
 class DohHandler implements Http2Handler {
   readonly #service: DohService
-  readonly #client: Client
+  readonly #origin: ConnectionClient
   readonly #inFlight: number
   readonly #answerBlock: AnswerBlock
   readonly #workload: Workload = { questions: 0 }
 
-  constructor(service: DohService, { client, inFlight, answerBlock }: { client: Client; inFlight: number; answerBlock: AnswerBlock }) {
+  constructor(
+    service: DohService,
+    { origin, inFlight, answerBlock }: { origin: ConnectionClient; inFlight: number; answerBlock: AnswerBlock },
+  ) {
     this.#service = service
-    this.#client = client
+    this.#origin = origin
     this.#inFlight = inFlight
     this.#answerBlock = answerBlock
   }
@@ -106,7 +114,7 @@ class DohHandler implements Http2Handler {
 
   #exchangeOf(stream: Http2Stream, method: string): Http2Exchange {
     const exchange = new Http2Exchange(stream, this.#answerBlock, {
-      client: this.#client,
+      origin: this.#origin,
       workload: this.#workload,
       service: this.#service,
       method,
@@ -210,5 +218,17 @@ class Http2Head implements RequestHead {
 
   get accept(): string {
     return this.#fields.accept
+  }
+
+  get forwardedFor(): string {
+    return this.#fields.get('x-forwarded-for')
+  }
+
+  get forwarded(): string {
+    return this.#fields.get('forwarded')
+  }
+
+  get earlyData(): string {
+    return this.#fields.get('early-data')
   }
 }

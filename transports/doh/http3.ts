@@ -12,6 +12,7 @@ import { FIRST_SERVER_UNIDIRECTIONAL, UNIDIRECTIONAL } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
+import { ConnectionClient } from './connection-client.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
 import { type DohOffer, DohRules, NO_OFFER, type RequestHead } from './request.ts'
@@ -87,6 +88,7 @@ export class Http3Transport implements Transport<Http3Slice> {
 /** One client of HTTP/3 and its request streams. */
 class Http3Connection extends QuicServerConnection {
   readonly service: DohService
+  readonly origin: ConnectionClient
   readonly #peerStreams = new PeerStreams('client')
   readonly #requests = new Map<number, RequestStream>()
   #nextStream = 0
@@ -95,6 +97,8 @@ class Http3Connection extends QuicServerConnection {
   constructor(facts: QuicConnectionFacts, service: DohService) {
     super(facts)
     this.service = service
+    // no proxy asks over HTTP/3
+    this.origin = new ConnectionClient(this.client, () => false)
   }
 
   override established(): void {
@@ -261,8 +265,8 @@ class RequestStream implements MessageHandler<Http3Request> {
 
   #begin(method: string): Http3Exchange | null {
     if (!this.#connection.admit()) return null
-    const { client, service, workload } = this.#connection
-    this.#exchange = new Http3Exchange(this, { client, service, workload, method })
+    const { origin, service, workload } = this.#connection
+    this.#exchange = new Http3Exchange(this, { origin, service, workload, method })
     return this.#exchange
   }
 
@@ -302,5 +306,8 @@ function headOf({ method, path, authority, contentLength, fields }: Http3Request
     contentEncoding: fields.get('content-encoding') ?? '',
     contentLength,
     accept: fields.get('accept') ?? '',
+    forwardedFor: '',
+    forwarded: '',
+    earlyData: '',
   }
 }

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
 import { decodeBase64url } from './base64url.ts'
+import type { TrustedProxies } from './forwarded.ts'
 import { isJsonForm, messageOfForm } from './json-form.ts'
 import { parameters } from './parameters.ts'
 
@@ -22,6 +23,11 @@ export interface RequestHead {
   /** NO_CONTENT_LENGTH when it is not said. */
   readonly contentLength: number
   readonly accept: string
+  /** X-Forwarded-For and Forwarded (RFC 7239); several lines joined with commas. */
+  readonly forwardedFor: string
+  readonly forwarded: string
+  /** RFC 8470 §5.1. */
+  readonly earlyData: string
 }
 
 export interface DohOffer {
@@ -31,9 +37,11 @@ export interface DohOffer {
   readonly json: boolean
   /** Whether "/" shows a page, unless DNS is served there. */
   readonly landing: boolean
+  /** Who may say for whom it asks. */
+  readonly trustedProxies: TrustedProxies
 }
 
-export const NO_OFFER: DohOffer = Object.freeze({ paths: [], json: false, landing: false })
+export const NO_OFFER: DohOffer = Object.freeze({ paths: [], json: false, landing: false, trustedProxies: { has: () => false } })
 
 /** What is served, and to whom. */
 export class DohRules {

@@ -1,0 +1,49 @@
+import type { Client } from '../../dns/contracts.ts'
+import { type AddressBytes, parseAddress } from '../../net/address.ts'
+import { CONTRADICTION, forwardedAddress } from './forwarded.ts'
+import type { DohRules, RequestHead } from './request.ts'
+
+/** Whether a listener's access list has an address. */
+export type Admits = (address: AddressBytes) => boolean
+
+/** Who asks on a connection: its client, or those whom a trusted proxy names. Nothing sticks: each request says it anew. */
+export class ConnectionClient {
+  readonly client: Client
+  readonly #bytes: AddressBytes | null
+  readonly #admits: Admits
+  #rules: DohRules | null = null
+  #isTrusted = false
+  /** The last one that was named: proxies ask for the same clients again and again. */
+  #named: Client
+
+  constructor(client: Client, admits: Admits) {
+    this.client = client
+    this.#bytes = parseAddress(client.address)
+    this.#admits = admits
+    this.#named = client
+  }
+
+  /** Whether what this connection says about clients counts. */
+  isTrusted(rules: DohRules): boolean {
+    if (this.#rules !== rules) {
+      this.#rules = rules
+      this.#isTrusted = this.#bytes !== null && rules.offer.trustedProxies.has(this.#bytes)
+    }
+    return this.#isTrusted
+  }
+
+  /** Null: the request contradicts itself. */
+  of(head: RequestHead, rules: DohRules): Client | null {
+    if (!this.isTrusted(rules) || (head.forwardedFor === '' && head.forwarded === '')) return this.client
+    const address = forwardedAddress(head, this.client.address, rules.offer.trustedProxies)
+    if (address === CONTRADICTION) return null
+    if (address === null || address === this.client.address) return this.client
+    if (address !== this.#named.address) this.#named = this.#clientAt(address)
+    return this.#named
+  }
+
+  #clientAt(address: string): Client {
+    const bytes = parseAddress(address)
+    return { ...this.client, address, port: 0, admitted: bytes !== null && this.#admits(bytes) }
+  }
+}
