@@ -95,6 +95,19 @@ const ROWS = {
   http_header_too_large: unanswered(431),
   http_unknown_method: unanswered(501),
 
+  // a request for a page, which goes to doh.proxy
+  proxy_bad_request: unanswered(400),
+  proxy_request_timeout: unanswered(408),
+  proxy_too_large: unanswered(413),
+  proxy_expectation: unanswered(417),
+  proxy_not_implemented: unanswered(501),
+  proxy_unreachable: unanswered(502),
+  proxy_bad_response: unanswered(502),
+  proxy_busy: unanswered(503),
+  proxy_timeout: unanswered(504),
+  proxy_loop: unanswered(508),
+  proxy_cut_off: unanswered(502),
+
   // the upstream
   upstream_none: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
   upstream_timeout: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),

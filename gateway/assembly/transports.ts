@@ -117,7 +117,8 @@ export class TransportAssembly {
       listen: this.#slices(listen.doh, access.encrypted),
       connection: { idleMs: limits.idle.httpMs, inFlight },
       handshakeMs: timeouts.handshakeMs,
-      offer: { ...config.doh, trustedProxies: new PrefixSet(config.doh.trustedProxies) },
+      offer: { ...config.doh, proxies: config.doh.proxy !== null, trustedProxies: new PrefixSet(config.doh.trustedProxies) },
+      proxy: config.doh.proxy,
       http3: http3 || parts.http3Elsewhere ? { port: config.public.ports.doh } : null,
     }
     const { offer } = doh

@@ -44,6 +44,12 @@ export function parseUpstreamUrl(text: string): UpstreamUrl | null {
   return { protocol, endpoint }
 }
 
+/** The origin of a web server (RFC 6454 §6.2): scheme, host and port, nothing else. Null for anything else. */
+export function parseOrigin(text: string): string | null {
+  const url = /^https?:\/\/[^/?#@\\\s]+\/?$/i.test(text) ? URL.parse(text) : null
+  return url === null || url.hostname === '' ? null : url.origin
+}
+
 /** An address by which clients reach the gateway, canonical. Null for a wildcard or an address with a zone. */
 export function parsePublicAddress(text: string): string | null {
   if (text.includes('%') || parseAddress(text) === null || isWildcard(text)) return null

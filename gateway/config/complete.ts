@@ -48,7 +48,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null, doq: form.public.ports.doq ?? null },
     },
     access: { dns: form.access.dns.flat(), encrypted: form.access.encrypted.flat() },
-    doh: { ...form.doh, trustedProxies: form.doh.trustedProxies.flat() },
+    doh: { ...form.doh, proxy: form.doh.proxy ?? null, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
       certificates: form.tls.certificates.map(({ cert, key }, i) => {
         const at = ['tls', 'certificates', i]

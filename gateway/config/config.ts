@@ -25,6 +25,8 @@ export interface Config {
     readonly http3: boolean
     readonly json: boolean
     readonly landing: boolean
+    /** The origin of all other paths, such as http://127.0.0.1:8080; null: there is none. */
+    readonly proxy: string | null
     /** Whose X-Forwarded-For and Forwarded count. */
     readonly trustedProxies: readonly Prefix[]
   }

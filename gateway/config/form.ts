@@ -21,7 +21,14 @@ export function formOf(config: Config): Form {
     },
     public: publicForm(config),
     access: { dns: formatAccess(access.dns), encrypted: formatAccess(access.encrypted) },
-    doh: { paths: doh.paths, http3: doh.http3, json: doh.json, landing: doh.landing, trustedProxies: formatAccess(doh.trustedProxies) },
+    doh: {
+      paths: doh.paths,
+      http3: doh.http3,
+      json: doh.json,
+      landing: doh.landing,
+      ...(doh.proxy !== null && { proxy: doh.proxy }),
+      trustedProxies: formatAccess(doh.trustedProxies),
+    },
     tls: {
       certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
       minVersion: tls.minVersion.slice('TLSv'.length),

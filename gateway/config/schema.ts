@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type Endpoint, formatEndpoint, PrefixSet, parseAddress, parseEndpoint } from '../../net/address.ts'
-import { parseAccess, parseHostName, parsePublicAddress, socketKey } from './addresses.ts'
+import { parseAccess, parseHostName, parseOrigin, parsePublicAddress, socketKey } from './addresses.ts'
 import type { LogLevel, QueryLogConfig } from './config.ts'
 import {
   choice,
@@ -187,6 +187,9 @@ const root = settings({
       paths: dohPaths.prefault(['/dns-query']).describe('URL paths of DNS over HTTPS'),
       http3: toggle(true, 'whether HTTP/3 is served besides, on the UDP ports of the same numbers'),
       json: toggle(true, 'whether GET with ?name= and ?type= is answered in JSON'),
+      proxy: text('expected "http://host:port" or "https://host:port", without user and path', { parse: parseOrigin })
+        .optional()
+        .describe('web server for all other paths: "http://host:port" or "https://host:port"; no default'),
       trustedProxies: access
         .prefault([])
         .describe('proxies in front that say for whom they ask (X-Forwarded-For, Forwarded): words, CIDRs, addresses'),

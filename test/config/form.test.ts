@@ -25,7 +25,7 @@ listen:
   admin: { address: "127.0.0.1:9353", hosts: [atlas.example], tokenFile: token.txt }
 public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
 access: { dns: [loopback, "2001:db8::/32"], encrypted: [] }
-doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, trustedProxies: [loopback, 192.0.2.0/24] }
+doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, proxy: "https://origin.example:8443", trustedProxies: [loopback, 192.0.2.0/24] }
 tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2" }
 upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }

@@ -35,7 +35,7 @@ describe('configJsonSchema()', () => {
       listen: doh doh[].address doh[].access doh[].cleartext dot dot[].address dot[].access doq doq[].address doq[].access dns dns[].address dns[].access admin admin.address admin.hosts admin.tokenFile
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted
-      doh: paths http3 json landing trustedProxies
+      doh: paths http3 json landing proxy trustedProxies
       tls: certificates certificates[].cert certificates[].key minVersion
       state
       routes: [].suffix [].upstreams

@@ -24,7 +24,7 @@ public: { name: DNS.Example.net, addresses: [203.0.113.7, "2001:DB8:0::7"], port
 access:
   dns: [loopback]
   encrypted: [private, 198.51.100.7]
-doh: { paths: [/dns-query, /team_a/~x.y/], http3: false, json: false, landing: false, trustedProxies: [192.0.2.1] }
+doh: { paths: [/dns-query, /team_a/~x.y/], http3: false, json: false, landing: false, proxy: "http://localhost:8080", trustedProxies: [192.0.2.1] }
 tls:
   certificates:
     - { cert: fullchain.pem, key: /etc/atlas/key.pem }
@@ -75,7 +75,7 @@ describe('loadConfig()', () => {
     assert.deepEqual(rest, {
       listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: adminAt(9353) },
       public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
-      doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, trustedProxies: [] },
+      doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
       tls: { certificates: [], minVersion: 'TLSv1.3' },
       state: join(cwd, 'state'),
       upstreams: null,
@@ -153,6 +153,7 @@ describe('loadConfig()', () => {
         http3: false,
         json: false,
         landing: false,
+        proxy: 'http://localhost:8080',
         trustedProxies: parseAccess('192.0.2.1') ?? [],
       },
       tls: {

@@ -210,7 +210,7 @@ describe('a reload', () => {
       timeouts: { queryMs: 150, handshakeMs: 5000, drainMs: 10_000 },
       limits: { ...testConfig([]).limits, connectionsPerClient: 1 },
       edns: { padding: false, clientSubnet: 'off' },
-      doh: { paths: ['/other'], http3: false, json: true, landing: true, trustedProxies: [] },
+      doh: { paths: ['/other'], http3: false, json: true, landing: true, proxy: null, trustedProxies: [] },
       log: { level: 'info', queries: { kind: 'share', share: 1 } },
     })
     assert.deepEqual(

@@ -47,7 +47,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     },
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
-    doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, trustedProxies: [] },
+    doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',
     upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),

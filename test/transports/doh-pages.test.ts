@@ -25,7 +25,7 @@ before(async () => {
   })
   gateway = await runGateway([upstream.endpoint])
   plain = await runGateway([upstream.endpoint], {
-    doh: { paths: ['/dns-query'], http3: true, json: false, landing: false, trustedProxies: [] },
+    doh: { paths: ['/dns-query'], http3: true, json: false, landing: false, proxy: null, trustedProxies: [] },
   })
 })
 after(async () => {

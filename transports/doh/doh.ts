@@ -16,6 +16,7 @@ import { TlsTerminator } from '../tls-terminator.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
 import { Http2Front } from './http2.ts'
+import { Pages } from './pages.ts'
 import { ProtocolSniffer } from './protocol-sniffer.ts'
 import { type DohOffer, DohRules, NO_OFFER } from './request.ts'
 
@@ -24,6 +25,8 @@ export interface DohSlice {
   /** Of connections that come from now on. */
   readonly connection: ConnectionSettings
   readonly offer: DohOffer
+  /** Who has all other paths: http: or https:, host and port; null: nobody. */
+  readonly proxy: string | null
   /** How long the first octets of a connection in cleartext may take. */
   readonly handshakeMs: number
   /** Null: HTTP/3 is not served; its public port, null for that of the listener. */
@@ -53,6 +56,7 @@ export class DohTransport implements Transport<DohSlice> {
   readonly #wheel: Wheel
   readonly #clock: Clock
   readonly #service: DohService
+  readonly #pages: Pages
   readonly #http1: Http1Front
   readonly #http2: Http2Front
   readonly #listeners: ListenerGroup
@@ -67,6 +71,7 @@ export class DohTransport implements Transport<DohSlice> {
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
     this.#service = new DohService(this.#rules(NO_OFFER), dependencies)
+    this.#pages = new Pages({ ...dependencies, count: (failure) => this.#service.dropped(Failure[failure]) })
     this.#http1 = new Http1Front(this.#service)
     this.#http2 = new Http2Front(this.#service, dependencies)
     const serve = (listener: StreamListener) => {
@@ -99,6 +104,8 @@ export class DohTransport implements Transport<DohSlice> {
 
   async reconfigure(slice: DohSlice): Promise<void> {
     await this.#listeners.apply(slice.listen)
+    await this.#pages.serve(slice.proxy)
+    this.#service.web = this.#pages.present
     this.#http1.configure(slice.connection)
     this.#http2.configure(slice.connection)
     this.#service.rules = this.#rules(slice.offer)
@@ -107,7 +114,7 @@ export class DohTransport implements Transport<DohSlice> {
   }
 
   async settle(deadlineMs: number): Promise<void> {
-    await this.#listeners.settle(deadlineMs)
+    await Promise.all([this.#listeners.settle(deadlineMs), this.#pages.settle(deadlineMs)])
   }
 
   async rebind(endpoint: Endpoint): Promise<void> {
@@ -128,6 +135,7 @@ export class DohTransport implements Transport<DohSlice> {
   async close(): Promise<void> {
     await this.#listeners.close()
     this.#http1.close()
+    await this.#pages.close()
     for (const socket of this.#sockets) socket.destroy()
     await this.#sockets.emptied()
   }
@@ -168,7 +176,10 @@ export class DohTransport implements Transport<DohSlice> {
 
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
   #altSvc({ endpoint, cleartext }: Listener): string | null {
-    return this.#http3 === null || cleartext === true ? null : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
+    // the same host on HTTP/3 would have no pages
+    return this.#http3 === null || cleartext === true || this.#pages.present !== null
+      ? null
+      : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
   #rules(offer: DohOffer): DohRules {

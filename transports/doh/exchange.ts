@@ -7,6 +7,7 @@ import type { Clock } from '../../net/clock.ts'
 import { LiveCount } from '../../net/live-count.ts'
 import { scratch } from '../../net/scratch.ts'
 import type { Wheel } from '../../net/wheel.ts'
+import type { WebExchange, WebRequest } from '../web/exchange.ts'
 import type { Workload } from '../workload.ts'
 import type { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
@@ -86,9 +87,19 @@ export interface DohDependencies {
   readonly meter: TransportMeter
 }
 
+/** Serves what is not DNS. */
+export interface WebServer {
+  serve(exchange: WebExchange): void
+}
+
+/** What is known of a request for a page. */
+export type WebPlace = Pick<WebRequest, 'client' | 'authority' | 'target'>
+
 /** DNS over HTTPS (RFC 8484) between the HTTP versions and the pipeline. */
 export class DohService {
   rules: DohRules
+  /** Who serves the pages; null: nobody. */
+  web: WebServer | null = null
   /** Exchanges without a response, for drain(). */
   readonly open = new LiveCount()
   readonly #dependencies: DohDependencies
@@ -98,18 +109,18 @@ export class DohService {
     this.#dependencies = dependencies
   }
 
-  /** The head of a request has arrived. */
-  begin(exchange: Exchange, head: RequestHead): void {
+  /** The head of a request has arrived. Not null: it is for `web`, and no more business of the exchange. */
+  begin(exchange: Exchange, head: RequestHead): WebPlace | null {
     const client = exchange.origin.of(head, this.rules)
     if (client === null) {
       this.fail(exchange, Failure.http_bad_request)
-      return
+      return null
     }
     exchange.client = client
     // before anything is said about the request (conformance DNS-23)
     if (!exchange.client.admitted) {
       this.fail(exchange, Failure.access_denied)
-      return
+      return null
     }
     const plan = this.#isTooEarly(exchange, head) ? TOO_EARLY : planRequest(head, this.rules)
     switch (plan.kind) {
@@ -123,6 +134,13 @@ export class DohService {
       case 'landing':
         this.#respond(exchange, landingPage({ ...this.rules.offer, authority: plan.authority }))
         break
+      case 'forward':
+        if (this.web !== null) {
+          this.#close(exchange)
+          return { client, authority: plan.authority, target: plan.target }
+        }
+        this.fail(exchange, Failure.http_path)
+        break
       case 'json':
         exchange.isJson = true
         this.#ask(exchange, plan.message)
@@ -135,6 +153,7 @@ export class DohService {
         exchange.awaitContent()
         break
     }
+    return null
   }
 
   /** Content that is borrowed. `isLast`: there is no more. */

@@ -42,14 +42,57 @@ function addressOf(text: string): string | null {
   return host === undefined ? null : canonicalAddress(host)
 }
 
-/** RFC 7239 §4: an element for each hop, of pairs; values may be quoted. */
-const ELEMENT = /(?:[^,"]|"(?:[^"\\]|\\.)*")+/g
-const FOR = /(?:^|;)[ \t]*for=(?:"((?:[^"\\]|\\.)*)"|([^;,"\s]*))[ \t]*(?=;|$)/i
-
-/** The "for" of each element; empty where there is none. */
+/** The "for" of each element (RFC 7239 §4); empty where there is none, or the element is malformed. In one pass: regular expressions go back and forth over quotes. */
 function forwardedFor(value: string): readonly string[] {
-  return (value.match(ELEMENT) ?? []).map((element) => {
-    const match = FOR.exec(element)
-    return match?.[1]?.replaceAll(/\\(.)/g, '$1') ?? match?.[2] ?? ''
-  })
+  const hops: string[] = []
+  let element = new ForwardedElement()
+  let isQuoted = false
+  for (let at = 0; at < value.length; at++) {
+    const character = value.charAt(at)
+    if (isQuoted && character === '\\') element.add(value.charAt(++at))
+    else if (character === '"') {
+      isQuoted = !isQuoted
+      element.quote()
+    } else if (isQuoted || (character !== ';' && character !== ',')) element.add(character)
+    else {
+      element.endPair()
+      if (character === ';') continue
+      hops.push(element.for)
+      element = new ForwardedElement()
+    }
+  }
+  element.endPair()
+  return [...hops, isQuoted ? '' : element.for]
+}
+
+class ForwardedElement {
+  #for: string | null = null
+  #isMalformed = false
+  #pair = ''
+  #quotes = 0
+
+  get for(): string {
+    return this.#isMalformed ? '' : (this.#for ?? '')
+  }
+
+  add(character: string): void {
+    // nothing stands behind a quoted value but blanks
+    if (this.#quotes === 2 && character !== ' ' && character !== '\t') this.#isMalformed = true
+    this.#pair += character
+  }
+
+  quote(): void {
+    this.#quotes++
+    if (this.#quotes > 2 || (this.#quotes === 1 && !this.#pair.endsWith('='))) this.#isMalformed = true
+  }
+
+  endPair(): void {
+    const pair = this.#pair.trim()
+    this.#pair = ''
+    this.#quotes = 0
+    if (pair.slice(0, 4).toLowerCase() !== 'for=') return
+    // RFC 7239 §4: each parameter once
+    if (this.#for !== null) this.#isMalformed = true
+    this.#for = pair.slice(4)
+  }
 }

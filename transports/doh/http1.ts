@@ -8,6 +8,8 @@ import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
+import { Http1WebExchange } from '../web/http1-exchange.ts'
+import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
@@ -18,6 +20,8 @@ import { answerHead, failureResponse, type PlainResponse } from './response.ts'
 const HEADERS_TIMEOUT_MS = 5000
 const REQUEST_TIMEOUT_MS = 15_000
 const TIMEOUT_CHECK_MS = 1000
+/** The same where requests may be uploads; the proxy ends those that do not move. */
+const UPLOAD_TIMEOUT_MS = 600_000
 /** RFC 9112 §9.3.2: pipelined requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 100
 
@@ -49,10 +53,13 @@ export class Http1Front {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // RFC 9110 §7.8: whoever asks for anything else stays with HTTP/1.1
+      shouldUpgradeCallback: ({ headers }) => this.#service.web !== null && headers.upgrade?.toLowerCase() === 'websocket',
     })
+    this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
     // RFC 9110 §9.3.6: this is no proxy
-    this.#server.on('connect', (_request, socket) => this.#refuse(socket, Failure.http_method))
+    this.#server.on('connect', (_request, socket) => this.#refuse(socket, failureResponse(Failure.http_method)))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
     // a server that never listens checks its timeouts only after this event (design §4)
     this.#server.emit('listening')
@@ -60,6 +67,7 @@ export class Http1Front {
 
   configure({ idleMs }: ConnectionSettings): void {
     this.#server.keepAliveTimeout = idleMs
+    this.#server.requestTimeout = this.#service.web === null ? REQUEST_TIMEOUT_MS : UPLOAD_TIMEOUT_MS
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
@@ -112,7 +120,7 @@ export class Http1Front {
       connection.responsesDue--
       this.#service.abandon(exchange)
       if (connection.responsesDue > 0) return
-      if (connection.broken !== null) this.#refuse(socket, connection.broken)
+      if (connection.broken !== null) this.#refuse(socket, failureResponse(connection.broken))
       else if (connection.isDraining) socket.end()
     })
     if (connection.responsesDue > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
@@ -120,7 +128,13 @@ export class Http1Front {
       // RFC 9112 §3.2; who names two hosts may mean two requests, so nothing more is read
       response.setHeader('connection', 'close')
       this.#service.fail(exchange, Failure.http_bad_request)
-    } else this.#service.begin(exchange, head)
+    } else {
+      const place = this.#service.begin(exchange, head)
+      if (place !== null) {
+        this.#service.web?.serve(new Http1WebExchange(request, response, place))
+        return
+      }
+    }
     if (!exchange.reading) {
       request.resume()
       return
@@ -128,6 +142,31 @@ export class Http1Front {
     connection.reading = exchange
     request.on('data', (chunk: Buffer) => this.#service.take(exchange, chunk, false))
     request.on('end', () => this.#service.contentEnded(exchange))
+  }
+
+  /** A WebSocket, which only the proxy has. */
+  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const connection = this.#connections.get(socket)
+    if (connection === undefined) {
+      socket.destroy()
+      return
+    }
+    // RFC 9112 §9.3.2: its response comes last, and what it asks for cannot wait
+    if (connection.responsesDue > 0) {
+      connection.broken = Failure.http_bad_request
+      return
+    }
+    const exchange = new UpgradeExchange((response) => this.#refuse(socket, response), {
+      ...connection,
+      service: this.#service,
+      method: 'GET',
+    })
+    if (countOf(request.rawHeaders, 'host') > 1) {
+      this.#service.fail(exchange, Failure.http_bad_request)
+      return
+    }
+    const place = this.#service.begin(exchange, headOf(request))
+    if (place !== null) this.#service.web?.serve(new Http1WebTunnel(request, socket, head, place))
   }
 
   /** What Node's parser refuses never becomes a request: it is answered here, and the connection ends (RFC 9112 §2.2). */
@@ -142,13 +181,12 @@ export class Http1Front {
     // RFC 9112 §9.3.2: responses come in the order of their requests, this one too
     if (connection?.reading?.reading) this.#service.dismiss(connection.reading, failure)
     else if (connection !== undefined && connection.responsesDue > 0) connection.broken = failure
-    else this.#refuse(socket, failure)
+    else this.#refuse(socket, failureResponse(failure))
   }
 
   /** Answers what never became a request, and ends the connection. */
-  #refuse(socket: Duplex, failure: Failure): void {
+  #refuse(socket: Duplex, { status, headers, body }: PlainResponse): void {
     if (!socket.writable) return
-    const { status, headers, body } = failureResponse(failure)
     const fields = Object.entries({ date: new Date().toUTCString(), connection: 'close', ...headers })
     socket.end(
       `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
@@ -187,6 +225,27 @@ class Http1Exchange extends Exchange {
   }
 }
 
+/** A request for another protocol that gets an answer of ours, the last one of its connection. */
+class UpgradeExchange extends Exchange {
+  readonly #send: (response: PlainResponse) => void
+
+  constructor(send: (response: PlainResponse) => void, facts: ExchangeFacts) {
+    super(facts)
+    this.#send = send
+  }
+
+  /** DNS is nothing to upgrade from. */
+  override respond(): void {
+    this.dismiss(failureResponse(Failure.http_bad_request))
+  }
+
+  override dismiss(response: PlainResponse): void {
+    this.#send(response)
+  }
+
+  override awaitContent(): void {}
+}
+
 /** RFC 9112 §6.3. */
 function hasContent({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
@@ -205,6 +264,7 @@ function headOf(request: IncomingMessage): RequestHead {
     forwardedFor: textOf(headers['x-forwarded-for']),
     forwarded: headers.forwarded ?? '',
     earlyData: textOf(headers['early-data']),
+    protocol: '',
   }
 }
 

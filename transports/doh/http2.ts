@@ -17,6 +17,7 @@ import { type Admits, ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS } from './content.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { fieldsOf } from './fields.ts'
+import { Http2WebExchange } from './http2-web.ts'
 import type { RequestHead } from './request.ts'
 import type { PlainResponse } from './response.ts'
 
@@ -52,7 +53,7 @@ export class Http2Front {
       limits: HTTP2_LIMITS,
       idleMs,
       maxStreams: Math.max(inFlight, MIN_STREAMS),
-      connects: false,
+      connects: this.#service.web !== null,
       handler: new DohHandler(this.#service, {
         origin: new ConnectionClient(client, admits),
         inFlight,
@@ -101,7 +102,11 @@ class DohHandler implements Http2Handler {
 
   request(stream: Http2Stream, fields: RequestFields): void {
     const exchange = this.#exchangeOf(stream, fields.method)
-    this.#service.begin(exchange, new Http2Head(fields))
+    const place = this.#service.begin(exchange, new Http2Head(fields))
+    if (place !== null) {
+      this.#service.web?.serve(new Http2WebExchange(stream, fields, place))
+      return
+    }
     if (!exchange.reading) return
     // RFC 9110 §10.1.1: curl waits a second for it
     if (fields.expect.toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
@@ -226,6 +231,10 @@ class Http2Head implements RequestHead {
 
   get forwarded(): string {
     return this.#fields.get('forwarded')
+  }
+
+  get protocol(): string {
+    return this.#fields.protocol
   }
 
   get earlyData(): string {

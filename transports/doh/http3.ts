@@ -309,5 +309,6 @@ function headOf({ method, path, authority, contentLength, fields }: Http3Request
     forwardedFor: '',
     forwarded: '',
     earlyData: '',
+    protocol: '',
   }
 }

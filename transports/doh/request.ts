@@ -28,6 +28,8 @@ export interface RequestHead {
   readonly forwarded: string
   /** RFC 8470 §5.1. */
   readonly earlyData: string
+  /** RFC 8441 §4. */
+  readonly protocol: string
 }
 
 export interface DohOffer {
@@ -37,11 +39,19 @@ export interface DohOffer {
   readonly json: boolean
   /** Whether "/" shows a page, unless DNS is served there. */
   readonly landing: boolean
+  /** Whether all other paths are somebody else's. */
+  readonly proxies: boolean
   /** Who may say for whom it asks. */
   readonly trustedProxies: TrustedProxies
 }
 
-export const NO_OFFER: DohOffer = Object.freeze({ paths: [], json: false, landing: false, trustedProxies: { has: () => false } })
+export const NO_OFFER: DohOffer = Object.freeze({
+  paths: [],
+  json: false,
+  landing: false,
+  proxies: false,
+  trustedProxies: { has: () => false },
+})
 
 /** What is served, and to whom. */
 export class DohRules {
@@ -66,11 +76,12 @@ export class DohRules {
   }
 }
 
-/** What to do with a request: refuse it, list the methods, show the page, read the content, or ask this message. */
+/** What to do with a request: refuse it, list the methods, show the page, give it to the proxy, read the content, or ask this message. */
 export type RequestPlan =
   | { readonly kind: 'failure'; readonly failure: Failure; readonly allow: string }
   | { readonly kind: 'options'; readonly allow: string }
   | { readonly kind: 'landing'; readonly authority: string }
+  | { readonly kind: 'forward'; readonly authority: string; readonly target: string }
   | { readonly kind: 'content' }
   | { readonly kind: 'message' | 'json'; readonly message: Uint8Array }
 
@@ -82,7 +93,7 @@ const CONTENT: RequestPlan = { kind: 'content' }
 const fail = (failure: Failure, allow = ALLOW): RequestPlan => ({ kind: 'failure', failure, allow })
 
 /** RFC 9110 §9 and RFC 5789: known, but not served. */
-const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH'])
+const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH', 'CONNECT'])
 
 /** Reads the head of a request (RFC 8484 §4.1, status codes of conformance §14.1). Sans-IO; a message is borrowed until the next call. */
 export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
@@ -92,16 +103,18 @@ export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
 }
 
 function planAny(head: RequestHead, rules: DohRules): RequestPlan {
-  // RFC 9113 §8.5: it has no target, and this is no proxy
-  if (head.method === 'CONNECT') return fail(Failure.http_method)
+  // RFC 9113 §8.5: it has no target, and this is no such proxy
+  if (head.method === 'CONNECT' && head.protocol === '') return fail(Failure.http_method)
   const target = splitTarget(head.target)
   if (target === null) return fail(Failure.http_bad_request)
   // RFC 9112 §3.2.2: the authority of an absolute target counts instead of Host
-  const failure = authorityFailure(target.authority ?? head.authority, rules)
+  const authority = target.authority ?? head.authority
+  const failure = authorityFailure(authority, rules)
   if (failure !== null) return fail(failure)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
   if (!rules.paths.has(target.path)) {
-    return target.path === '/' && rules.offer.landing ? planPage(head.method, target.authority ?? head.authority) : fail(Failure.http_path)
+    if (rules.offer.proxies) return { kind: 'forward', authority, target: target.raw }
+    return target.path === '/' && rules.offer.landing ? planPage(head.method, authority) : fail(Failure.http_path)
   }
   switch (head.method) {
     case 'GET':
@@ -168,16 +181,18 @@ interface Target {
   readonly authority: string | null
   readonly path: string
   readonly query: string
+  /** Path and query as they were. */
+  readonly raw: string
 }
 
 function splitTarget(target: string): Target | null {
-  if (target.startsWith('/') && !target.includes('?')) return { authority: null, path: target, query: '' }
+  if (target.startsWith('/') && !target.includes('?')) return { authority: null, path: target, query: '', raw: target }
   const absolute = target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
   const authority = absolute?.[1] ?? null
   const rest = absolute === null ? target : (absolute[2] ?? '')
   if (rest !== '*' && !rest.startsWith('/')) return null
   const mark = rest.indexOf('?')
-  return { authority, path: mark < 0 ? rest : rest.slice(0, mark), query: mark < 0 ? '' : rest.slice(mark + 1) }
+  return { authority, path: mark < 0 ? rest : rest.slice(0, mark), query: mark < 0 ? '' : rest.slice(mark + 1), raw: rest }
 }
 
 /** The host of an authority, which is the same in nearly all requests. */
