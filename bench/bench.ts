@@ -4,6 +4,8 @@ export interface Bench {
   readonly name: string
   readonly title: string
   readonly parts: readonly Part[]
+  /** An SVG picture of the results; null while there is nothing to show. */
+  readonly picture?: (results: Results) => string | null
 }
 
 export interface Part {

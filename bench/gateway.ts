@@ -60,6 +60,10 @@ export class RunningGateway {
     }
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   /** What all its threads have run so far, seconds. */
   get cpuSeconds(): number {
     // the name of the program, in parentheses, may contain spaces

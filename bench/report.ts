@@ -10,10 +10,11 @@ export function textTable(result: Result): string {
   return [result.title, ...table, ...result.notes].join('\n')
 }
 
-export function markdownPage(bench: Bench, results: Results): string {
+export function markdownPage(bench: Bench, results: Results, hasPicture: boolean): string {
   const sections = bench.parts.flatMap(({ name }) => (results[name] === undefined ? [] : [markdownSection(results[name])]))
   const about = `Written by \`npm run bench -- ${bench.name}\`. The last columns say what was promised, and whether it was kept.`
-  return `${[`# ${bench.title}`, about, ...sections].join('\n\n')}\n`
+  const picture = hasPicture ? [`![${bench.title}](${bench.name}.svg)`] : []
+  return `${[`# ${bench.title}`, about, ...picture, ...sections].join('\n\n')}\n`
 }
 
 function markdownSection(result: Result): string {

@@ -29,7 +29,9 @@ function save(bench: Bench, file: URL, results: Results): void {
   writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
   // kept in the repository, where everything is formatted
   execFileSync(process.execPath, [FORMATTER, 'format', '--write', fileURLToPath(file)], { stdio: 'ignore' })
-  writeFileSync(new URL(`${bench.name}.md`, FOLDER), markdownPage(bench, results))
+  const picture = bench.picture?.(results) ?? null
+  if (picture !== null) writeFileSync(new URL(`${bench.name}.svg`, FOLDER), picture)
+  writeFileSync(new URL(`${bench.name}.md`, FOLDER), markdownPage(bench, results, picture !== null))
 }
 
 function readResults(file: URL): Results {

@@ -1,9 +1,8 @@
 import { putU16, u16 } from '../../dns/bytes.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
-import { Link, type LinkEvents } from './link.ts'
-import type { Question } from './questions.ts'
-import { TlsPipe } from './tls-pipe.ts'
+import { Link, type LinkEvents, type Question } from '../load/link.ts'
+import { TlsPipe } from '../load/tls-pipe.ts'
 
 /** DNS over TLS (RFC 7858). */
 export class DotLink extends Link {

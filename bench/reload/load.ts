@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context, Outcome, Part, Row } from '../bench.ts'
 import { inChild } from '../child.ts'
+import type { LoadFigures } from '../load/scheduled-load.ts'
+import { type Window, windowOf } from '../load/window.ts'
 import { machineSeconds, median } from '../measure.ts'
 import { PORTS } from './configuration.ts'
-import { LOAD_TRANSPORTS, type LoadFigures, type LoadPlan, type LoadTransport, SHARES } from './plan.ts'
+import { LOAD_TRANSPORTS, type LoadPlan, type LoadTransport, SHARES } from './plan.ts'
 import { ReloadedGateway } from './reloaded-gateway.ts'
-import { type Loads, type Window, windowOf, windowsOf } from './windows.ts'
+import { type Loads, windowsOf } from './windows.ts'
 
 const SCRIPT = new URL('./load-child.ts', import.meta.url)
 const RATE = 10_000

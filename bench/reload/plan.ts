@@ -6,9 +6,6 @@ export const SHARES: Readonly<Record<LoadTransport, number>> = { dot: 0.45, doh:
 /** Enough that the kernel spreads them over the workers. */
 export const CONNECTIONS: Readonly<Record<LoadTransport, number>> = { dot: 12, doh: 12, doq: 4 }
 
-/** What no answer came to in this long, milliseconds, is lost. */
-export const PATIENCE_MS = 4000
-
 /** The load of one transport, as its process is told: milliseconds, the moment since the epoch. */
 export interface LoadPlan {
   readonly transport: LoadTransport
@@ -21,16 +18,4 @@ export interface LoadPlan {
   readonly warmUpMs: number
   /** No other load of the same gateway and transport has the same: the new names are made of it. */
   readonly run: number
-}
-
-/** What it came to. */
-export interface LoadFigures {
-  /** From the moment at which the question was due to its answer, milliseconds, in the order of the schedule; PATIENCE_MS: lost. */
-  readonly latencies: readonly number[]
-  /** Connections that ended before the load did. */
-  readonly ended: number
-  /** By how much the schedule was missed at most, milliseconds. */
-  readonly longestLag: number
-  /** Cores that were busy with it. */
-  readonly cpu: number
 }

@@ -1,3 +1,4 @@
+import type { Question } from '../load/link.ts'
 import { Dice } from '../measure.ts'
 import { questionOf } from '../traffic.ts'
 
@@ -14,13 +15,6 @@ export function domainOf(i: number): string {
 
 export function knownNames(): readonly string[] {
   return Array.from({ length: KNOWN }, (_, i) => `www${i}.${domainOf(i)}`)
-}
-
-export interface Question {
-  /** Its place in the schedule. */
-  readonly index: number
-  /** With id 0. */
-  readonly wire: Buffer
 }
 
 /** What is asked: mostly names of the cache, and among them some that nobody has asked for. */

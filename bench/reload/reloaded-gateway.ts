@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { accepts } from '../accepts.ts'
 import { RunningGateway } from '../gateway.ts'
 import { UdpAsker } from '../udp-asker.ts'
 import { Upstream } from '../upstream.ts'
@@ -81,18 +80,5 @@ export class ReloadedGateway {
     const answered = await asker.ask(names)
     asker.close()
     if (answered < names.length) throw new Error(`Cannot fill the cache: ${answered} of ${names.length} names were answered`)
-  }
-}
-
-/** Whether somebody listens on the TCP port. */
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
   }
 }

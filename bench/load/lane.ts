@@ -1,5 +1,4 @@
-import type { Link, LinkEvents } from './link.ts'
-import type { Question } from './questions.ts'
+import type { Link, LinkEvents, Question } from './link.ts'
 
 /** Between a connection that was lost and the next. */
 const AGAIN_MS = 50

@@ -1,7 +1,12 @@
-import type { Question } from './questions.ts'
-
 /** What the gateway lets a connection have open by default (`limits.inFlightPerConnection`). */
 const MOST_OPEN = 100
+
+export interface Question {
+  /** Its place in the schedule. */
+  readonly index: number
+  /** With id 0. */
+  readonly wire: Buffer
+}
 
 export interface LinkEvents {
   ready(): void

@@ -1,8 +1,14 @@
 import { answerCount, Flag, flagsOf, HEADER_LENGTH } from '../../dns/header.ts'
 import { Rcode } from '../../dns/types.ts'
-import { PATIENCE_MS } from './plan.ts'
 
 const SECOND = 1000
+/** What no answer came to in this long, milliseconds, is lost. */
+export const PATIENCE_MS = 4000
+
+/** The clock of all processes of the machine. */
+export function now(): number {
+  return performance.timeOrigin + performance.now()
+}
 
 /** When each question is due, and how long after that its answer came. */
 export class Ledger {
@@ -27,15 +33,17 @@ export class Ledger {
     return this.#startAt + (index * SECOND) / this.#rate
   }
 
-  settle(index: number, message: Uint8Array | null, now: number): void {
+  settle(index: number, message: Uint8Array | null): void {
     if (!Number.isNaN(this.#latencies[index])) return
     this.#open--
-    this.#latencies[index] = message !== null && isAnswer(message) ? Math.min(now - this.dueAt(index), PATIENCE_MS) : PATIENCE_MS
+    this.#latencies[index] = message !== null && isAnswer(message) ? Math.min(now() - this.dueAt(index), PATIENCE_MS) : PATIENCE_MS
   }
 
   /** Of the questions from `first` on; what is open is lost. */
   latenciesFrom(first: number): readonly number[] {
-    return Array.from(this.#latencies.subarray(first), (latency) => (Number.isNaN(latency) ? PATIENCE_MS : Math.round(100 * latency) / 100))
+    return Array.from(this.#latencies.subarray(first), (latency) =>
+      Number.isNaN(latency) ? PATIENCE_MS : Math.round(1000 * latency) / 1000,
+    )
   }
 }
 

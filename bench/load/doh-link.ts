@@ -1,8 +1,7 @@
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { MEDIA_TYPE } from '../../transports/doh/request.ts'
 import { clientPreface, encodeFrame, type Frame, FrameCutter, FrameFlag, FrameType, fieldSection } from './http2-frames.ts'
-import { Link, type LinkEvents } from './link.ts'
-import type { Question } from './questions.ts'
+import { Link, type LinkEvents, type Question } from './link.ts'
 import { TlsPipe } from './tls-pipe.ts'
 
 const NOTHING = new Uint8Array(0)
