@@ -10,6 +10,12 @@ export interface DisturberPlan {
   readonly durationMs: number
 }
 
+export interface DisturberFigures {
+  readonly opened: number
+  readonly ended: number
+  readonly frames: number
+}
+
 /** What misbehaves: one connection at a time, as fast as this process and the server let it, anew when the server has ended it. */
 const plan = JSON.parse(process.argv[2] ?? '') as DisturberPlan
 const NOTHING = new Uint8Array(0)
@@ -27,8 +33,10 @@ const path = (i: number): string => {
 }
 
 class Disturber {
-  /** How many connections the server has ended. */
+  /** Connections that were made, and those of them that the server has ended. */
+  opened = 0
   ended = 0
+  frames = 0
   #pipe: TlsPipe | null = null
   #stream = 1
   readonly #timer = setInterval(() => this.#burst(), 1)
@@ -52,10 +60,11 @@ class Disturber {
           pipe.write(clientPreface(...settings))
           pipe.write(encodeFrame({ type: FrameType.SETTINGS, flags: FrameFlag.ACK, stream: 0, payload: NOTHING }))
           this.#pipe = pipe
+          this.opened++
         },
         received: () => {},
         closed: () => {
-          this.ended++
+          if (this.#pipe !== null) this.ended++
           this.#pipe = null
           setTimeout(() => this.#connect(), AGAIN_MS)
         },
@@ -67,6 +76,7 @@ class Disturber {
     const pipe = this.#pipe
     if (pipe === null || pipe.waiting > MAX_WAITING) return
     for (let i = 0; i < BURST; i++) pipe.write(this.#frame())
+    this.frames += BURST
   }
 
   #frame(): Buffer {
@@ -99,5 +109,7 @@ setPriority(constants.priority.PRIORITY_LOW)
 const disturber = new Disturber()
 setTimeout(() => {
   disturber.stop()
-  process.send?.(disturber.ended, () => process.exit())
+  const { opened, ended, frames } = disturber
+  const figures: DisturberFigures = { opened, ended, frames }
+  process.send?.(figures, () => process.exit())
 }, plan.durationMs)

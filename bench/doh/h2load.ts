@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { CIPHER } from '../load/tls-pipe.ts'
 import { PROGRAM_PATH } from './programs.ts'
 
 export interface H2load {
@@ -19,7 +20,7 @@ export interface H2loadFigures {
 
 /** Sends requests as fast as they are answered. Rejects when one of them is not answered by 200. */
 export async function h2load({ port, connections, streams, requests, post, urls }: H2load): Promise<H2loadFigures> {
-  const load = ['-n', String(requests), '-c', String(connections), '-m', String(streams), '-t', '1']
+  const load = [`--tls13-ciphers=${CIPHER}`, '-n', String(requests), '-c', String(connections), '-m', String(streams), '-t', '1']
   const what =
     post === undefined
       ? ['-i', urls ?? '']

@@ -69,6 +69,10 @@ async function assertAnswers(lab: Lab): Promise<void> {
       assertMessage(response)
       assert.match(response.head, new RegExp(`^alt-svc: h3=":${lab.gateway.doh}"; ma=86400\\r$`, 'm'))
     }
+    const byName = await curl(lab, `/dns-query?name=${NAMES.www}&type=A`, option)
+    assert.equal(JSON.parse(byName.body.toString()).Answer[0].data, ADDRESS)
+    const page = await curl(lab, '/', option)
+    assert.ok(page.body.includes(`https://localhost:${lab.gateway.doh}/dns-query`))
   }
 }
 

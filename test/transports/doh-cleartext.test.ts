@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
+import { networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { doh1 } from '../harness/clients.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
+import { doh1, doh2 } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { dnsServer } from '../harness/servers.ts'
@@ -131,4 +135,79 @@ test('a listener may change between TLS and cleartext while it serves', async ()
   assert.deepEqual(statuses(await raw(request, undefined, changing)), [200])
   assert.equal((await changing.reload({ listen: { ...listen, doh: [{ ...entry, cleartext: false }] } })).outcome, 'applied')
   assert.equal((await doh1(changing, { path: PATH })).status, 200)
+})
+
+test('a message may be in the content, and the connection lives on', async () => {
+  const head = `POST /dns-query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/dns-message\r\ncontent-length: ${QUESTION.length}\r\n`
+  const first = `${head}\r\n${QUESTION.toString('latin1')}`
+  const last = `${head}connection: close\r\n\r\n${QUESTION.toString('latin1')}`
+  assert.deepEqual(statuses(await raw(first + last)), [200, 200])
+  assert.deepEqual(statuses(await raw(first + last, 1)), [200, 200])
+})
+
+test('HTTP/3 is only where TLS is, and announced only there', async () => {
+  const listen = { ...testConfig([]).listen, doh: [...clear, ...clear.map((entry) => ({ ...entry, cleartext: false }))] }
+  await using both = await runGateway([upstream.endpoint], { listen })
+  const secure = both.gateway.facts.endpoints.doh[1]
+  assert.ok(secure !== undefined)
+  const request = `GET ${PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`
+  const answer = await raw(request, undefined, both)
+  assert.deepEqual(statuses(answer), [200])
+  assert.doesNotMatch(answer, /alt-svc/i)
+  const overTls = { ...both, doh: secure }
+  for (const client of [doh1, doh2]) {
+    assert.equal((await client(overTls, { path: PATH })).headers['alt-svc'], `h3=":${secure.port}"; ma=86400`)
+  }
+})
+
+const outside = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
+
+test('strangers are not served, and counted', { skip: outside === undefined }, async () => {
+  const config = testConfig([upstream.endpoint])
+  const listen = { ...config.listen, doh: clear.map((entry) => ({ ...entry, endpoint: { host: outside ?? '', port: 0 } })) }
+  const request = `GET ${PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`
+  await using strict = await runGateway([upstream.endpoint], {
+    listen,
+    doh: { ...config.doh, trustedProxies: prefixes('198.51.100.1') },
+  })
+  const refused = connect(strict.doh.port, strict.doh.host)
+  // nothing is written: that the connection ends is the gateway's doing
+  assert.deepEqual(await once(refused, 'close'), [false])
+  const metrics = await (await fetch(`http://127.0.0.1:${strict.admin.port}/metrics`)).text()
+  assert.match(metrics, /^atlas_drops_total\{reason="access_denied"\} 1$/m)
+  const change = await strict.reload({ doh: { ...config.doh, trustedProxies: prefixes(outside ?? '') } })
+  assert.equal(change.outcome, 'applied')
+  assert.deepEqual(statuses(await raw(request, undefined, strict)), [200])
+})
+
+describe('the configuration', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'atlas-cleartext-'))
+  after(() => rmSync(directory, { recursive: true }))
+  const load = (content: string) => {
+    writeFileSync(join(directory, 'atlas.yaml'), content)
+    return loadConfig({ file: 'atlas.yaml', env: {}, cwd: directory })
+  }
+
+  for (const [shown, address] of [
+    ['a public address', '192.0.2.1:8080'],
+    ['every address', '0.0.0.0:8080'],
+    ['every IPv6 address', '[::]:8080'],
+  ] as const) {
+    test(`takes no cleartext on ${shown} without trusted proxies, and says where`, () => {
+      const entry = `listen:\n  doh:\n    - { address: "${address}", cleartext: true }\n`
+      const where = 'atlas.yaml:3:7: listen.doh[0]'
+      const message = `${where}: expected a loopback address, or the proxies that have TLS in doh.trustedProxies: received "${address}"`
+      assert.throws(() => load(entry), { name: 'ConfigError', message })
+      assert.equal(load(`${entry}doh: { trustedProxies: [192.0.2.9] }\n`).config.listen.doh[0]?.cleartext, true)
+      assert.equal(load(entry.replace('true', 'false')).config.listen.doh[0]?.cleartext, false)
+    })
+  }
+
+  test('takes it on loopback', () => {
+    for (const address of ['127.0.0.1:8080', '127.9.9.9:8080', '[::1]:8080']) {
+      assert.equal(load(`listen: { doh: [{ address: "${address}", cleartext: true }] }`).config.listen.doh[0]?.cleartext, true)
+    }
+  })
 })

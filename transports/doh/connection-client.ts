@@ -15,6 +15,7 @@ export class ConnectionClient {
   #isTrusted = false
   /** The last one that was named: proxies ask for the same clients again and again. */
   #named: Client
+  #namedBytes: AddressBytes | null = null
 
   constructor(client: Client, admits: Admits) {
     this.client = client
@@ -38,12 +39,10 @@ export class ConnectionClient {
     const address = forwardedAddress(head, this.client.address, rules.offer.trustedProxies)
     if (address === CONTRADICTION) return null
     if (address === null || address === this.client.address) return this.client
-    if (address !== this.#named.address) this.#named = this.#clientAt(address)
+    if (address !== this.#named.address) this.#namedBytes = parseAddress(address)
+    // the access list may have changed since, while the proxy keeps its connection
+    const admitted = this.#namedBytes !== null && this.#admits(this.#namedBytes)
+    if (address !== this.#named.address || admitted !== this.#named.admitted) this.#named = { ...this.client, address, port: 0, admitted }
     return this.#named
-  }
-
-  #clientAt(address: string): Client {
-    const bytes = parseAddress(address)
-    return { ...this.client, address, port: 0, admitted: bytes !== null && this.#admits(bytes) }
   }
 }

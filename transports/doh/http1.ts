@@ -54,7 +54,7 @@ export class Http1Front {
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       // RFC 9110 §7.8: whoever asks for anything else stays with HTTP/1.1
-      shouldUpgradeCallback: ({ headers }) => this.#service.web !== null && headers.upgrade?.toLowerCase() === 'websocket',
+      shouldUpgradeCallback: (request) => this.#service.web !== null && isWebSocket(request),
     })
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
@@ -244,6 +244,11 @@ class UpgradeExchange extends Exchange {
   }
 
   override awaitContent(): void {}
+}
+
+/** RFC 6455 §4.1; what has content first would have to be read to its end. */
+function isWebSocket(request: IncomingMessage): boolean {
+  return request.headers.upgrade?.toLowerCase() === 'websocket' && !hasContent(request)
 }
 
 /** RFC 9112 §6.3. */

@@ -116,8 +116,10 @@ export class StreamTable implements StreamOwner {
       this.#resetFor(stream, ErrorCode.PROTOCOL_ERROR)
       return
     }
+    // first: who is given the last of it may answer at once
+    if (endStream) this.#endRequest(stream)
     if (content.length > 0) stream.receiver?.onData(content, endStream)
-    if (endStream) this.#endRemote(stream, NO_LINES)
+    if (endStream && !stream.closed) stream.receiver?.onEnd(NO_LINES)
   }
 
   /** RFC 9113 §6.4. The client's own, so nothing is sent back. */
@@ -239,7 +241,10 @@ export class StreamTable implements StreamOwner {
     // RFC 9113 §8.1: they end the request
     else if (!endStream || !isWithinLimit || !areTrailers(requestFields.lines) || !isAsLongAsSaid(stream, true))
       this.#resetFor(stream, ErrorCode.PROTOCOL_ERROR)
-    else this.#endRemote(stream, requestFields.lines)
+    else {
+      this.#endRequest(stream)
+      stream.receiver?.onEnd(requestFields.lines)
+    }
   }
 
   /** DATA on a stream that takes none; its octets count all the same (RFC 9113 §6.9). */
@@ -258,12 +263,10 @@ export class StreamTable implements StreamOwner {
     }
   }
 
-  #endRemote(stream: Http2Stream, trailers: readonly FieldLine[]): void {
-    if (stream.closed) return
+  /** RFC 9113 §5.1: half-closed (remote). */
+  #endRequest(stream: Http2Stream): void {
     this.incomplete--
     stream.remoteEnded = true
-    stream.receiver?.onEnd(trailers)
-    if (stream.localEnded) this.#close(stream)
   }
 
   #onResponseEnded(stream: Http2Stream): void {

@@ -20,8 +20,6 @@ export class ContentRelay extends Relay {
     if (this.isOver || this.content === null) return
     this.progress()
     if (!this.content.accept(chunk)) this.fail(this.#isDeclared ? 'proxy_bad_request' : 'proxy_too_large')
-    // the origin has answered without reading all
-    else if (this.content.destroyed) this.exchange.consumed(chunk.length)
   }
 
   /** Trailers are dropped (RFC 9110 §6.5.1): undici has no place for them. */

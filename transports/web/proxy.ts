@@ -30,6 +30,9 @@ export interface ProxyOptions {
   count(failure: ProxyFailure): void
 }
 
+/** The relays have deadlines of their own, on the clock of all others. And undici would give a TLS connection up when Host changes: see openOrigin(). */
+const DISPATCH = { headersTimeout: 0, bodyTimeout: 0, servername: 'origin' }
+
 /** Brings requests for pages to the origin behind this gateway, and its responses back (ADR 20). */
 export class ReverseProxy {
   readonly #origin: Pool
@@ -106,9 +109,7 @@ export class ReverseProxy {
     this.#relays.add(relay)
     relay.progress()
     relay.exchange.receive(relay)
-    // the relay has deadlines of its own, on the clock of all others
-    if (relay.isOver) relay.release()
-    else this.#origin.dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, relay)
+    this.#origin.dispatch({ ...options, ...DISPATCH }, relay)
   }
 
   #refuse(exchange: WebExchange, failure: ProxyFailure): void {

@@ -39,7 +39,7 @@ export class Hearer implements StreamReceiver {
     log.push(`${this.request} on ${stream.id}`)
   }
 
-  onData(chunk: Uint8Array): void {
+  onData(chunk: Uint8Array, _isLast: boolean): void {
     this.content += Buffer.from(chunk).toString('latin1')
   }
 

@@ -90,6 +90,18 @@ describe('a request', () => {
     assert.equal(peer.hearers.size, 3)
   })
 
+  test('may be answered as soon as the last of its content is there', () => {
+    const peer = Peer.ready()
+    peer.send(headers(1, UPLOAD, 0))
+    const hearer = peer.hearer(1)
+    hearer.onData = (_chunk, isLast) => {
+      if (isLast) hearer.answer('done')
+    }
+    peer.send(data(1, 'a'), data(1, 'b', END_STREAM))
+    assert.deepEqual(peer.received(), ['HEADERS 1 :status=200', 'DATA 1 "done" END_STREAM'])
+    assert.equal(peer.session.needsCheck, false)
+  })
+
   test('that is reset is aborted, and nothing is sent on it any more (H2-24)', () => {
     const peer = Peer.ready()
     peer.send(headers(1, WAIT), rst(1))
