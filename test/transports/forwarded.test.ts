@@ -56,19 +56,19 @@ describe('Forwarded (RFC 7239)', () => {
   for (const [value, client] of Object.entries({
     'for=203.0.113.7': '203.0.113.7',
     'For="203.0.113.7:47011";proto=https;by=192.0.2.9': '203.0.113.7',
-    'proto=https; FOR = 203.0.113.7': PEER,
+    'proto=https; FOR = 203.0.113.7': null,
     'by=192.0.2.9;for="[2001:db8::7]:99"': '2001:db8::7',
     'for="[2001:db8::7]", for=192.0.2.9;host="a,b;for=203.0.113.1"': '2001:db8::7',
     'for="203.0.113\\.7"': '203.0.113.7',
     'for=_hidden, for=192.0.2.9': '192.0.2.9',
     'for=203.0.113.7, for=unknown': PEER,
     'for=203.0.113.7, proto=https': PEER,
-    'notfor=203.0.113.7': PEER,
-    'for=203.0.113.7;for=203.0.113.8': PEER,
-    'for="203.0.113.7"8': PEER,
-    '"for=203.0.113.7"': PEER,
+    'notfor=203.0.113.7': null,
+    'for=203.0.113.7;for=203.0.113.8': null,
+    'for="203.0.113.7"8': null,
+    '"for=203.0.113.7"': null,
     'x="a;for=203.0.113.1";for=203.0.113.7': '203.0.113.7',
-    'for="203.0.113.7': PEER,
+    'for="203.0.113.7': null,
     '': null,
   })) {
     test(`'${value}' is ${client}`, () => assert.equal(from({ forwarded: value }), client))
@@ -78,6 +78,7 @@ describe('Forwarded (RFC 7239)', () => {
 test('two fields that name different clients contradict each other', () => {
   assert.equal(from({ forwardedFor: '203.0.113.7', forwarded: 'for=203.0.113.8' }), CONTRADICTION)
   assert.equal(from({ forwardedFor: '203.0.113.7', forwarded: 'for="203.0.113.7:1"' }), '203.0.113.7')
+  assert.equal(from({ forwardedFor: '203.0.113.7', forwarded: 'proto=https' }), '203.0.113.7')
 })
 
 test('nothing that is written there throws, takes long, or gives anything but an address', () => {

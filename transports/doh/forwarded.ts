@@ -14,7 +14,9 @@ export const CONTRADICTION = Symbol('contradiction')
  * name none. `peer`, an address, is trusted.
  */
 export function forwardedAddress(head: RequestHead, peer: string, trusted: TrustedProxies): string | null | typeof CONTRADICTION {
-  const standard = head.forwarded === '' ? null : nearestStranger(forwardedFor(head.forwarded), peer, trusted)
+  const hops = head.forwarded === '' ? [] : forwardedFor(head.forwarded)
+  // RFC 7239 §4: it may say other things, and no client
+  const standard = hops.every((hop) => hop === '') ? null : nearestStranger(hops, peer, trusted)
   const common = head.forwardedFor === '' ? null : nearestStranger(head.forwardedFor.split(','), peer, trusted)
   if (standard !== null && common !== null && standard !== common) return CONTRADICTION
   return standard ?? common
