@@ -8,9 +8,11 @@ export const MAX_MESSAGE_LENGTH = 65_535
 export const Flag = {
   QR: 0x8000,
   OPCODE: 0x7800,
+  AA: 0x0400,
   TC: 0x0200,
   RD: 0x0100,
   RA: 0x0080,
+  AD: 0x0020,
   CD: 0x0010,
   RCODE: 0x000f,
 } as const

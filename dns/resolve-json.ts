@@ -1,5 +1,5 @@
 import { Flag, flagsOf } from './header.ts'
-import { ednsFacts, optionTexts } from './text-edns.ts'
+import { ednsFacts, extendedErrorTexts } from './text-edns.ts'
 import { nameText } from './text-name.ts'
 import { type QuestionPlace, type RecordPlace, readParts } from './text-parts.ts'
 import { rdataText } from './text-rdata.ts'
@@ -30,9 +30,6 @@ export interface ResolveRecord {
   readonly data: string
 }
 
-const EDE = 'EDE: '
-const AUTHENTIC_DATA = 0x0020
-
 /** A message of our own as an object; it is well-formed. */
 export function resolveJson(message: Uint8Array): ResolveJson {
   const parts = readParts(message)
@@ -41,14 +38,13 @@ export function resolveJson(message: Uint8Array): ResolveJson {
   const { opt = null } = parts ?? {}
   const records = (places: readonly RecordPlace[] = []) =>
     places.filter(({ type }) => type !== Type.OPT).map((place) => recordJson(message, place))
-  const comments =
-    (opt === null ? null : optionTexts(message, opt))?.filter((text) => text.startsWith(EDE)).map((text) => text.slice(EDE.length)) ?? []
+  const comments = opt === null ? [] : extendedErrorTexts(message, opt)
   return {
     Status: (flags & Flag.RCODE) | (opt === null ? 0 : ednsFacts(opt).extendedRcode),
     TC: bit(Flag.TC),
     RD: bit(Flag.RD),
     RA: bit(Flag.RA),
-    AD: bit(AUTHENTIC_DATA),
+    AD: bit(Flag.AD),
     CD: bit(Flag.CD),
     Question: (parts?.questions ?? []).map((place) => questionJson(message, place)),
     ...section('Answer', records(parts?.answers)),

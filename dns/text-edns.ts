@@ -30,14 +30,22 @@ const DO = 0x8000
 
 /** "NAME: value", or the name alone, for each option of an OPT record; null when the list is malformed. */
 export function optionTexts(bytes: Uint8Array, opt: RecordPlace): readonly string[] | null {
+  return optionsOf(bytes, opt)?.map(({ code, text }) => (text === '' ? optionText(code) : `${optionText(code)}: ${text}`)) ?? null
+}
+
+/** Why the answer is as it is (RFC 8914 §2), as often as the OPT record says it. */
+export function extendedErrorTexts(bytes: Uint8Array, opt: RecordPlace): readonly string[] {
+  return (optionsOf(bytes, opt) ?? []).filter(({ code }) => code === EdnsOption.EDE).map(({ text }) => text)
+}
+
+function optionsOf(bytes: Uint8Array, opt: RecordPlace): readonly { readonly code: number; readonly text: string }[] | null {
   const reader = new RdataReader(bytes, opt.rdata, opt.end)
-  const texts: string[] = []
+  const options: { code: number; text: string }[] = []
   while (reader.left > 0) {
     const code = reader.u16()
-    const text = dataText(code, reader.octets(reader.u16()))
-    texts.push(text === '' ? optionText(code) : `${optionText(code)}: ${text}`)
+    options.push({ code, text: dataText(code, reader.octets(reader.u16())) })
   }
-  return reader.finished ? texts : null
+  return reader.finished ? options : null
 }
 
 /** An option whose data is not as its RFC says is shown in hex, like one that is unknown here. */

@@ -117,7 +117,12 @@ export class TransportAssembly {
       listen: this.#slices(listen.doh, access.encrypted),
       connection: { idleMs: limits.idle.httpMs, inFlight },
       handshakeMs: timeouts.handshakeMs,
-      offer: { ...config.doh, proxies: config.doh.proxy !== null, trustedProxies: new PrefixSet(config.doh.trustedProxies) },
+      offer: {
+        ...config.doh,
+        // "/" is the origin's, also where HTTP/3 has none of its pages
+        landing: config.doh.landing && config.doh.proxy === null,
+        trustedProxies: new PrefixSet(config.doh.trustedProxies),
+      },
       proxy: config.doh.proxy,
       http3: http3 || parts.http3Elsewhere ? { port: config.public.ports.doh } : null,
     }

@@ -127,6 +127,14 @@ export const doh1: DohClient = async ({ doh, ca }, { method = 'GET', path = '/dn
   return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }
 }
 
+/** DNS over HTTPS on TCP, by version. */
+export const DOH_TCP_CLIENTS = [
+  ['HTTP/1.1', doh1],
+  ['HTTP/2', doh2],
+] as const
+/** DNS over HTTPS, by version. */
+export const DOH_CLIENTS = [...DOH_TCP_CLIENTS, ['HTTP/3', doh3]] as const
+
 function dohReaction({ status, body }: DohResponse): Reaction {
   return status === 200 ? { kind: 'answer', message: body } : { kind: 'status', status }
 }

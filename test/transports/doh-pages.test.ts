@@ -2,10 +2,9 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import test, { after, before, describe } from 'node:test'
 import { resolveJson } from '../../dns/resolve-json.ts'
-import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
+import { DOH_CLIENTS, type DohRequest } from '../harness/clients.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
-import { doh3 } from '../harness/quic.ts'
 import { dnsServer } from '../harness/servers.ts'
 
 const QUESTION = question({ name: 'www.example.com' })
@@ -34,11 +33,7 @@ after(async () => {
   await upstream[Symbol.asyncDispose]()
 })
 
-for (const [name, client] of [
-  ['HTTP/1.1', doh1],
-  ['HTTP/2', doh2],
-  ['HTTP/3', doh3],
-] as const) {
+for (const [name, client] of DOH_CLIENTS) {
   describe(`over ${name}`, () => {
     const ask = (request: DohRequest) => client(gateway, request)
     const json = async (query: string) => JSON.parse((await ask({ path: `/dns-query?${query}` })).body.toString())

@@ -6,7 +6,7 @@ import { connect as connectHttp2 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { connect as connectTls } from 'node:tls'
-import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
+import { DOH_TCP_CLIENTS, type DohRequest, doh1, doh2 } from '../harness/clients.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -19,10 +19,17 @@ const WEBSOCKET = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 let gateway: TestGateway
 let upstream: Awaited<ReturnType<typeof dnsServer>>
+/** "/late" has been asked for twice; it is answered. */
+const [bothAsked, late] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+let asked = 0
 /** The last request that the origin received. */
 let seen: IncomingMessage
 const origin = createServer(async (request, reply) => {
   seen = request
+  if (request.url === '/late') {
+    if (++asked === 2) bothAsked.resolve()
+    await late.promise
+  }
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk as Buffer)
   reply.setHeader('set-cookie', ['a=1', 'b=2'])
@@ -52,10 +59,7 @@ after(async () => {
   origin.close()
 })
 
-for (const [name, client] of [
-  ['HTTP/1.1', doh1],
-  ['HTTP/2', doh2],
-] as const) {
+for (const [name, client] of DOH_TCP_CLIENTS) {
   describe(`pages over ${name}`, () => {
     const ask = (request: DohRequest) => client(gateway, request)
 
@@ -156,4 +160,17 @@ test('the proxy comes and goes with a reload', async () => {
   assert.equal((await gateway.reload({ doh })).outcome, 'applied')
   const page = await doh2(gateway, { path: '/' })
   assert.match(page.body.toString(), /Encrypted DNS/)
+})
+
+test('who drains brings the pages that were asked for', async () => {
+  const { port } = origin.address() as AddressInfo
+  const doh = { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: `http://127.0.0.1:${port}`, trustedProxies: [] }
+  await using leaving = await runGateway([upstream.endpoint], { doh })
+  const pages = DOH_TCP_CLIENTS.map(([, client]) => client(leaving, { path: '/late' }))
+  await bothAsked.promise
+  const drained = leaving.gateway.drain()
+  // longer than what is given to the last octets of answers
+  setTimeout(late.resolve, 800)
+  for (const page of pages) assert.equal((await page).body.toString(), 'GET /late ')
+  await drained
 })

@@ -5,7 +5,7 @@ import { connect as connectTcp } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { type DohRequest, doh1, doh2 } from '../harness/clients.ts'
+import { DOH_CLIENTS, type DohRequest } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -42,11 +42,7 @@ after(async () => {
   await upstream[Symbol.asyncDispose]()
 })
 
-for (const [name, client] of [
-  ['HTTP/1.1', doh1],
-  ['HTTP/2', doh2],
-  ['HTTP/3', doh3],
-] as const) {
+for (const [name, client] of DOH_CLIENTS) {
   describe(`DoH over ${name}`, () => {
     const ask = (request: DohRequest) => client(gateway, request)
 

@@ -103,7 +103,7 @@ test('nothing that is written there throws, takes long, or gives anything but an
 
 describe('the client of a connection', () => {
   const client: Client = { traits: TRANSPORTS.doh2, address: PEER, port: 4711, admitted: false, keepalive: NO_KEEPALIVE }
-  const trusting = new DohRules({ ...NO_OFFER, trustedProxies: TRUSTED }, () => true)
+  const trusting = new DohRules({ ...NO_OFFER, trustedProxies: TRUSTED }, { covers: () => true, web: null })
   const admits = (address: Uint8Array) => address[15] === 7
 
   test('is who the proxy names, each time anew, admitted by the list of the listener', () => {
@@ -118,7 +118,7 @@ describe('the client of a connection', () => {
 
   test('is itself when it is not trusted, whatever it says, and from the moment that it is not', () => {
     const origin = new ConnectionClient(client, admits)
-    const distrusting = new DohRules(NO_OFFER, () => true)
+    const distrusting = new DohRules(NO_OFFER, { covers: () => true, web: null })
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7', forwarded: 'for=203.0.113.8' }), distrusting), client)
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7' }), trusting)?.address, '203.0.113.7')
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7' }), distrusting), client)

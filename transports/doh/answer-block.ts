@@ -1,7 +1,7 @@
 import type { Field } from '../../net/fields.ts'
+import { date } from '../../net/http-date.ts'
 import { maxFieldsLength, putFields } from '../http2/hpack/encoder.ts'
 import type { HeaderBlock } from '../http2/stream.ts'
-import { date } from './fields.ts'
 import { MEDIA_TYPE } from './request.ts'
 
 /** RFC 7541 §6.2.2: a literal that is not indexed, with the name of an entry of the static table. */

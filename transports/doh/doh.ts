@@ -70,8 +70,8 @@ export class DohTransport implements Transport<DohSlice> {
     const { limit, meter } = dependencies
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
-    this.#service = new DohService(this.#rules(NO_OFFER), dependencies)
     this.#pages = new Pages({ ...dependencies, count: (failure) => this.#service.dropped(Failure[failure]) })
+    this.#service = new DohService(this.#rules(NO_OFFER), dependencies)
     this.#http1 = new Http1Front(this.#service)
     this.#http2 = new Http2Front(this.#service, dependencies)
     const serve = (listener: StreamListener) => {
@@ -105,10 +105,9 @@ export class DohTransport implements Transport<DohSlice> {
   async reconfigure(slice: DohSlice): Promise<void> {
     await this.#listeners.apply(slice.listen)
     await this.#pages.serve(slice.proxy)
-    this.#service.web = this.#pages.present
+    this.#service.rules = this.#rules(slice.offer)
     this.#http1.configure(slice.connection)
     this.#http2.configure(slice.connection)
-    this.#service.rules = this.#rules(slice.offer)
     this.#http3 = slice.http3
     this.#handshakeMs = slice.handshakeMs
   }
@@ -126,7 +125,7 @@ export class DohTransport implements Transport<DohSlice> {
     await this.#listeners.close()
     this.#http2.drain()
     this.#http1.drain()
-    await this.#service.open.emptied(deadlineMs)
+    await Promise.all([this.#service.open.emptied(deadlineMs), this.#pages.drain(deadlineMs)])
     // the last responses are written, not yet sent
     await this.#sockets.emptied(Math.min(deadlineMs, LAST_WRITE_MS))
     await this.close()
@@ -177,13 +176,13 @@ export class DohTransport implements Transport<DohSlice> {
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
   #altSvc({ endpoint, cleartext }: Listener): string | null {
     // the same host on HTTP/3 would have no pages
-    return this.#http3 === null || cleartext === true || this.#pages.present !== null
+    return this.#http3 === null || cleartext === true || this.#service.rules.web !== null
       ? null
       : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
 
   #rules(offer: DohOffer): DohRules {
-    return new DohRules(offer, (host) => this.#options.identities.covers(host))
+    return new DohRules(offer, { covers: (host) => this.#options.identities.covers(host), web: this.#pages.present })
   }
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../../net/clock.ts'
 import { LiveCount } from '../../net/live-count.ts'
 import { scratch } from '../../net/scratch.ts'
 import type { Wheel } from '../../net/wheel.ts'
-import type { WebExchange, WebRequest } from '../web/exchange.ts'
+import type { WebPlace, WebServer } from '../web/exchange.ts'
 import type { Workload } from '../workload.ts'
 import type { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
@@ -87,19 +87,14 @@ export interface DohDependencies {
   readonly meter: TransportMeter
 }
 
-/** Serves what is not DNS. */
-export interface WebServer {
-  serve(exchange: WebExchange): void
+/** A request for a page, and who serves it. */
+export interface PagePlace extends WebPlace {
+  readonly web: WebServer
 }
-
-/** What is known of a request for a page. */
-export type WebPlace = Pick<WebRequest, 'client' | 'authority' | 'target'>
 
 /** DNS over HTTPS (RFC 8484) between the HTTP versions and the pipeline. */
 export class DohService {
   rules: DohRules
-  /** Who serves the pages; null: nobody. */
-  web: WebServer | null = null
   /** Exchanges without a response, for drain(). */
   readonly open = new LiveCount()
   readonly #dependencies: DohDependencies
@@ -109,8 +104,8 @@ export class DohService {
     this.#dependencies = dependencies
   }
 
-  /** The head of a request has arrived. Not null: it is for `web`, and no more business of the exchange. */
-  begin(exchange: Exchange, head: RequestHead): WebPlace | null {
+  /** The head of a request has arrived. Not null: it is for a page, and no more business of the exchange. */
+  begin(exchange: Exchange, head: RequestHead): PagePlace | null {
     const client = exchange.origin.of(head, this.rules)
     if (client === null) {
       this.fail(exchange, Failure.http_bad_request)
@@ -135,12 +130,8 @@ export class DohService {
         this.#respond(exchange, landingPage({ ...this.rules.offer, authority: plan.authority }))
         break
       case 'forward':
-        if (this.web !== null) {
-          this.#close(exchange)
-          return { client, authority: plan.authority, target: plan.target }
-        }
-        this.fail(exchange, Failure.http_path)
-        break
+        this.#close(exchange)
+        return { web: plan.web, client, authority: plan.authority, target: plan.target }
       case 'json':
         exchange.isJson = true
         this.#ask(exchange, plan.message)
@@ -174,7 +165,7 @@ export class DohService {
     if (!exchange.reading) return
     exchange.reading = false
     this.#forgetContent(exchange)
-    this.#ask(exchange, exchange.content?.bytes ?? EMPTY)
+    this.#ask(exchange, exchange.content?.take() ?? EMPTY)
   }
 
   /** Gives the content a deadline. */

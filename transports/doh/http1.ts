@@ -5,10 +5,12 @@ import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { contentLengthOf, NO_CONTENT_LENGTH } from '../../net/fields.ts'
 import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
+import { date } from '../../net/http-date.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
 import { Http1WebExchange } from '../web/http1-exchange.ts'
+import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
@@ -54,7 +56,7 @@ export class Http1Front {
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       // RFC 9110 §7.8: whoever asks for anything else stays with HTTP/1.1
-      shouldUpgradeCallback: (request) => this.#service.web !== null && isWebSocket(request),
+      shouldUpgradeCallback: (request) => this.#service.rules.web !== null && isWebSocket(request),
     })
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
@@ -67,7 +69,7 @@ export class Http1Front {
 
   configure({ idleMs }: ConnectionSettings): void {
     this.#server.keepAliveTimeout = idleMs
-    this.#server.requestTimeout = this.#service.web === null ? REQUEST_TIMEOUT_MS : UPLOAD_TIMEOUT_MS
+    this.#server.requestTimeout = this.#service.rules.web === null ? REQUEST_TIMEOUT_MS : UPLOAD_TIMEOUT_MS
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
@@ -131,7 +133,7 @@ export class Http1Front {
     } else {
       const place = this.#service.begin(exchange, head)
       if (place !== null) {
-        this.#service.web?.serve(new Http1WebExchange(request, response, place))
+        place.web.serve(new Http1WebExchange(request, response, place))
         return
       }
     }
@@ -153,6 +155,7 @@ export class Http1Front {
     }
     // RFC 9112 §9.3.2: its response comes last, and what it asks for cannot wait
     if (connection.responsesDue > 0) {
+      this.#service.dropped(Failure.http_bad_request)
       connection.broken = Failure.http_bad_request
       return
     }
@@ -166,7 +169,7 @@ export class Http1Front {
       return
     }
     const place = this.#service.begin(exchange, headOf(request))
-    if (place !== null) this.#service.web?.serve(new Http1WebTunnel(request, socket, head, place))
+    if (place !== null) place.web.serve(new Http1WebTunnel(request, socket, head, place))
   }
 
   /** What Node's parser refuses never becomes a request: it is answered here, and the connection ends (RFC 9112 §2.2). */
@@ -187,7 +190,7 @@ export class Http1Front {
   /** Answers what never became a request, and ends the connection. */
   #refuse(socket: Duplex, { status, headers, body }: PlainResponse): void {
     if (!socket.writable) return
-    const fields = Object.entries({ date: new Date().toUTCString(), connection: 'close', ...headers })
+    const fields = Object.entries({ date: date(), connection: 'close', ...headers })
     socket.end(
       `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
     )
@@ -249,11 +252,6 @@ class UpgradeExchange extends Exchange {
 /** RFC 6455 §4.1; what has content first would have to be read to its end. */
 function isWebSocket(request: IncomingMessage): boolean {
   return request.headers.upgrade?.toLowerCase() === 'websocket' && !hasContent(request)
-}
-
-/** RFC 9112 §6.3. */
-function hasContent({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function headOf(request: IncomingMessage): RequestHead {

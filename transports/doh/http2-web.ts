@@ -3,8 +3,7 @@ import { ErrorCode } from '../http2/codes.ts'
 import { type FieldLine, isPseudo } from '../http2/field-line.ts'
 import type { RequestFields } from '../http2/request-fields.ts'
 import type { Http2Stream, StreamReceiver } from '../http2/stream.ts'
-import type { WebExchange, WebReceiver, WebRequest } from '../web/exchange.ts'
-import type { WebPlace } from './exchange.ts'
+import type { WebExchange, WebPlace, WebReceiver, WebRequest } from '../web/exchange.ts'
 
 /** One request for a page and its response on HTTP/2. */
 export class Http2WebExchange implements WebExchange, StreamReceiver {
@@ -13,11 +12,13 @@ export class Http2WebExchange implements WebExchange, StreamReceiver {
   #receiver: WebReceiver | null = null
 
   /** `fields` are borrowed. */
-  constructor(stream: Http2Stream, fields: RequestFields, place: WebPlace) {
+  constructor(stream: Http2Stream, fields: RequestFields, { client, authority, target }: WebPlace) {
     this.#stream = stream
     const protocol = fields.protocol === '' ? null : fields.protocol.toLowerCase()
     this.request = {
-      ...place,
+      client,
+      authority,
+      target,
       method: fields.method,
       fields: fields.lines.filter(({ kind }) => !isPseudo(kind)).map(fieldOf),
       version: '2',

@@ -53,7 +53,7 @@ export class Http2Front {
       limits: HTTP2_LIMITS,
       idleMs,
       maxStreams: Math.max(inFlight, MIN_STREAMS),
-      connects: this.#service.web !== null,
+      connects: this.#service.rules.web !== null,
       handler: new DohHandler(this.#service, {
         origin: new ConnectionClient(client, admits),
         inFlight,
@@ -104,7 +104,7 @@ class DohHandler implements Http2Handler {
     const exchange = this.#exchangeOf(stream, fields.method)
     const place = this.#service.begin(exchange, new Http2Head(fields))
     if (place !== null) {
-      this.#service.web?.serve(new Http2WebExchange(stream, fields, place))
+      place.web.serve(new Http2WebExchange(stream, fields, place))
       return
     }
     if (!exchange.reading) return

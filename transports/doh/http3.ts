@@ -81,7 +81,7 @@ export class Http3Transport implements Transport<Http3Slice> {
   }
 
   #rules(offer: DohOffer): DohRules {
-    return new DohRules(offer, (host) => this.#identities.covers(host))
+    return new DohRules(offer, { covers: (host) => this.#identities.covers(host), web: null })
   }
 }
 

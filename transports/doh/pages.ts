@@ -1,8 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type ProxyOptions, ReverseProxy } from '../web/proxy.ts'
-
-/** How often those that are left are counted. */
-const LOOK_MS = 100
 
 /** The proxy that is configured, and those before it until their last exchange has ended. */
 export class Pages {
@@ -29,8 +25,12 @@ export class Pages {
   async settle(deadlineMs: number): Promise<void> {
     const former = this.#former
     this.#former = []
-    for (let waited = 0; waited < deadlineMs && former.some(({ size }) => size > 0); waited += LOOK_MS) await sleep(LOOK_MS)
-    await Promise.all(former.map((proxy) => proxy.close()))
+    await Promise.all(former.map((proxy) => proxy.drain(deadlineMs)))
+  }
+
+  /** Ends all, each when its last response has ended, at the latest after `deadlineMs`. */
+  async drain(deadlineMs: number): Promise<void> {
+    await Promise.all([this.settle(deadlineMs), this.present?.drain(deadlineMs)])
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import type { WebServer } from '../web/exchange.ts'
 import { decodeBase64url } from './base64url.ts'
 import type { TrustedProxies } from './forwarded.ts'
 import { isJsonForm, messageOfForm } from './json-form.ts'
@@ -39,8 +40,6 @@ export interface DohOffer {
   readonly json: boolean
   /** Whether "/" shows a page, unless DNS is served there. */
   readonly landing: boolean
-  /** Whether all other paths are somebody else's. */
-  readonly proxies: boolean
   /** Who may say for whom it asks. */
   readonly trustedProxies: TrustedProxies
 }
@@ -49,7 +48,6 @@ export const NO_OFFER: DohOffer = Object.freeze({
   paths: [],
   json: false,
   landing: false,
-  proxies: false,
   trustedProxies: { has: () => false },
 })
 
@@ -59,13 +57,16 @@ export class DohRules {
   readonly offer: DohOffer
   /** Whether we are the host of this name. */
   readonly covers: (host: string) => boolean
+  /** Who has all other paths; null: nobody. */
+  readonly web: WebServer | null
   /** How the target of a GET begins that RFC 8484 §4.1 asks for. */
   readonly #plain: readonly string[]
 
-  constructor(offer: DohOffer, covers: (host: string) => boolean) {
+  constructor(offer: DohOffer, { covers, web }: { covers: (host: string) => boolean; web: WebServer | null }) {
     this.offer = offer
     this.paths = new Set(offer.paths)
     this.covers = covers
+    this.web = web
     this.#plain = offer.paths.map((path) => `${path}?dns=`)
   }
 
@@ -81,7 +82,7 @@ export type RequestPlan =
   | { readonly kind: 'failure'; readonly failure: Failure; readonly allow: string }
   | { readonly kind: 'options'; readonly allow: string }
   | { readonly kind: 'landing'; readonly authority: string }
-  | { readonly kind: 'forward'; readonly authority: string; readonly target: string }
+  | { readonly kind: 'forward'; readonly web: WebServer; readonly authority: string; readonly target: string }
   | { readonly kind: 'content' }
   | { readonly kind: 'message' | 'json'; readonly message: Uint8Array }
 
@@ -113,7 +114,7 @@ function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   if (failure !== null) return fail(failure)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
   if (!rules.paths.has(target.path)) {
-    if (rules.offer.proxies) return { kind: 'forward', authority, target: target.raw }
+    if (rules.web !== null) return { kind: 'forward', web: rules.web, authority, target: target.raw }
     return target.path === '/' && rules.offer.landing ? planPage(head.method, authority) : fail(Failure.http_path)
   }
   switch (head.method) {

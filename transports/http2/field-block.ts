@@ -1,6 +1,5 @@
+import { ByteCollector } from '../../net/byte-collector.ts'
 import type { Http2Limits } from './limits.ts'
-
-const NOTHING = Buffer.alloc(0)
 
 /** Collects the fragments of a field block that comes in several frames (RFC 9113 §4.3, 6.10). */
 export class FieldBlock {
@@ -9,8 +8,7 @@ export class FieldBlock {
   endStream = false
   /** When it began, in milliseconds of the clock. */
   since = 0
-  #bytes: Buffer = NOTHING
-  #length = 0
+  readonly #bytes = new ByteCollector()
   #continuations = 0
 
   /** HEADERS without END_HEADERS. */
@@ -18,21 +16,13 @@ export class FieldBlock {
     this.stream = frame.stream
     this.endStream = frame.endStream
     this.since = frame.now
-    this.#length = 0
     this.#continuations = 0
   }
 
   /** False when it is longer, or in more pieces, than any honest client's (conformance H2-41). */
   add(fragment: Uint8Array, limits: Http2Limits): boolean {
-    const length = this.#length + fragment.length
-    if (length > limits.maxHeaderBlock) return false
-    if (length > this.#bytes.length) {
-      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length))
-      this.#bytes.copy(larger, 0, 0, this.#length)
-      this.#bytes = larger
-    }
-    this.#bytes.set(fragment, this.#length)
-    this.#length = length
+    if (this.#bytes.length + fragment.length > limits.maxHeaderBlock) return false
+    this.#bytes.add(fragment)
     return true
   }
 
@@ -43,9 +33,7 @@ export class FieldBlock {
 
   /** END_HEADERS: the whole block; its memory is given up. */
   take(): Buffer {
-    const whole = this.#bytes.subarray(0, this.#length)
-    this.#bytes = NOTHING
     this.stream = 0
-    return whole
+    return this.#bytes.take()
   }
 }

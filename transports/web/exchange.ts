@@ -19,6 +19,9 @@ export interface WebRequest {
   readonly hasContent: boolean
 }
 
+/** What who serves the connection has found out already. */
+export type WebPlace = Pick<WebRequest, 'client' | 'authority' | 'target'>
+
 /** Hears the request's content, or a tunnel's octets, and what happens to the exchange. */
 export interface WebReceiver {
   /** Borrowed for the call. Who has done with it says so by consumed(). */
@@ -51,4 +54,9 @@ export interface WebExchange {
   end(trailers: readonly Field[]): void
   /** The response cannot be completed: HTTP/1.1 destroys the connection, HTTP/2 resets the stream with INTERNAL_ERROR. onAborted() is not called. */
   abort(): void
+}
+
+/** Serves what is not DNS. */
+export interface WebServer {
+  serve(exchange: WebExchange): void
 }

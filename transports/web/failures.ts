@@ -1,36 +1,32 @@
-import { date } from '../doh/fields.ts'
+import { Failure, type FailureCode } from '../../dns/failure.ts'
+import { date } from '../../net/http-date.ts'
 import type { WebExchange } from './exchange.ts'
 
-interface Row {
-  readonly status: number
-  readonly text: string
-}
-
-/** Everything that can go wrong with a request for a page: what the client is told, by the name that it is counted under. */
-export const PROXY_FAILURES = Object.freeze({
-  proxy_bad_request: { status: 400, text: 'The request is malformed.' },
-  proxy_request_timeout: { status: 408, text: 'The content of the request did not arrive in time.' },
-  proxy_too_large: { status: 413, text: 'The content of the request is too large.' },
-  proxy_expectation: { status: 417, text: 'The only expectation that can be met is 100-continue.' },
-  proxy_not_implemented: { status: 501, text: 'This method or protocol is not forwarded.' },
-  proxy_unreachable: { status: 502, text: 'The server behind this gateway cannot be reached.' },
-  proxy_bad_response: { status: 502, text: 'The server behind this gateway sent a response that cannot be forwarded.' },
-  proxy_busy: { status: 503, text: 'Too many requests are on their way to the server behind this gateway.' },
-  proxy_timeout: { status: 504, text: 'The server behind this gateway did not answer in time.' },
-  proxy_loop: { status: 508, text: 'The request has been here before.' },
+/** What the client is told of each failure of a request for a page; its status stands in the table of failures. */
+const TEXTS = {
+  proxy_bad_request: 'The request is malformed.',
+  proxy_request_timeout: 'The content of the request did not arrive in time.',
+  proxy_too_large: 'The content of the request is too large.',
+  proxy_expectation: 'The only expectation that can be met is 100-continue.',
+  proxy_not_implemented: 'This method or protocol is not forwarded.',
+  proxy_unreachable: 'The server behind this gateway cannot be reached.',
+  proxy_bad_response: 'The server behind this gateway sent a response that cannot be forwarded.',
+  proxy_busy: 'Too many requests are on their way to the server behind this gateway.',
+  proxy_timeout: 'The server behind this gateway did not answer in time.',
+  proxy_loop: 'The request has been here before.',
   /** The response had begun: there is nothing left to tell. */
-  proxy_cut_off: { status: 502, text: '' },
-}) satisfies Record<string, Row>
+  proxy_cut_off: '',
+} satisfies Partial<Record<FailureCode, string>>
 
-export type ProxyFailure = keyof typeof PROXY_FAILURES
+export type ProxyFailure = keyof typeof TEXTS
 
 /** RFC 9110 §10.2.3, in seconds: places become free as soon as responses end. */
 const RETRY_AFTER = '1'
 
 /** Answers with a failure instead of a page. */
 export function refuse(exchange: WebExchange, failure: ProxyFailure): void {
-  const { status, text } = PROXY_FAILURES[failure]
-  const content = Buffer.from(`${text}\n`)
+  const status = Failure[failure].http
+  const content = Buffer.from(`${TEXTS[failure]}\n`)
   const isHead = exchange.request.method === 'HEAD'
   const fields: [string, string][] = [
     ['date', date()],

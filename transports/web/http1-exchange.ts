@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Field } from '../../net/fields.ts'
-import type { WebExchange, WebReceiver, WebRequest } from './exchange.ts'
-import { type Http1Place, linesOf, requestOf } from './http1-head.ts'
+import type { WebExchange, WebPlace, WebReceiver, WebRequest } from './exchange.ts'
+import { linesOf, requestOf } from './http1-head.ts'
 
 /** Octets of content that may be waiting to be consumed, as in HTTP/2 (RFC 9113 §6.9.2). */
 const WINDOW = 65_535
@@ -14,7 +14,7 @@ export class Http1WebExchange implements WebExchange {
   #receiver: WebReceiver | null = null
   #unconsumed = 0
 
-  constructor(message: IncomingMessage, response: ServerResponse, place: Http1Place) {
+  constructor(message: IncomingMessage, response: ServerResponse, place: WebPlace) {
     this.request = requestOf(message, place, null)
     this.#message = message
     this.#response = response

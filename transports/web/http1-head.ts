@@ -1,27 +1,23 @@
 import type { IncomingMessage } from 'node:http'
-import type { Client } from '../../dns/contracts.ts'
 import type { Field } from '../../net/fields.ts'
-import type { WebRequest } from './exchange.ts'
+import type { WebPlace, WebRequest } from './exchange.ts'
 
-/** What who serves the connection has found out already. */
-export interface Http1Place {
-  readonly client: Client
-  readonly authority: string
-  /** Without scheme and authority (RFC 9112 §3.2.2). */
-  readonly target: string
-}
-
-export function requestOf(message: IncomingMessage, place: Http1Place, protocol: string | null): WebRequest {
-  const { headers } = message
+export function requestOf(message: IncomingMessage, { client, authority, target }: WebPlace, protocol: string | null): WebRequest {
   return {
-    ...place,
+    client,
+    authority,
+    target,
     method: message.method ?? '',
     fields: linesOf(message.rawHeaders),
     version: '1.1',
     protocol,
-    // RFC 9112 §6.3
-    hasContent: protocol === null && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0),
+    hasContent: protocol === null && hasContent(message),
   }
+}
+
+/** RFC 9112 §6.3. */
+export function hasContent({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 /** Node's names and values in turn, as field lines. */

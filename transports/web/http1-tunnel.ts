@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Field } from '../../net/fields.ts'
 import { STATUS_CODES } from '../../net/http.ts'
-import type { WebExchange, WebReceiver, WebRequest } from './exchange.ts'
-import { type Http1Place, requestOf } from './http1-head.ts'
+import type { WebExchange, WebPlace, WebReceiver, WebRequest } from './exchange.ts'
+import { requestOf } from './http1-head.ts'
 
 /** Octets that may be waiting to be consumed, as in HTTP/2 (RFC 9113 §6.9.2). */
 const WINDOW = 65_535
@@ -20,7 +20,7 @@ export class Http1WebTunnel implements WebExchange {
   #ended = false
 
   /** As Node's 'upgrade' event says them. */
-  constructor(message: IncomingMessage, socket: Duplex, head: Buffer, place: Http1Place) {
+  constructor(message: IncomingMessage, socket: Duplex, head: Buffer, place: WebPlace) {
     this.request = requestOf(message, place, (message.headers.upgrade ?? '').toLowerCase())
     this.#socket = socket
     socket.on('error', () => {})

@@ -1,8 +1,9 @@
 import type { Dispatcher, Pool } from 'undici'
 import type { Clock } from '../../net/clock.ts'
 import { isMethod, isTarget } from '../../net/fields.ts'
+import { date } from '../../net/http-date.ts'
+import { LiveSet } from '../../net/live-set.ts'
 import type { Wheel } from '../../net/wheel.ts'
-import { date } from '../doh/fields.ts'
 import { ContentRelay } from './content-relay.ts'
 import type { WebExchange, WebRequest } from './exchange.ts'
 import { type ProxyFailure, refuse } from './failures.ts'
@@ -39,7 +40,7 @@ export class ReverseProxy {
   readonly #host: ProxyHost
   readonly #requests = new Places(MAX_IN_FLIGHT, MAX_IN_FLIGHT_PER_CLIENT)
   readonly #tunnels = new Places(MAX_TUNNELS, MAX_TUNNELS_PER_CLIENT)
-  readonly #relays = new Set<Relay>()
+  readonly #relays = new LiveSet<Relay>()
   #isClosed = false
 
   private constructor(origin: Pool, { clock, wheel, count }: ProxyOptions) {
@@ -64,6 +65,14 @@ export class ReverseProxy {
     else if (request.target === '*' || forwardsLeft(request) === 0) answerOptions(exchange)
     else if (request.protocol === null) this.#forward(exchange)
     else this.#upgrade(exchange)
+  }
+
+  /** Ends when the last response has ended, at the latest after `deadlineMs`. */
+  async drain(deadlineMs: number): Promise<void> {
+    // nobody can be asked to leave a tunnel
+    for (const relay of this.#relays) if (relay instanceof UpgradeRelay) relay.stop()
+    await this.#relays.emptied(deadlineMs)
+    await this.close()
   }
 
   /** Ends everything at once. */

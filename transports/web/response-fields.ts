@@ -1,5 +1,5 @@
 import { type Field, isFieldName } from '../../net/fields.ts'
-import { date } from '../doh/fields.ts'
+import { date } from '../../net/http-date.ts'
 import { connectionOptions, isHopByHop } from './hop-by-hop.ts'
 import { PSEUDONYM } from './request-fields.ts'
 

@@ -189,6 +189,32 @@ describe('places', () => {
   })
 })
 
+describe('a proxy that drains', () => {
+  test('ends with its last response', async () => {
+    await using origin = await rawOrigin()
+    await using proxy = await runProxy(origin.port)
+    const exchange = new FakeExchange()
+    proxy.proxy.serve(exchange)
+    await until(() => origin.connections[0]?.text.endsWith('\r\n\r\n') ?? false)
+    const drained = proxy.proxy.drain(60_000)
+    origin.connections[0]?.socket.write(OK)
+    await drained
+    assert.deepEqual([exchange.status, exchange.content, exchange.ended], [200, 'ok', true])
+    const late = new FakeExchange()
+    proxy.proxy.serve(late)
+    assert.equal(late.status, 503)
+  })
+
+  test('waits no longer than it may', async () => {
+    await using origin = await rawOrigin()
+    await using proxy = await runProxy(origin.port)
+    const exchange = new FakeExchange()
+    proxy.proxy.serve(exchange)
+    await proxy.proxy.drain(1)
+    assert.deepEqual([exchange.status, proxy.proxy.size, proxy.wheel.size], [503, 0, 0])
+  })
+})
+
 describe('nobody is read faster than the other end takes it', () => {
   const endless = (connection: RawConnection) => {
     const { socket } = connection

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
 import type { Field } from '../../../net/fields.ts'
+import type { ReverseProxy } from '../../../transports/web/proxy.ts'
 import { acceptOf } from '../../../transports/web/websocket.ts'
 import { CLIENT, FakeExchange, quiet, type RawConnection, rawClient, rawOrigin, runProxy, until } from './harness.ts'
 
@@ -228,13 +229,18 @@ describe('a tunnel', () => {
     await gone(second)
   })
 
-  test('ends when the proxy closes', async () => {
-    await using parts = await open(accept)
-    await parts.proxy.proxy.close()
-    assert.ok(parts.exchange.aborted)
-    await until(() => parts.connection.socket.readableEnded)
-    await gone(parts)
-  })
+  for (const [how, end] of [
+    ['closes', (proxy: ReverseProxy) => proxy.close()],
+    ['drains: nothing tells a client to leave', (proxy: ReverseProxy) => proxy.drain(60_000)],
+  ] as const) {
+    test(`ends when the proxy ${how}`, async () => {
+      await using parts = await open(accept)
+      await end(parts.proxy.proxy)
+      assert.ok(parts.exchange.aborted)
+      await until(() => parts.connection.socket.readableEnded)
+      await gone(parts)
+    })
+  }
 
   test('holds no more than the other end takes', async () => {
     await using parts = await open((connection) => {
