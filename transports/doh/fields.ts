@@ -12,3 +12,11 @@ export function fieldsOf({ status, headers }: ResponseHead): Field[] {
   for (const name in headers) fields.push([name, String(headers[name])])
   return fields
 }
+
+/** RFC 9110 §15.2.1. */
+export const CONTINUE: readonly Field[] = Object.freeze([[':status', '100']])
+
+/** RFC 9110 §10.1.1: whether a client may wait with its content until it is asked for it; curl does so for a second. */
+export function expectsContinue(expect: string): boolean {
+  return expect.toLowerCase() === '100-continue'
+}

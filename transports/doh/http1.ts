@@ -15,6 +15,7 @@ import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
+import { expectsContinue } from './fields.ts'
 import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
 import { answerHead, failureResponse, type PlainResponse } from './response.ts'
 
@@ -59,7 +60,11 @@ export class Http1Front {
       shouldUpgradeCallback: (request) => this.#service.rules.web !== null && isWebSocket(request),
     })
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
-    this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => this.#onRequest(request, response)
+    this.#server.on('request', onRequest)
+    // RFC 9110 §10.1.1: Node would ask for content before we know whether it is wanted, and refuse what we disregard
+    this.#server.on('checkContinue', onRequest)
+    this.#server.on('checkExpectation', onRequest)
     // RFC 9110 §9.3.6: this is no proxy
     this.#server.on('connect', (_request, socket) => this.#refuse(socket, failureResponse(Failure.http_method)))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
@@ -142,6 +147,7 @@ export class Http1Front {
       return
     }
     connection.reading = exchange
+    if (expectsContinue(request.headers.expect ?? '')) response.writeContinue()
     request.on('data', (chunk: Buffer) => this.#service.take(exchange, chunk, false))
     request.on('end', () => this.#service.contentEnded(exchange))
   }

@@ -16,7 +16,7 @@ import { AnswerBlock } from './answer-block.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS } from './content.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
-import { fieldsOf } from './fields.ts'
+import { CONTINUE, expectsContinue, fieldsOf } from './fields.ts'
 import { Http2WebExchange } from './http2-web.ts'
 import type { RequestHead } from './request.ts'
 import type { PlainResponse } from './response.ts'
@@ -24,8 +24,6 @@ import type { PlainResponse } from './response.ts'
 /** RFC 9113 §6.5.2: fewer streams than this should not be announced. */
 const MIN_STREAMS = 100
 const NOTHING = Buffer.alloc(0)
-/** RFC 9110 §15.2.1. */
-const CONTINUE: readonly Field[] = [[':status', '100']]
 
 /** DoH over HTTP/2 (RFC 9113). */
 export class Http2Front {
@@ -108,9 +106,8 @@ class DohHandler implements Http2Handler {
       return
     }
     if (!exchange.reading) return
-    // RFC 9110 §10.1.1: curl waits a second for it
-    if (fields.expect.toLowerCase() === '100-continue') stream.sendHeaders(CONTINUE, false)
     if (stream.remoteEnded) this.#service.contentEnded(exchange)
+    else if (expectsContinue(fields.expect)) stream.sendHeaders(CONTINUE, false)
   }
 
   requestTooLarge(stream: Http2Stream): void {

@@ -14,7 +14,7 @@ import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connecti
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { ConnectionClient } from './connection-client.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
-import { fieldsOf } from './fields.ts'
+import { CONTINUE, expectsContinue, fieldsOf } from './fields.ts'
 import { type DohOffer, DohRules, NO_OFFER, type RequestHead } from './request.ts'
 import { answerHead, type PlainResponse } from './response.ts'
 
@@ -143,6 +143,11 @@ class Http3Connection extends QuicServerConnection {
     if (!this.isClosing) this.quic.send(stream, encodeMessage(fields, content), true)
   }
 
+  /** Sends an interim response. */
+  inform(stream: number, fields: readonly Field[]): void {
+    if (!this.isClosing) this.quic.send(stream, encodeMessage(fields, NOTHING), false)
+  }
+
   /** Both directions of the stream have ended. */
   forget(stream: number): void {
     this.#requests.delete(stream)
@@ -226,7 +231,9 @@ class RequestStream implements MessageHandler<Http3Request> {
 
   onHeaders(request: Http3Request): void {
     const exchange = this.#begin(request.method)
-    if (exchange !== null) this.#connection.service.begin(exchange, headOf(request))
+    if (exchange === null) return
+    this.#connection.service.begin(exchange, headOf(request))
+    if (exchange.reading && expectsContinue(request.fields.get('expect') ?? '')) this.#connection.inform(this.#stream, CONTINUE)
   }
 
   onHeadersTooLarge(): void {

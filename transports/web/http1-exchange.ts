@@ -47,8 +47,10 @@ export class Http1WebExchange implements WebExchange {
     else response.flushHeaders()
   }
 
-  /** RFC 8297 §3: not everybody who speaks HTTP/1.1 understands 103; Node has sent 100 by itself. */
-  inform(): void {}
+  /** RFC 8297 §3: not everybody who speaks HTTP/1.1 understands 103. */
+  inform(status: number): void {
+    if (status === 100 && !this.#response.headersSent) this.#response.writeContinue()
+  }
 
   write(chunk: Uint8Array): boolean {
     return this.#response.destroyed || this.#response.writableEnded || this.#response.write(chunk)
