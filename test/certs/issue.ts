@@ -16,7 +16,7 @@ export interface TestCertificateParts {
   readonly subject?: string
   readonly isCa?: boolean
   /** Absent: self-signed. */
-  readonly issuer?: { readonly certificate: X509Certificate; readonly key: KeyObject }
+  readonly issuer?: { readonly certificate: X509Certificate; readonly key: KeyObject } | undefined
   /** Days from now. */
   readonly from?: number
   readonly until?: number

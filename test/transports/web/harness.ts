@@ -14,13 +14,13 @@ import { ReverseProxy } from '../../../transports/web/proxy.ts'
 
 export const CLIENT: Client = { traits: TRANSPORTS.doh2, address: '192.0.2.7', port: 1234, admitted: true, keepalive: NO_KEEPALIVE }
 
-/** A proxy on a clock that is turned by hand, behind a front on HTTP/1.1. */
-export async function runProxy(originPort: number, client = CLIENT) {
+/** A proxy on a clock that is turned by hand, behind a front on HTTP/1.1. `origin`: its port on 127.0.0.1, or its URL. */
+export async function runProxy(origin: number | URL, client = CLIENT) {
   let now = 0
   const counts: ProxyFailure[] = []
   const wheel = new Wheel(() => now)
-  const origin = new URL(`http://127.0.0.1:${originPort}`)
-  const proxy = await ReverseProxy.open({ origin, clock: () => now, wheel, count: (failure) => void counts.push(failure) })
+  const url = typeof origin === 'number' ? new URL(`http://127.0.0.1:${origin}`) : origin
+  const proxy = await ReverseProxy.open({ origin: url, clock: () => now, wheel, count: (failure) => void counts.push(failure) })
   const exchanges: WebExchange[] = []
   const serve = (exchange: WebExchange) => {
     exchanges.push(exchange)
