@@ -14,6 +14,7 @@ import { DoqTransport } from '../../transports/doq/doq.ts'
 import type { ListenerSlice } from '../../transports/listener.ts'
 import { createDotTransport, createTcpTransport, type StreamTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
+import type { OriginObserver } from '../../transports/web/reachability.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
 import { servesHttp3 } from './listeners.ts'
 
@@ -184,11 +185,11 @@ export class TransportAssembly {
   }
 
   #makeEncrypted(identities: ServerIdentities) {
-    const { meter, log: _, ...shared } = this.#dependencies
+    const { meter, log, ...shared } = this.#dependencies
     const tls = { identities, ticketKeys: this.#settings.ticketKeys }
     return {
       dot: createDotTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.dot) }),
-      doh: new DohTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.doh2) }),
+      doh: new DohTransport(tls, { ...shared, budget: this.#budget, observer: originLog(log), meter: meter(TRANSPORTS.doh2) }),
     }
   }
 
@@ -227,4 +228,11 @@ async function bindTogether(
 /** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */
 function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
   return listen.map((slice, i) => ({ ...slice, endpoint: { ...slice.endpoint, port: bound[i]?.port ?? slice.endpoint.port } }))
+}
+
+function originLog(log: Logger): OriginObserver {
+  return {
+    lost: (origin, reason) => log.warn({ origin, reason }, 'the server of doh.proxy cannot be reached: its pages are 502'),
+    found: (origin) => log.info({ origin }, 'the server of doh.proxy is reached again'),
+  }
 }

@@ -13,6 +13,7 @@ import type { ConnectionLimit } from '../connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
 import { openStreamListener, peerOf, type StreamListener } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
+import type { OriginObserver } from '../web/reachability.ts'
 import { DohService } from './exchange.ts'
 import { Http1Front } from './http1.ts'
 import { Http2Front } from './http2.ts'
@@ -45,6 +46,8 @@ export interface DohTransportDependencies {
   readonly flusher: Flusher
   readonly budget: OutputBudget
   readonly limit: ConnectionLimit
+  /** Of who has all other paths. */
+  readonly observer: OriginObserver
   /** Connections and handshakes are all counted under HTTP/2: when they begin, no version is chosen yet. */
   readonly meter: TransportMeter
 }

@@ -8,8 +8,8 @@ export class Pages {
   #origin: string | null = null
   #former: ReverseProxy[] = []
 
-  constructor({ clock, wheel, count }: Omit<ProxyOptions, 'origin'>) {
-    this.#options = { clock, wheel, count }
+  constructor({ clock, wheel, observer, count }: Omit<ProxyOptions, 'origin'>) {
+    this.#options = { clock, wheel, observer, count }
   }
 
   /** From now on with this origin; null: nobody. */

@@ -17,6 +17,7 @@ import {
 } from './limits.ts'
 import { openOrigin } from './origin.ts'
 import { Places } from './places.ts'
+import { type OriginObserver, Reachability } from './reachability.ts'
 import type { ProxyHost, Relay } from './relay.ts'
 import { declaredLength, forwardsLeft, joined, originFields, timesSeen } from './request-fields.ts'
 import { UpgradeRelay } from './upgrade-relay.ts'
@@ -27,6 +28,7 @@ export interface ProxyOptions {
   readonly origin: URL
   readonly clock: Clock
   readonly wheel: Wheel
+  readonly observer: OriginObserver
   /** Counts what the client was told instead of a page. */
   count(failure: ProxyFailure): void
 }
@@ -50,7 +52,8 @@ export class ReverseProxy {
 
   /** undici is loaded only by who has an origin: a start without is faster. */
   static async open(options: ProxyOptions): Promise<ReverseProxy> {
-    return new ReverseProxy(await openOrigin(options.origin), options)
+    const { origin } = options
+    return new ReverseProxy(await openOrigin(origin, new Reachability(origin.origin, options)), options)
   }
 
   /** Requests and tunnels that are on their way. */

@@ -11,6 +11,7 @@ import type { ProxyFailure } from '../../../transports/web/failures.ts'
 import { Http1WebExchange } from '../../../transports/web/http1-exchange.ts'
 import { Http1WebTunnel } from '../../../transports/web/http1-tunnel.ts'
 import { ReverseProxy } from '../../../transports/web/proxy.ts'
+import type { OriginObserver } from '../../../transports/web/reachability.ts'
 
 export const CLIENT: Client = { traits: TRANSPORTS.doh2, address: '192.0.2.7', port: 1234, admitted: true, keepalive: NO_KEEPALIVE }
 
@@ -18,9 +19,16 @@ export const CLIENT: Client = { traits: TRANSPORTS.doh2, address: '192.0.2.7', p
 export async function runProxy(origin: number | URL, client = CLIENT) {
   let now = 0
   const counts: ProxyFailure[] = []
+  /** What was said of the origin. */
+  const states: string[] = []
   const wheel = new Wheel(() => now)
   const url = typeof origin === 'number' ? new URL(`http://127.0.0.1:${origin}`) : origin
-  const proxy = await ReverseProxy.open({ origin: url, clock: () => now, wheel, count: (failure) => void counts.push(failure) })
+  const observer: OriginObserver = {
+    lost: (from, reason) => void states.push(`lost ${from}: ${reason}`),
+    found: (from) => void states.push(`found ${from}`),
+  }
+  const count = (failure: ProxyFailure) => void counts.push(failure)
+  const proxy = await ReverseProxy.open({ origin: url, clock: () => now, wheel, observer, count })
   const exchanges: WebExchange[] = []
   const serve = (exchange: WebExchange) => {
     exchanges.push(exchange)
@@ -38,6 +46,7 @@ export async function runProxy(origin: number | URL, client = CLIENT) {
     proxy,
     wheel,
     counts,
+    states,
     exchanges,
     advance: (ms: number) => {
       now += ms
@@ -81,16 +90,19 @@ export async function rawOrigin(onOctets: (connection: RawConnection) => void = 
       onOctets(connection)
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    connections,
-    async [Symbol.asyncDispose]() {
-      for (const { socket } of connections) socket.destroy()
-      server.close()
-    },
+  const start = async (at: number) => {
+    server.listen(at, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
   }
+  const stop = async () => {
+    for (const { socket } of connections) socket.destroy()
+    if (!server.listening) return
+    server.close()
+    await once(server, 'close')
+  }
+  const port = await start(0)
+  return { port, connections, stop, start: () => start(port), [Symbol.asyncDispose]: stop }
 }
 
 export interface RawConnection {

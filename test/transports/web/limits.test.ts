@@ -23,6 +23,30 @@ describe('an origin that is of no use', () => {
     assert.equal(proxy.wheel.size, 0)
   })
 
+  test('it is said once that it is lost, and once that it is there again, at most every minute', async () => {
+    await using origin = await rawOrigin(answer(OK))
+    await using proxy = await runProxy(origin.port)
+    const ask = async () => {
+      const exchange = new FakeExchange()
+      proxy.proxy.serve(exchange)
+      await until(() => exchange.ended && proxy.proxy.size === 0)
+      return exchange.status
+    }
+    await origin.stop()
+    assert.deepEqual([await ask(), await ask()], [502, 502])
+    await origin.start()
+    assert.deepEqual([await ask(), await ask()], [200, 200])
+    const url = `http://127.0.0.1:${origin.port}`
+    const once = [`lost ${url}: connect ECONNREFUSED 127.0.0.1:${origin.port}`, `found ${url}`]
+    assert.deepEqual(proxy.states, once)
+    await origin.stop()
+    assert.equal(await ask(), 502)
+    assert.deepEqual(proxy.states, once)
+    proxy.advance(60_000)
+    assert.equal(await ask(), 502)
+    assert.deepEqual(proxy.states, [...once, once[0]])
+  })
+
   test('502 when it closes without an answer', async () => {
     await using origin = await rawOrigin(({ socket }) => socket.end())
     await using proxy = await runProxy(origin.port)
