@@ -18,7 +18,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     return listen[kind].map((entry) => ({
       endpoint: entry.address,
       access: entry.access?.flat() ?? null,
-      cleartext: 'cleartext' in entry && entry.cleartext,
+      cleartext: entry.cleartext,
       byDefault,
     }))
   }

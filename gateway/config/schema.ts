@@ -45,13 +45,15 @@ const access = z.array(text('expected "loopback", "private", "any", an IP addres
   error: 'expected a list of "loopback", "private", "any", IP addresses and CIDRs',
 })
 
+const listenerParts = {
+  address: endpoint.describe('"host:port" with an IP address'),
+  access: access.optional().describe('who may connect here, in place of the general list: words, CIDRs, addresses'),
+}
+
 const listener = z.union(
   [
-    endpoint.transform((address) => ({ address, access: undefined })),
-    settings({
-      address: endpoint.describe('"host:port" with an IP address'),
-      access: access.optional().describe('who may connect here, in place of the general list: words, CIDRs, addresses'),
-    }),
+    endpoint.transform((address) => ({ address, access: undefined, cleartext: false })),
+    settings(listenerParts).transform((parts) => ({ ...parts, cleartext: false })),
   ],
   { error: 'expected "host:port" with an IP address, or a map of address and access' },
 )
@@ -62,8 +64,7 @@ const dohListener = z.union(
   [
     endpoint.transform((address) => ({ address, access: undefined, cleartext: false })),
     settings({
-      address: endpoint.describe('"host:port" with an IP address'),
-      access: access.optional().describe('who may connect here, in place of the general list: words, CIDRs, addresses'),
+      ...listenerParts,
       cleartext: toggle(false, 'whether it is HTTP/1.1 and HTTP/2 without TLS, for a proxy in front that has it'),
     }),
   ],
