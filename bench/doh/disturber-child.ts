@@ -1,6 +1,7 @@
 import { constants, setPriority } from 'node:os'
 import { putU16 } from '../../dns/bytes.ts'
-import { clientPreface, encodeFrame, encodeSetting, FrameFlag, FrameType, fieldSection, Setting } from '../load/http2-frames.ts'
+import { FrameFlag, FrameType, Setting } from '../../transports/http2/codes.ts'
+import { clientPreface, encodeFrame, encodeSetting, fieldSection } from '../load/http2-frames.ts'
 import { TlsPipe } from '../load/tls-pipe.ts'
 import type { Disturbance } from './disturbed.ts'
 

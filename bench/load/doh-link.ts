@@ -1,6 +1,7 @@
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { MEDIA_TYPE } from '../../transports/doh/request.ts'
-import { clientPreface, encodeFrame, type Frame, FrameCutter, FrameFlag, FrameType, fieldSection } from './http2-frames.ts'
+import { FrameFlag, FrameType } from '../../transports/http2/codes.ts'
+import { clientPreface, encodeFrame, type Frame, FrameCutter, fieldSection } from './http2-frames.ts'
 import { Link, type LinkEvents, type Question } from './link.ts'
 import { TlsPipe } from './tls-pipe.ts'
 

@@ -1,11 +1,7 @@
 import { putU16, putU32, u8, u16, u32 } from '../../dns/bytes.ts'
+import { DEFAULT_WINDOW, FRAME_HEADER_LENGTH, FrameType, MAX_WINDOW, Setting } from '../../transports/http2/codes.ts'
+import { PREFACE } from '../../transports/http2/session.ts'
 
-/** RFC 9113 §6. */
-export const FrameType = { DATA: 0, HEADERS: 1, RST_STREAM: 3, SETTINGS: 4, PING: 6, GOAWAY: 7, WINDOW_UPDATE: 8, CONTINUATION: 9 } as const
-export const FrameFlag = { ACK: 0x1, END_STREAM: 0x1, END_HEADERS: 0x4 } as const
-
-/** RFC 9113 §4.1: length (24 bits), type, flags, stream. */
-const FRAME_HEADER_LENGTH = 9
 const NOTHING = Buffer.alloc(0)
 
 export interface Frame {
@@ -54,8 +50,6 @@ export class FrameCutter {
   }
 }
 
-/** RFC 9113 §6.5.2. */
-export const Setting = { ENABLE_PUSH: 2, INITIAL_WINDOW_SIZE: 4 } as const
 /** RFC 9113 §6.5.1: identifier and value. */
 export function encodeSetting(id: number, value: number): Buffer {
   const setting = Buffer.alloc(6)
@@ -64,16 +58,13 @@ export function encodeSetting(id: number, value: number): Buffer {
   return setting
 }
 
-/** RFC 9113 §6.9.1: a window of 2^31 - 1 octets is the largest, and 65,535 are open from the start. */
-const WINDOW_INCREMENT = 2 ** 31 - 1 - 65_535
-
 /** What a client sends first (RFC 9113 §3.4), with other settings where it has some. All answers of a load fit into the window that it opens. */
 export function clientPreface(...settings: readonly Buffer[]): Buffer {
   const payload = Buffer.concat([encodeSetting(Setting.ENABLE_PUSH, 0), ...settings])
   return Buffer.concat([
-    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1'),
+    PREFACE,
     encodeFrame({ type: FrameType.SETTINGS, flags: 0, stream: 0, payload }),
-    windowUpdate(0, WINDOW_INCREMENT),
+    windowUpdate(0, MAX_WINDOW - DEFAULT_WINDOW),
   ])
 }
 
