@@ -111,6 +111,7 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
 
   override onDeadline(now: number): void {
     const { limits, idleMs, wheel } = this.#options
+    const isBlocked = this.#blockedSince !== null
     if (this.#blockedSince !== null && now - this.#blockedSince >= limits.stallMs) {
       this.dropped(Failure.slow_reader)
       this.#socket.destroy()
@@ -118,11 +119,12 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
     }
     this.#session.check(now)
     if (now - this.#began >= limits.maxAgeMs) this.#session.drain()
-    const isBusy = this.#session.openStreams > 0 || this.#blockedSince !== null
+    const isBusy = this.#session.openStreams > 0 || isBlocked
     const idleAt = this.#lastActive + idleMs
     // RFC 9113 §9.1: GOAWAY first
     if (!isBusy && now >= idleAt) this.#session.end()
-    if (this.#session.hasEnded) return
+    // who takes nothing does not see the end
+    if (this.#session.hasEnded && !isBlocked) return
     const soon = now + CHECK_MS
     if (isBusy) wheel.set(this, soon)
     else wheel.set(this, this.#session.needsCheck ? Math.min(soon, idleAt) : idleAt)
