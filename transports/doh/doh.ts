@@ -75,7 +75,7 @@ export class DohTransport implements Transport<DohSlice> {
     this.#clock = dependencies.clock
     this.#pages = new Pages({ ...dependencies, count: (failure) => this.#service.dropped(Failure[failure]) })
     this.#service = new DohService(this.#rules(NO_OFFER), dependencies)
-    this.#http1 = new Http1Front(this.#service)
+    this.#http1 = new Http1Front(this.#service, dependencies)
     this.#http2 = new Http2Front(this.#service, dependencies)
     const serve = (listener: StreamListener) => {
       const terminator = new TlsTerminator({

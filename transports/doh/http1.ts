@@ -6,6 +6,7 @@ import { Failure } from '../../dns/failure.ts'
 import { contentLengthOf, NO_CONTENT_LENGTH } from '../../net/fields.ts'
 import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
 import { date } from '../../net/http-date.ts'
+import type { OutputBudget } from '../../net/output-budget.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { Peer } from '../stream-listener.ts'
@@ -25,6 +26,8 @@ const REQUEST_TIMEOUT_MS = 15_000
 const TIMEOUT_CHECK_MS = 1000
 /** The same where requests may be uploads; the proxy ends those that do not move. */
 const UPLOAD_TIMEOUT_MS = 600_000
+/** How long a client may take no octet of a response that waits for it, as in HTTP/2. */
+const STALL_MS = 30_000
 /** RFC 9112 §9.3.2: pipelined requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 100
 
@@ -45,12 +48,14 @@ interface ConnectionFacts extends ServedConnection {
 /** DoH over HTTP/1.1 (RFC 9112) on Node's own implementation. */
 export class Http1Front {
   readonly #service: DohService
+  readonly #budget: OutputBudget
   readonly #server: Server
   readonly #connections = new WeakMap<Duplex, ConnectionFacts>()
   #draining = false
 
-  constructor(service: DohService) {
+  constructor(service: DohService, { budget }: { budget: OutputBudget }) {
     this.#service = service
+    this.#budget = budget
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_LENGTH,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -59,6 +64,8 @@ export class Http1Front {
       // RFC 9110 §7.8: whoever asks for anything else stays with HTTP/1.1
       shouldUpgradeCallback: (request) => this.#service.rules.web !== null && isWebSocket(request),
     })
+    this.#server.timeout = STALL_MS
+    this.#server.on('timeout', (socket) => this.#onSilence(socket))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
     const onRequest = (request: IncomingMessage, response: ServerResponse) => this.#onRequest(request, response)
     this.#server.on('request', onRequest)
@@ -121,11 +128,12 @@ export class Http1Front {
     if (this.#draining || connection.isDraining) response.setHeader('connection', 'close')
     if (connection.altSvc !== null) response.setHeader('alt-svc', connection.altSvc)
     const head = headOf(request)
-    const exchange = new Http1Exchange(request, response, { ...connection, service: this.#service, method: head.method })
+    const exchange = new Http1Exchange(request, response, this.#budget, { ...connection, service: this.#service, method: head.method })
     connection.responsesDue++
     response.on('close', () => {
       connection.responsesDue--
       this.#service.abandon(exchange)
+      exchange.release()
       if (connection.responsesDue > 0) return
       if (connection.broken !== null) this.#refuse(socket, failureResponse(connection.broken))
       else if (connection.isDraining) socket.end()
@@ -175,7 +183,19 @@ export class Http1Front {
       return
     }
     const place = this.#service.begin(exchange, headOf(request))
-    if (place !== null) place.web.serve(new Http1WebTunnel(request, socket, head, place))
+    if (place === null) return
+    // from here on the proxy has the deadlines
+    request.socket.setTimeout(0)
+    place.web.serve(new Http1WebTunnel(request, socket, head, place))
+  }
+
+  /** For a while nothing has gone either way; between requests that is keepAliveTimeout. */
+  #onSilence(socket: Socket): void {
+    if ((this.#connections.get(socket)?.responsesDue ?? 0) === 0) socket.destroy()
+    else if (socket.writableLength > 0) {
+      this.#service.dropped(Failure.slow_reader)
+      socket.destroy()
+    }
   }
 
   /** What Node's parser refuses never becomes a request: it is answered here, and the connection ends (RFC 9112 §2.2). */
@@ -206,11 +226,15 @@ export class Http1Front {
 class Http1Exchange extends Exchange {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
+  readonly #budget: OutputBudget
+  /** Octets counted in the budget. */
+  #held = 0
 
-  constructor(request: IncomingMessage, response: ServerResponse, facts: ExchangeFacts) {
+  constructor(request: IncomingMessage, response: ServerResponse, budget: OutputBudget, facts: ExchangeFacts) {
     super(facts)
     this.#request = request
     this.#response = response
+    this.#budget = budget
   }
 
   override respond(message: Uint8Array, freshness: number): void {
@@ -218,6 +242,16 @@ class Http1Exchange extends Exchange {
     const { status, headers } = answerHead(message.length, freshness)
     this.#response.writeHead(status, headers)
     this.#response.end(this.headOnly ? undefined : Buffer.from(message))
+    this.#held = message.length
+    if (this.#budget.take(message.length)) return
+    this.service.dropped(Failure.output_limit)
+    this.#request.socket.destroy()
+  }
+
+  /** The response has been sent, or never will be. */
+  release(): void {
+    this.#budget.give(this.#held)
+    this.#held = 0
   }
 
   override awaitContent(): void {
