@@ -4,6 +4,7 @@ import { upstreamEdeText } from './ede-text.ts'
 import { EdnsOption, OPTION_HEADER_LENGTH, optExtendedRcode } from './edns.ts'
 import { Failure, NO_EDE } from './failure.ts'
 import { additionalCount, answerCount, authorityCount, Flag, flagsOf, HEADER_LENGTH, opcodeOf, questionCount } from './header.ts'
+import { isChangeable } from './name.ts'
 import type { Query } from './query.ts'
 import { hasQuestionOf } from './question.ts'
 import { isRdataValid } from './rdata.ts'
@@ -74,7 +75,7 @@ export class AnswerReader {
     let at = query.questionEnd
     for (let i = 0; i < counts.total; i++) {
       at = record.read(message, at, message.length)
-      if (at < 0) return false
+      if (at < 0 || isChangeable(message, record.owner, this.#table)) return false
       this.#table.add(record)
       if (record.type === Type.OPT) {
         // RFC 6891 §6.1.1: in the additional section, and once
@@ -82,7 +83,7 @@ export class AnswerReader {
         if (!this.#readOpt(message, i)) return false
         continue
       }
-      if (!isRdataValid(message, record, message.length)) return false
+      if (!isRdataValid(message, record, this.#table)) return false
       clampTtl(message, record.ttlAt)
       // RFC 8945 §5.2: a signature we cannot have asked for means nothing to a client
       if (record.type === Type.TSIG || record.type === Type.TKEY || record.type === Type.SIG) this.#table.drop(i)

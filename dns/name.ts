@@ -33,6 +33,24 @@ export function skipName(bytes: Uint8Array, at: number, end: number): number {
   return -1
 }
 
+/** Where octets stand that change on the way. */
+export interface Changes {
+  /** Whether any of the octets from `from` up to `to` does. */
+  has(from: number, to: number): boolean
+}
+
+/** Whether the valid name at `at` continues, behind a pointer, in octets that change: then it would be another name, or none. */
+export function isChangeable(bytes: Uint8Array, at: number, changes: Changes): boolean {
+  for (let jumped = false; ; ) {
+    const octet = u8(bytes, at)
+    const length = octet >= POINTER ? 2 : octet + 1
+    if (jumped && changes.has(at, at + length)) return true
+    if (octet === 0) return false
+    jumped ||= octet >= POINTER
+    at = octet >= POINTER ? ((octet & 0x3f) << 8) | u8(bytes, at + 1) : at + length
+  }
+}
+
 /** As skipName, for a name that must not be compressed: the QNAME of a query has no prior name to point at. -1 when it is malformed. */
 export function skipPlainName(bytes: Uint8Array, at: number, end: number): number {
   const limit = Math.min(end, at + MAX_NAME_LENGTH)

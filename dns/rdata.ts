@@ -1,5 +1,5 @@
 import { u8 } from './bytes.ts'
-import { expandName, MAX_NAME_LENGTH, skipName } from './name.ts'
+import { type Changes, expandName, isChangeable, MAX_NAME_LENGTH, skipName } from './name.ts'
 import type { RecordView } from './record.ts'
 import { Type } from './types.ts'
 
@@ -48,16 +48,17 @@ const FIXED_LENGTHS = new Map<number, number>([
 /** Longest RDATA that writeRdata() makes out of compressed names: NAPTR, three full strings and a name. */
 export const MAX_EXPANSION = 4 + 3 * 256 + 2 * MAX_NAME_LENGTH + 20
 
-/** Whether the RDATA of a record is well-formed as far as a forwarder must know: names, their places, address lengths. */
-export function isRdataValid(bytes: Uint8Array, record: RecordView, end: number): boolean {
+/** Whether the RDATA of a record is well-formed as far as a forwarder must know: names, their places, address lengths. `changes`: what no name may depend on. */
+export function isRdataValid(bytes: Uint8Array, record: RecordView, changes: Changes): boolean {
   const fixed = FIXED_LENGTHS.get(record.type)
   if (fixed !== undefined) return record.end - record.rdata === fixed
   const shape = LAYOUTS.get(record.type)
   if (shape === undefined) return true
   let at = nameStart(bytes, record, shape)
   for (let i = 0; i < shape.names; i++) {
-    at = at < 0 || at >= record.end ? -1 : skipName(bytes, at, end)
-    if (at < 0 || at > record.end) return false
+    const name = at
+    at = name < 0 || name >= record.end ? -1 : skipName(bytes, name, bytes.length)
+    if (at < 0 || at > record.end || isChangeable(bytes, name, changes)) return false
   }
   return at + shape.after === record.end
 }

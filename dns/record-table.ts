@@ -1,10 +1,14 @@
+import { HEADER_LENGTH } from './header.ts'
+import type { Changes } from './name.ts'
 import type { RecordView } from './record.ts'
 
 /** Records a message may have (conformance NC-14): a bound on the work one answer can cause. */
 export const MAX_RECORDS = 4000
 
+const TTL_LENGTH = 4
+
 /** Where the records of one message stand. One table is reused for message after message. */
-export class RecordTable {
+export class RecordTable implements Changes {
   readonly #owners = new Uint16Array(MAX_RECORDS)
   readonly #types = new Uint16Array(MAX_RECORDS)
   readonly #ttls = new Uint16Array(MAX_RECORDS)
@@ -61,6 +65,21 @@ export class RecordTable {
 
   isDropped(i: number): boolean {
     return this.#dropped[i] === 1
+  }
+
+  /** Whether any of the octets from `from` up to `to` is one of the header or of a TTL: both are made anew for each client. */
+  has(from: number, to: number): boolean {
+    const ttls = this.#ttls
+    if (from < HEADER_LENGTH) return true
+    // nearly all pointers lead to the question
+    if (this.#count === 0 || to <= (ttls[0] as number)) return false
+    let low = 0
+    for (let high = this.#count; high - low > 1; ) {
+      const middle = (low + high) >>> 1
+      if ((ttls[middle] as number) < to) low = middle
+      else high = middle
+    }
+    return from < (ttls[low] as number) + TTL_LENGTH
   }
 
   /** A copy of the TTL offsets of the first `count` records. */

@@ -91,6 +91,18 @@ describe('AnswerReader.read()', () => {
     assert.equal(read(Buffer.concat([response(query.wire, { answers: [aRecord()] }), hex('00')])), Failure.upstream_malformed)
   })
 
+  test('refuses names that continue where octets change on the way: in the header, in a TTL', () => {
+    // of the first record: its class ends in a length octet, and its TTL is four times the root
+    const [classEnd, ttl] = [query.questionEnd + 5, query.questionEnd + 6]
+    for (const target of [4, classEnd, ttl, ttl + 3].map((offset) => `c0${offset.toString(16).padStart(2, '0')}`)) {
+      const first = aRecord('192.0.2.1', { ttl: 0 })
+      const owner = hex(target)
+      for (const second of [aRecord('192.0.2.1', { owner }), record({ type: 2, rdata: Buffer.concat([hex('026e73'), owner]) })]) {
+        assert.equal(read(response(query.wire, { answers: [first], additionals: [second] })), Failure.upstream_malformed, target)
+      }
+    }
+  })
+
   test('refuses bad pointers in owners and in the RDATA of known types', () => {
     for (const name of ['c0ff', 'c02d', '40', 'ff']) {
       const bad = hex(name)
