@@ -7,6 +7,7 @@ import { HEADER_LENGTH } from '../dns/header.ts'
 import { Query } from '../dns/query.ts'
 import { readQuery } from '../dns/query-reader.ts'
 import { Class, Type } from '../dns/types.ts'
+import { parseAddress } from '../net/address.ts'
 
 const TTL_SECONDS = 86_400
 /** TYPE and CLASS. */
@@ -18,7 +19,14 @@ const ADDRESSES = 2
 const HOSTS = ['www', 'mail', 'api', 'cdn', 'static-assets', 'img', 'login', 'telemetry', 'edge', 'video', 'eu-west', 'm', 'autoconfig']
 const SITES = ['shop', 'some-company', 'news', 'cloud-provider', 'bank', 'university', 'game']
 
-const CLIENT: Client = { traits: TRANSPORTS.dot, address: '127.0.0.1', port: 40_000, admitted: true, keepalive: 300 }
+const CLIENT: Client = {
+  traits: TRANSPORTS.dot,
+  address: '127.0.0.1',
+  octets: parseAddress('127.0.0.1') ?? new Uint8Array(16),
+  port: 40_000,
+  admitted: true,
+  keepalive: 300,
+}
 const NOBODY: ReplySink = { deliver() {}, refuse() {} }
 
 /** A made-up name, of 30 to 45 octets: with two addresses, its answer has about 100. */

@@ -3,6 +3,7 @@ import { EdnsOption, OPT_LENGTH, OPTION_HEADER_LENGTH, putOpt, putOptionHeader, 
 import { type Failure, NO_EDE } from './failure.ts'
 import { Flag, HEADER_LENGTH, opcodeOf } from './header.ts'
 import type { Query } from './query.ts'
+import { COOKIE_LENGTH } from './server-cookies.ts'
 import { Opcode, Rcode } from './types.ts'
 
 /** Where an answer came from: the `source` label of the metrics. */
@@ -133,6 +134,11 @@ export class Answer {
       putU16(out, at, query.keepalive)
       at += 2
     }
+    if (query.cookie !== null) {
+      at = putOptionHeader(out, at, EdnsOption.COOKIE, COOKIE_LENGTH)
+      out.set(query.cookie, at)
+      at += COOKIE_LENGTH
+    }
     if (ede !== NO_EDE) {
       at = putOptionHeader(out, at, EdnsOption.EDE, 2 + this.edeText.length)
       putU16(out, at, ede)
@@ -149,7 +155,9 @@ export class Answer {
 /** Octets of the OPT record without EDE and padding. */
 function optLength(query: Query): number {
   if (!query.edns) return 0
-  return query.keepalive < 0 ? OPT_LENGTH : OPT_LENGTH + OPTION_HEADER_LENGTH + 2
+  const keepalive = query.keepalive < 0 ? 0 : OPTION_HEADER_LENGTH + 2
+  const cookie = query.cookie === null ? 0 : OPTION_HEADER_LENGTH + COOKIE_LENGTH
+  return OPT_LENGTH + keepalive + cookie
 }
 
 interface Layout {

@@ -34,6 +34,8 @@ export interface Client {
   readonly traits: TransportTraits
   /** Textual IP address, without zone; IPv4-mapped IPv6 is already IPv4. */
   readonly address: string
+  /** The same as 16 octets, IPv4 in its mapped form (RFC 4291 §2.5.5.2). */
+  readonly octets: Uint8Array
   readonly port: number
   /** Whether the listener's access list admits this address. */
   readonly admitted: boolean

@@ -52,6 +52,11 @@ export function readOptions(query: Query, opt: RecordView): boolean {
     if (at > opt.end) return false
     // RFC 7873 §5.2.2: 8, or 16 to 40
     if (code === EdnsOption.COOKIE && length !== 8 && (length < 16 || length > 40)) return false
+    // RFC 7873 §5.2: only the first one counts
+    if (code === EdnsOption.COOKIE && query.cookieLength === 0) {
+      query.cookieAt = at - length
+      query.cookieLength = length
+    }
     if (code === EdnsOption.KEEPALIVE && query.keepaliveLength === KEEPALIVE_ABSENT) query.keepaliveLength = length
     if (code === EdnsOption.PADDING) {
       // RFC 7830 §3: at most one

@@ -40,6 +40,7 @@ const ROWS = {
   not_a_query: unanswered(400, DOQ_PROTOCOL_ERROR),
   malformed_message: answered(Rcode.FORMERR),
   bad_version: answered(Rcode.BADVERS),
+  bad_cookie: answered(Rcode.BADCOOKIE),
   opcode_not_implemented: answered(Rcode.NOTIMP),
   type_invalid: answered(Rcode.FORMERR, Ede.INVALID_QUERY_TYPE),
   type_not_implemented: answered(Rcode.NOTIMP, Ede.INVALID_QUERY_TYPE),

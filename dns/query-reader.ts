@@ -19,7 +19,7 @@ const opt = new RecordView()
 
 /**
  * Parses a client's message strictly (conformance P-1, P-12) and sets the query's facts: every octet is accounted for, so
- * that nothing can be smuggled past the gateway. Null when it is well-formed, with exactly one question.
+ * that nothing can be smuggled past the gateway. Null when it is well-formed, with exactly one question, or with none and a cookie.
  * On a failure the facts that were read stay set, so that the error can echo question and OPT.
  */
 export function readQuery(query: Query): Failure | null {
@@ -35,11 +35,13 @@ export function readQuery(query: Query): Failure | null {
     return Failure.opcode_not_implemented
   }
   const questions = questionCount(wire)
-  // RFC 9619 §4: more than one question is malformed; none has a meaning only with cookies (RFC 7873 §5.4)
-  if (questions !== 1) {
+  // RFC 9619 §4
+  if (questions > 1) {
     readOptOnly(query)
     return Failure.malformed_message
   }
+  // RFC 7873 §5.4: no question means one for a cookie
+  if (questions === 0) return readRecords(query, HEADER_LENGTH) ?? (query.cookieLength > 0 ? null : Failure.malformed_message)
   const body = readQuestion(query)
   if (body < 0) return Failure.malformed_message
   return readRecords(query, body) ?? ((query.flags & Flag.TC) === 0 ? null : Failure.malformed_message)

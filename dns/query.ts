@@ -39,6 +39,9 @@ export class Query {
   dnssecOk = false
   /** OPTION-LENGTH of edns-tcp-keepalive. */
   keepaliveLength: number = KEEPALIVE_ABSENT
+  /** Where the data of the first COOKIE option stands in `wire` until the query is parked, and its length; 0: there is none. */
+  cookieAt = 0
+  cookieLength = 0
 
   // how the answer is to look, set by the shape stage
   /** Largest message, octets. */
@@ -47,6 +50,10 @@ export class Query {
   padding = 0
   /** RFC 7828 TIMEOUT to announce, units of 100 ms; -1: none. */
   keepalive = -1
+  /** RFC 7873: the client's cookie and ours; null: none. Set by the accept stage. */
+  cookie: Uint8Array | null = null
+  /** Whether the client has shown by its cookie that it receives what is sent to its address. */
+  isProven = false
 
   // the pipeline's own
   /** Milliseconds of the pipeline's clock. */

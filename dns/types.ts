@@ -40,6 +40,7 @@ export const Rcode = {
   REFUSED: 5,
   YXDOMAIN: 6,
   BADVERS: 16,
+  BADCOOKIE: 23,
 } as const
 
 /** RFC 8914 §4 and its registry. */

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
+import { ServerCookies } from '../dns/server-cookies.ts'
 import { monotonicClock } from '../net/clock.ts'
 import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
@@ -37,6 +38,8 @@ export interface DataPlaneSettings {
   readonly config: Config
   /** None when nothing is encrypted. */
   readonly identities: readonly Identity[]
+  /** Of DNS cookies, hexadecimal; none: there are no cookies. */
+  readonly cookieSecrets: readonly string[]
   readonly routing: RoutingPlan
   /** Whether another worker serves HTTP/3. */
   readonly http3Elsewhere: boolean
@@ -78,6 +81,7 @@ export class DataPlane {
   readonly #cache: Cache
   readonly #limit: ConnectionLimit
   readonly #shape: ShapeStage
+  readonly #accept: AcceptStage
   readonly #routing: Routing
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
@@ -106,6 +110,7 @@ export class DataPlane {
     this.#routing.reconfigure(routing, config.timeouts)
     this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
+    this.#accept = new AcceptStage({ cookies: cookiesOf(setup) })
     this.#pipeline = this.#assemblePipeline(config)
     this.#transports = new TransportAssembly(
       { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys) },
@@ -183,6 +188,7 @@ export class DataPlane {
     this.#log.level = config.log.level
     this.#limit.perClient = config.limits.connectionsPerClient
     this.#shape.padding = config.edns.padding
+    this.#accept.cookies = cookiesOf(settings)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
     this.#routing.reconfigure(settings.routing, config.timeouts)
@@ -236,7 +242,7 @@ export class DataPlane {
         return [
           this.#shape, // first, so that every answer passes it on its way out
           new AccessStage(), // before any octet of the message is read
-          new AcceptStage(), // from here on the query is well-formed
+          this.#accept, // from here on the query is well-formed
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           new SpecialNamesStage(), // before anybody else could hear of the name
           this.#route, // whom it is asked of, and so what is known of it
@@ -253,6 +259,10 @@ export class DataPlane {
     const observer = combine([this.#telemetry, ...(wantsLog ? [new QueryLog(this.#log, log.queries)] : [])])
     return { observer, queryTimeoutMs: timeouts.queryMs }
   }
+}
+
+function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {
+  return cookieSecrets.length === 0 ? null : new ServerCookies(cookieSecrets.map((secret) => Buffer.from(secret, 'hex')))
 }
 
 function identityOptions({ tls, timeouts, public: { name } }: Config) {

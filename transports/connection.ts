@@ -5,6 +5,7 @@ import type { Client, QueryAcceptor, ReplySink, TransportMeter, TransportTraits 
 import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
 import { Query } from '../dns/query.ts'
+import type { AddressBytes } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
@@ -41,6 +42,7 @@ export interface ConnectionDependencies {
 class StreamClient implements Client {
   readonly traits: TransportTraits
   readonly address: string
+  readonly octets: AddressBytes
   readonly port: number
   readonly admitted: boolean
   keepalive: number
@@ -48,6 +50,7 @@ class StreamClient implements Client {
   constructor(traits: TransportTraits, peer: Peer, keepalive: number) {
     this.traits = traits
     this.address = peer.address
+    this.octets = peer.octets
     this.port = peer.port
     this.admitted = peer.admitted
     this.keepalive = keepalive

@@ -141,7 +141,7 @@ export class QuicListeners {
     meter.connectionOpened()
     let isCounted = false
     const arrival: Arrival = {
-      peer: { address: text, port: quic.port, admitted },
+      peer: { address: text, octets: bytes, port: quic.port, admitted },
       acquire: () => (isCounted = limit.acquire(bytes)),
       onClosed: () => {
         this.#connections.delete(connection)

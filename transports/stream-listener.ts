@@ -10,6 +10,7 @@ import { drainConnections, type Listener, type ListenerSlice, type ServedConnect
 /** What is known of a client when its TCP connection arrives. */
 export interface Peer {
   readonly address: string
+  readonly octets: AddressBytes
   readonly port: number
   readonly admitted: boolean
 }
@@ -52,8 +53,8 @@ interface Terms {
 /** The client at the other end of `socket`, plain or TLS; null when it has gone already. */
 export function peerOf(socket: Socket, listener: Listener): Peer | null {
   const address = canonicalAddress(socket.remoteAddress ?? '')
-  const bytes = parseAddress(address)
-  return bytes === null ? null : { address, port: socket.remotePort ?? 0, admitted: listener.access.has(bytes) }
+  const octets = parseAddress(address)
+  return octets === null ? null : { address, octets, port: socket.remotePort ?? 0, admitted: listener.access.has(octets) }
 }
 
 /** Listens on TCP and hands over each connection that the limits allow, before any octet is read. */

@@ -12,7 +12,7 @@ import {
 } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { Query } from '../dns/query.ts'
-import { type Endpoint, parseAddress } from '../net/address.ts'
+import { type AddressBytes, type Endpoint, parseAddress } from '../net/address.ts'
 import { bindDatagrams, closeDatagrams } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
@@ -117,7 +117,7 @@ export class UdpTransport implements Transport<UdpSlice> {
       return
     }
     sink.opened()
-    this.#dependencies.acceptor.accept(new Query(clientOf(from, listener.access.has(address)), sink, 0, message))
+    this.#dependencies.acceptor.accept(new Query(clientOf(from, address, listener.access.has(address)), sink, 0, message))
   }
 }
 
@@ -172,6 +172,6 @@ class UdpSink implements ReplySink {
   }
 }
 
-function clientOf(from: RemoteInfo, admitted: boolean): Client {
-  return { traits: TRANSPORTS.udp, address: from.address, port: from.port, admitted, keepalive: NO_KEEPALIVE }
+function clientOf(from: RemoteInfo, octets: AddressBytes, admitted: boolean): Client {
+  return { traits: TRANSPORTS.udp, address: from.address, octets, port: from.port, admitted, keepalive: NO_KEEPALIVE }
 }

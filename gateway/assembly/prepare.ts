@@ -3,6 +3,7 @@ import { isLocalCaForOthers } from '../../certs/local-ca.ts'
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
+import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
 import { selectUpstreams, type UpstreamSelection, urlOf } from './upstream-choice.ts'
@@ -14,6 +15,8 @@ export interface Prepared {
   readonly upstreams: UpstreamSelection
   /** Of the admin listener. */
   readonly token: string | null
+  /** Those of DNS cookies, hexadecimal; none where cookies are off, or before the first start. */
+  readonly cookieSecrets: readonly string[]
   /** Whether clients will have to trust another local CA. */
   readonly reissuesCa: boolean
   readonly warnings: readonly string[]
@@ -27,7 +30,15 @@ export function prepare(config: Config): Prepared {
   const warnings = [...upstreams.warnings, ...listenWarnings(config), ...(token?.warning == null ? [] : [token.warning])]
   const identities = identitySource(config)
   const reissuesCa = identities.kind === 'local' && isLocalCaForOthers({ stateDir: config.state, ...identities, now: Date.now() })
-  return { config, identities, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+  const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
+  return { config, identities, cookieSecrets, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+}
+
+/** The same with a secret for cookies where one is needed: it is made, and kept in the state directory. Throws OperationalError. */
+export async function withCookieSecret(prepared: Prepared): Promise<Prepared> {
+  const { config, cookieSecrets } = prepared
+  if (!config.edns.cookies || cookieSecrets.length > 0) return prepared
+  return { ...prepared, cookieSecrets: await createCookieSecret(config.state) }
 }
 
 /** Whether two serve alike, wherever in the file it is written. */
@@ -35,6 +46,6 @@ export function isSame(a: Prepared, b: Prepared): boolean {
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-function essence({ config, identities, upstreams, token }: Prepared) {
-  return [formOf(config), identities, upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]), token]
+function essence({ config, identities, cookieSecrets, upstreams, token }: Prepared) {
+  return [formOf(config), identities, cookieSecrets, upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]), token]
 }

@@ -10,7 +10,7 @@ import type { Supervisor } from '../workers/supervisor.ts'
 import type { CacheAssembly } from './cache.ts'
 import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
-import type { Prepared } from './prepare.ts'
+import { type Prepared, withCookieSecret } from './prepare.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from './routes.ts'
 import { changedUpstreams, endpointsOf, ResolvConfWatch } from './upstream-choice.ts'
 
@@ -63,6 +63,7 @@ export class Served {
   /** Starts the workers and opens the admin listener. `meanwhile` is run while they bind. */
   async start(meanwhile: () => void): Promise<void> {
     const { supervisor, doors } = this.#dependencies
+    this.#prepared = await withCookieSecret(this.#prepared)
     const { config, identities } = this.#prepared
     this.#identities = await this.#assembleIdentities(identities)
     if (config.workers > 1) await claimAddresses(config, this.#facts.endpoints)
@@ -96,6 +97,7 @@ export class Served {
     return {
       config: withBoundPorts(config, this.#facts.endpoints),
       identities: this.#identities.identities,
+      cookieSecrets: this.#prepared.cookieSecrets,
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -119,7 +121,7 @@ export class Served {
     const door = await this.#dependencies.doors.prepare(doorOf(next))
     try {
       if (!isSameSource && !isLate) this.#identities = await this.#assembleIdentities(next.identities)
-      await this.#serve(next)
+      await this.#serve(await withCookieSecret(next))
       await this.#probe(before.prepared)
       if (isLate) {
         this.#identities = await this.#assembleIdentities(next.identities)

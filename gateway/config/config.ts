@@ -46,7 +46,7 @@ export interface Config {
     readonly prefetch: boolean
     readonly persist: boolean
   }
-  readonly edns: { readonly padding: boolean; readonly clientSubnet: 'off' }
+  readonly edns: { readonly padding: boolean; readonly cookies: boolean; readonly clientSubnet: 'off' }
   readonly limits: {
     readonly connectionsPerClient: number
     readonly inFlightPerConnection: number

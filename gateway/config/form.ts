@@ -48,7 +48,7 @@ export function formOf(config: Config): Form {
       prefetch: cache.prefetch,
       persist: cache.persist,
     },
-    edns: { padding: edns.padding, clientSubnet: edns.clientSubnet },
+    edns: { padding: edns.padding, cookies: edns.cookies, clientSubnet: edns.clientSubnet },
     workers: config.workers,
     limits: {
       connectionsPerClient: limits.connectionsPerClient,

@@ -226,6 +226,7 @@ const root = settings({
   edns: section(
     settings({
       padding: toggle(true, 'pad encrypted answers (RFC 8467)'),
+      cookies: toggle(true, 'answer DNS cookies (RFC 7873), by which clients show that their address is theirs'),
       clientSubnet: choice(['off']).prefault('off').describe('EDNS Client Subnet towards upstreams; off: never sent'),
     }),
     'EDNS options',

@@ -1,11 +1,13 @@
 import { Answer } from '../../dns/answer.ts'
 import { NO_KEEPALIVE, type Stage, TRANSPORTS, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { Flag } from '../../dns/header.ts'
+import { Flag, HEADER_LENGTH } from '../../dns/header.ts'
 import { KEEPALIVE_ABSENT, type Query } from '../../dns/query.ts'
 import { readQuery } from '../../dns/query-reader.ts'
+import { CLIENT_COOKIE_LENGTH, COOKIE_LENGTH, CookieState, type ServerCookies } from '../../dns/server-cookies.ts'
 import { Class, Rcode, Type } from '../../dns/types.ts'
 
+const COOKIE_ALONE = new Answer({ rcode: Rcode.NOERROR, source: 'local' })
 const ASK_OVER_STREAM = new Answer({ rcode: Rcode.NOERROR, source: 'local', truncated: true })
 
 /** RFC 6895 §3.1: 128-255 are QTYPEs and meta types; what is not listed here is not defined. */
@@ -15,9 +17,19 @@ const LAST_META_TYPE = 255
 /** Parses the message and refuses what the gateway does not serve (conformance §1-2, policies P-1 to P-12). */
 export class AcceptStage implements Stage {
   readonly name = 'accept'
+  /** Null: cookies are ignored. */
+  cookies: ServerCookies | null
+
+  constructor({ cookies }: { cookies: ServerCookies | null }) {
+    this.cookies = cookies
+  }
 
   onQuery(query: Query): Verdict {
-    query.failure = readQuery(query) ?? refusal(query)
+    const failure = readQuery(query)
+    if (failure === null && query.cookieLength > 0) this.#takeCookie(query)
+    // RFC 7873 §5.4
+    if (failure === null && query.questionEnd === HEADER_LENGTH) return this.#answerCookie(query)
+    query.failure = failure ?? refusal(query)
     if (query.failure !== null) return Verdict.FAILED
     // RFC 8482 §4.4: ANY is what amplification asks for, so a spoofable transport gets no data (P-9)
     if (query.qtype === Type.ANY && query.client.traits.datagram) {
@@ -25,6 +37,21 @@ export class AcceptStage implements Stage {
       return Verdict.ANSWERED
     }
     return Verdict.NEXT
+  }
+
+  #takeCookie(query: Query): void {
+    if (this.cookies === null) return
+    const { wire, cookieAt: at, cookieLength: length } = query
+    query.cookie = new Uint8Array(COOKIE_LENGTH)
+    query.isProven =
+      this.cookies.check({ wire, at, length }, query.client.octets, Math.floor(Date.now() / 1000), query.cookie) === CookieState.PROVEN
+  }
+
+  #answerCookie(query: Query): Verdict {
+    if (query.cookie === null) query.failure = Failure.malformed_message
+    else if (query.isProven || query.cookieLength === CLIENT_COOKIE_LENGTH) query.answer = COOKIE_ALONE
+    else query.failure = Failure.bad_cookie
+    return query.answer === null ? Verdict.FAILED : Verdict.ANSWERED
   }
 }
 

@@ -43,7 +43,7 @@ describe('configJsonSchema()', () => {
       strategy
       timeouts: query handshake drain
       cache: memory serveStale prefetch persist
-      edns: padding clientSubnet
+      edns: padding cookies clientSubnet
       workers
       limits: connectionsPerClient inFlightPerConnection idle idle.stream idle.http idle.quic
       log: level queries`
@@ -71,6 +71,7 @@ describe('configJsonSchema()', () => {
       'cache.persist',
       'workers',
       'edns.padding',
+      'edns.cookies',
       'log.queries',
     ]
     assert.deepEqual(
@@ -85,6 +86,7 @@ describe('configJsonSchema()', () => {
         '64MiB',
         false,
         'auto',
+        true,
         true,
         'none',
       ],

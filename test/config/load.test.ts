@@ -40,7 +40,7 @@ routes: [{ suffix: Corp.Example., upstreams: [corp, local] }, { suffix: ., upstr
 strategy: ordered
 timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
-edns: { clientSubnet: off, padding: false }
+edns: { clientSubnet: off, padding: false, cookies: false }
 workers: 3
 limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
@@ -84,7 +84,7 @@ describe('loadConfig()', () => {
       timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
       cache: { memory: 67_108_864, serveStaleMs: 86_400_000, prefetch: true, persist: false },
       workers: Math.min(availableParallelism(), 8),
-      edns: { padding: true, clientSubnet: 'off' },
+      edns: { padding: true, cookies: true, clientSubnet: 'off' },
       limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
       log: { level: 'info', queries: { kind: 'share', share: 0 } },
     })
@@ -192,7 +192,7 @@ describe('loadConfig()', () => {
       timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },
       cache: { memory: 268_435_456, serveStaleMs: 259_200_000, prefetch: false, persist: true },
       workers: 3,
-      edns: { padding: false, clientSubnet: 'off' },
+      edns: { padding: false, cookies: false, clientSubnet: 'off' },
       limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 } },
       log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },
     })

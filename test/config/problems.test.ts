@@ -189,7 +189,7 @@ describe('loadConfig() and keys', () => {
   test('lists the allowed keys when none is near', () => {
     assert.equal(
       problem('edns: { fragment: 1 }'),
-      'atlas.yaml:1:9: edns.fragment: unknown key "fragment": expected one of padding, clientSubnet',
+      'atlas.yaml:1:9: edns.fragment: unknown key "fragment": expected one of padding, cookies, clientSubnet',
     )
     assert.equal(problem('0x10: {}'), `atlas.yaml:1:1: ["0x10"]: unknown key "0x10": expected one of ${TOP}`)
     assert.equal(problem('__proto__: {}'), `atlas.yaml:1:1: ["__proto__"]: unknown key "__proto__": expected one of ${TOP}`)
@@ -197,7 +197,7 @@ describe('loadConfig() and keys', () => {
 
   test('knows no key of a feature that is still to come', () => {
     const later = ['listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }', 'access: { tokens: {} }']
-    const more = ['doh: { push: true }', 'tls: { acme: {} }', 'edns: { cookies: true }', 'limits: { queriesPerSecond: 0 }']
+    const more = ['doh: { push: true }', 'tls: { acme: {} }', 'edns: { ecs: true }', 'limits: { queriesPerSecond: 0 }']
     for (const source of [...later, ...more]) assert.match(problem(source), /unknown key/, source)
   })
 

@@ -175,7 +175,7 @@ describe('a reload', () => {
     const known = ask()
     await CLIENTS[0]?.send(gateway, known)
     assert.equal((await admin.post<UpstreamStatus>('/v1/upstreams/upstream0/disable')).enabled, false)
-    await gateway.reload({ edns: { padding: false, clientSubnet: 'off' } })
+    await gateway.reload({ edns: { padding: false, cookies: true, clientSubnet: 'off' } })
     const rcodes: number[] = []
     for (const message of [known, ask()]) {
       const reaction = await CLIENTS[1]?.send(gateway, message)
@@ -209,7 +209,7 @@ describe('a reload', () => {
     const outcome = await gateway.reload({
       timeouts: { queryMs: 150, handshakeMs: 5000, drainMs: 10_000 },
       limits: { ...testConfig([]).limits, connectionsPerClient: 1 },
-      edns: { padding: false, clientSubnet: 'off' },
+      edns: { padding: false, cookies: true, clientSubnet: 'off' },
       doh: { paths: ['/other'], http3: false, json: true, landing: true, proxy: null, trustedProxies: [] },
       log: { level: 'info', queries: { kind: 'share', share: 1 } },
     })

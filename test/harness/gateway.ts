@@ -56,7 +56,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
     cache: { memory: 0, serveStaleMs: 0, prefetch: false, persist: false },
     workers: 1,
-    edns: { padding: true, clientSubnet: 'off' },
+    edns: { padding: true, cookies: true, clientSubnet: 'off' },
     limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
     log: { level: 'info', queries: { kind: 'share', share: 0 } },
     ...rest,

@@ -80,7 +80,13 @@ export class Lab {
     this.#pipeline = new Pipeline(
       (settler) => {
         const forward = new ForwardStage({ cache: this.cache, settler, clock, wheel })
-        return [new ShapeStage({ padding: true }), new AcceptStage(), this.#route, new CacheStage(this.cache, forward), forward]
+        return [
+          new ShapeStage({ padding: true }),
+          new AcceptStage({ cookies: null }),
+          this.#route,
+          new CacheStage(this.cache, forward),
+          forward,
+        ]
       },
       { clock, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
     )

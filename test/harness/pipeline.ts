@@ -3,6 +3,7 @@ import type { Answer } from '../../dns/answer.ts'
 import type { Client, Upstream } from '../../dns/contracts.ts'
 import type { Failure } from '../../dns/failure.ts'
 import { Query } from '../../dns/query.ts'
+import type { ServerCookies } from '../../dns/server-cookies.ts'
 import { Pipeline } from '../../gateway/pipeline.ts'
 import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { AccessStage } from '../../gateway/stages/access.ts'
@@ -19,6 +20,7 @@ import { aRecord, client, hex, readAnswer, response } from './messages.ts'
 export function ask(
   wire: Uint8Array,
   of: Client = client('tcp'),
+  cookies: ServerCookies | null = null,
 ): { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } {
   const outcome: { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } = {
     reply: null,
@@ -37,7 +39,7 @@ export function ask(
     (settler) => [
       new ShapeStage({ padding: true }),
       new AccessStage(),
-      new AcceptStage(),
+      new AcceptStage({ cookies }),
       new SpecialNamesStage(),
       new RouteStage(new RouteTable([], { space: 1, upstream })),
       new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0) }),
@@ -58,8 +60,8 @@ export function ask(
   return outcome
 }
 
-export function replyTo(wire: Uint8Array, of?: Client): Buffer {
-  const { reply } = ask(wire, of)
+export function replyTo(wire: Uint8Array, of?: Client, cookies?: ServerCookies): Buffer {
+  const { reply } = ask(wire, of, cookies)
   assert.ok(reply, 'expected an answer')
   return reply
 }

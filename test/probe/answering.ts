@@ -18,7 +18,7 @@ export function answerOf(worker: number): (message: Uint8Array) => Buffer {
   const stages = [
     new ShapeStage({ padding: true }),
     new AccessStage(),
-    new AcceptStage(),
+    new AcceptStage({ cookies: null }),
     new ProbeStage({ token: TOKEN, worker }),
     new SpecialNamesStage(),
   ]

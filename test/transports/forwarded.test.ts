@@ -102,7 +102,14 @@ test('nothing that is written there throws, takes long, or gives anything but an
 })
 
 describe('the client of a connection', () => {
-  const client: Client = { traits: TRANSPORTS.doh2, address: PEER, port: 4711, admitted: false, keepalive: NO_KEEPALIVE }
+  const client: Client = {
+    traits: TRANSPORTS.doh2,
+    address: PEER,
+    octets: parseAddress(PEER) as Uint8Array,
+    port: 4711,
+    admitted: false,
+    keepalive: NO_KEEPALIVE,
+  }
   const trusting = new DohRules({ ...NO_OFFER, trustedProxies: TRUSTED }, { covers: () => true, web: null })
   const admits = (address: Uint8Array) => address[15] === 7
 

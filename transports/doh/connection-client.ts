@@ -9,17 +9,14 @@ export type Admits = (address: AddressBytes) => boolean
 /** Who asks on a connection: its client, or those whom a trusted proxy names. Nothing sticks: each request says it anew. */
 export class ConnectionClient {
   readonly client: Client
-  readonly #bytes: AddressBytes | null
   readonly #admits: Admits
   #rules: DohRules | null = null
   #isTrusted = false
   /** The last one that was named: proxies ask for the same clients again and again. */
   #named: Client
-  #namedBytes: AddressBytes | null = null
 
   constructor(client: Client, admits: Admits) {
     this.client = client
-    this.#bytes = parseAddress(client.address)
     this.#admits = admits
     this.#named = client
   }
@@ -28,7 +25,7 @@ export class ConnectionClient {
   isTrusted(rules: DohRules): boolean {
     if (this.#rules !== rules) {
       this.#rules = rules
-      this.#isTrusted = this.#bytes !== null && rules.offer.trustedProxies.has(this.#bytes)
+      this.#isTrusted = rules.offer.trustedProxies.has(this.client.octets)
     }
     return this.#isTrusted
   }
@@ -39,10 +36,12 @@ export class ConnectionClient {
     const address = forwardedAddress(head, this.client.address, rules.offer.trustedProxies)
     if (address === CONTRADICTION) return null
     if (address === null || address === this.client.address) return this.client
-    if (address !== this.#named.address) this.#namedBytes = parseAddress(address)
+    const octets = address === this.#named.address ? this.#named.octets : parseAddress(address)
+    if (octets === null) return this.client
     // the access list may have changed since, while the proxy keeps its connection
-    const admitted = this.#namedBytes !== null && this.#admits(this.#namedBytes)
-    if (address !== this.#named.address || admitted !== this.#named.admitted) this.#named = { ...this.client, address, port: 0, admitted }
+    const admitted = this.#admits(octets)
+    if (octets !== this.#named.octets || admitted !== this.#named.admitted)
+      this.#named = { ...this.client, address, octets, port: 0, admitted }
     return this.#named
   }
 }

@@ -4,6 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket, createServer as tcpServer } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../../dns/contracts.ts'
+import { parseAddress } from '../../../net/address.ts'
 import type { Field } from '../../../net/fields.ts'
 import { Wheel } from '../../../net/wheel.ts'
 import type { WebExchange, WebReceiver, WebRequest } from '../../../transports/web/exchange.ts'
@@ -13,7 +14,14 @@ import { Http1WebTunnel } from '../../../transports/web/http1-tunnel.ts'
 import { ReverseProxy } from '../../../transports/web/proxy.ts'
 import type { OriginObserver } from '../../../transports/web/reachability.ts'
 
-export const CLIENT: Client = { traits: TRANSPORTS.doh2, address: '192.0.2.7', port: 1234, admitted: true, keepalive: NO_KEEPALIVE }
+export const CLIENT: Client = {
+  traits: TRANSPORTS.doh2,
+  address: '192.0.2.7',
+  octets: parseAddress('192.0.2.7') as Uint8Array,
+  port: 1234,
+  admitted: true,
+  keepalive: NO_KEEPALIVE,
+}
 
 /** A proxy on a clock that is turned by hand, behind a front on HTTP/1.1. `origin`: its port on 127.0.0.1, or its URL. */
 export async function runProxy(origin: number | URL, client = CLIENT) {
