@@ -90,13 +90,16 @@ async function assertReuse({ dot, ca }: RealGateway): Promise<void> {
   assert.match(text, /only-the-lab-knows/)
 }
 
-test('dig over TLS, HTTPS by POST and by GET, UDP and TCP', DIG, async (t) => {
+test('dig over TLS, HTTPS by POST and by GET, UDP with a cookie and TCP', DIG, async (t) => {
   const { gateway } = await startLab(t)
   assertAnswer(await dig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www))
   assertAnswer(await dig(gateway.doh, '+https=/dns-query', ...tls(gateway.ca), NAMES.www))
   assertAnswer(await dig(gateway.doh, '+https-get=/dns-query', ...tls(gateway.ca), NAMES.www))
   assertAnswer(await dig(gateway.dns, NAMES.www))
   assertAnswer(await dig(gateway.dns, '+tcp', NAMES.www))
+  const first = await dig(gateway.dns, '+cookie', NAMES.www)
+  const cookie = /COOKIE: ([0-9a-f]{48}) \(good\)/.exec(first.text)?.[1] ?? assert.fail(first.text)
+  assert.match((await dig(gateway.dns, `+cookie=${cookie}`, NAMES.www)).text, new RegExp(`COOKIE: ${cookie} \\(good\\)`))
   await assertReuse(gateway)
 })
 
