@@ -60,6 +60,11 @@ const ROWS = {
   cancel_flood: unanswered(400, DOQ_EXCESSIVE_LOAD),
   input_flood: unanswered(400, DOQ_EXCESSIVE_LOAD),
 
+  // what a load balancer says in front of a connection or in a datagram
+  proxy_protocol_error: unanswered(400),
+  proxy_protocol_untrusted: unanswered(403),
+  proxy_protocol_timeout: unanswered(408),
+
   // the client's QUIC connection (RFC 9250 §4.3.3)
   doq_framing: unanswered(400, DOQ_PROTOCOL_ERROR),
   doq_message_id: unanswered(400, DOQ_PROTOCOL_ERROR),

@@ -1,5 +1,5 @@
 import type { Client } from '../dns/contracts.ts'
-import { type AddressBytes, type Endpoint, formatEndpoint, parseAddress } from '../net/address.ts'
+import { type AddressBytes, type Endpoint, formatEndpoint } from '../net/address.ts'
 import type { LiveSet } from '../net/live-set.ts'
 
 /** Who may ask. */
@@ -13,6 +13,8 @@ export interface ListenerSlice {
   readonly access: AccessList
   /** Without TLS, behind a proxy that has it. Of DoH only. */
   readonly cleartext?: boolean
+  /** Who says by the PROXY protocol for whom it speaks, and has to; null: nobody, clients come by themselves. Not of QUIC. */
+  readonly proxies?: AccessList | null
   /** Whether other threads listen there too. QUIC pays no heed to it: a connection has to stay on its thread. */
   readonly reusePort: boolean
 }
@@ -30,6 +32,7 @@ export interface ServedConnection {
 export interface Listener {
   access: AccessList
   cleartext?: boolean
+  proxies?: AccessList | null
   /** The bound address: the port is known even if the kernel chose it. */
   readonly endpoint: Endpoint
   /** None on UDP. */
@@ -148,12 +151,13 @@ export async function drainConnections(connections: LiveSet<ServedConnection>, d
   for (const connection of connections) connection.close()
 }
 
-function exchangeTerms(place: Place | undefined, { access, cleartext = false }: ListenerSlice): void {
+function exchangeTerms(place: Place | undefined, { access, cleartext = false, proxies = null }: ListenerSlice): void {
   if (place === undefined) return
-  place.slice = { ...place.slice, access, cleartext }
+  place.slice = { ...place.slice, access, cleartext, proxies }
   for (const listener of listenersOf(place)) {
     listener.access = access
     listener.cleartext = cleartext
+    listener.proxies = proxies
   }
 }
 
@@ -168,10 +172,7 @@ function hasConnections({ connections }: Listener): boolean {
 
 /** What a client may do was decided when it came. */
 function drainStrangers({ connections, access }: Listener): void {
-  for (const connection of connections) {
-    const address = parseAddress(connection.client.address)
-    if (address !== null && access.has(address) !== connection.client.admitted) connection.drain()
-  }
+  for (const connection of connections) if (access.has(connection.client.octets) !== connection.client.admitted) connection.drain()
 }
 
 function isAt({ slice }: Place, { host, port }: Endpoint): boolean {

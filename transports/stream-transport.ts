@@ -36,7 +36,11 @@ export function createDotTransport(
 
 /** RFC 7766: DNS over TCP. */
 export function createTcpTransport(dependencies: StreamDependencies): StreamTransport {
-  return new StreamTransport(TRANSPORTS.tcp, dependencies, (serve) => serve)
+  return new StreamTransport(TRANSPORTS.tcp, dependencies, (serve) => (socket) => {
+    serve(socket)
+    // a load balancer's is paused
+    socket.resume()
+  })
 }
 
 type Serve = (socket: Socket) => void
@@ -59,7 +63,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.name = traits.label
     this.#traits = traits
     this.#dependencies = dependencies
-    const { limit, meter } = dependencies
+    const { limit, meter, clock, wheel } = dependencies
     const serve = (listener: StreamListener) => terminate((socket) => this.#serve(socket, listener))
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
@@ -70,6 +74,8 @@ export class StreamTransport implements Transport<StreamSlice> {
         sockets: this.#sockets,
         limit,
         meter,
+        clock,
+        wheel,
       }),
     )
   }

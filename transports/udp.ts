@@ -12,12 +12,13 @@ import {
 } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { Query } from '../dns/query.ts'
-import { type AddressBytes, type Endpoint, parseAddress } from '../net/address.ts'
+import { type AddressBytes, type Endpoint, formatAddress, parseAddress } from '../net/address.ts'
 import { bindDatagrams, closeDatagrams } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
+import { INVALID, NEED_MORE, readProxyHeader } from '../net/proxy-header.ts'
 import { scratch } from '../net/scratch.ts'
-import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import { type AccessList, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
 
 export interface UdpSlice {
   readonly listen: readonly ListenerSlice[]
@@ -91,6 +92,7 @@ export class UdpTransport implements Transport<UdpSlice> {
     const close = (): Promise<void> => (closed ??= closeDatagrams(socket))
     const listener: Listener = {
       access: slice.access,
+      proxies: slice.proxies ?? null,
       endpoint: bound,
       connections: [],
       close,
@@ -116,9 +118,36 @@ export class UdpTransport implements Transport<UdpSlice> {
       this.#dependencies.meter.dropped(Failure.reflection_port)
       return
     }
+    if (listener.proxies != null) {
+      this.#onProxied(message, { from, balancer: address, listener, proxies: listener.proxies, sink })
+      return
+    }
+    const client = { address: from.address, octets: address, port: from.port }
     sink.opened()
-    this.#dependencies.acceptor.accept(new Query(clientOf(from, address, listener.access.has(address)), sink, 0, message))
+    this.#dependencies.acceptor.accept(new Query(clientOf(client, listener), sink, 0, message))
   }
+
+  /** A load balancer says in each datagram for whom it speaks, and passes the answer on. */
+  #onProxied(message: Buffer, { from, balancer, listener, proxies, sink }: ProxiedDatagram): void {
+    const header = proxies.has(balancer) ? readProxyHeader(message, 'datagram') : null
+    if (header === null || header === INVALID || header === NEED_MORE) {
+      this.#dependencies.meter.dropped(header === null ? Failure.proxy_protocol_untrusted : Failure.proxy_protocol_error)
+      return
+    }
+    const { octets, port } = header.source ?? { octets: balancer, port: from.port }
+    const client = clientOf({ address: formatAddress(octets), octets, port }, listener)
+    sink.opened()
+    this.#dependencies.acceptor.accept(new Query(client, new ProxiedSink(sink, from), 0, message.subarray(header.length)))
+  }
+}
+
+interface ProxiedDatagram {
+  readonly from: RemoteInfo
+  /** Its own address. */
+  readonly balancer: AddressBytes
+  readonly listener: Listener
+  readonly proxies: AccessList
+  readonly sink: UdpSink
 }
 
 class UdpSink implements ReplySink {
@@ -151,11 +180,15 @@ class UdpSink implements ReplySink {
   }
 
   deliver(query: Query, answer: Answer): void {
+    this.send(query, answer, query.client)
+  }
+
+  send(query: Query, answer: Answer, { address, port }: Pick<RemoteInfo, 'address' | 'port'>): void {
     if (!this.#closed) {
       const length = answer.encodeInto(scratch, 0, query, query.answeredAt)
       const message = Buffer.allocUnsafe(length)
       scratch.copy(message, 0, 0, length)
-      this.#socket.send(message, query.client.port, query.client.address)
+      this.#socket.send(message, port, address)
     }
     this.#settled()
   }
@@ -172,6 +205,25 @@ class UdpSink implements ReplySink {
   }
 }
 
-function clientOf(from: RemoteInfo, octets: AddressBytes, admitted: boolean): Client {
-  return { traits: TRANSPORTS.udp, address: from.address, octets, port: from.port, admitted, keepalive: NO_KEEPALIVE }
+/** Where the answer to one datagram of a load balancer goes. */
+class ProxiedSink implements ReplySink {
+  readonly #sink: UdpSink
+  readonly #balancer: RemoteInfo
+
+  constructor(sink: UdpSink, balancer: RemoteInfo) {
+    this.#sink = sink
+    this.#balancer = balancer
+  }
+
+  deliver(query: Query, answer: Answer): void {
+    this.#sink.send(query, answer, this.#balancer)
+  }
+
+  refuse(): void {
+    this.#sink.refuse()
+  }
+}
+
+function clientOf({ address, octets, port }: Pick<Client, 'address' | 'octets' | 'port'>, { access }: Listener): Client {
+  return { traits: TRANSPORTS.udp, address, octets, port, admitted: access.has(octets), keepalive: NO_KEEPALIVE }
 }

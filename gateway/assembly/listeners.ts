@@ -10,8 +10,13 @@ import type { BoundEndpoints } from './transports.ts'
 
 const KINDS = ['doh', 'dot', 'doq', 'dns'] as const
 
+/** Whether clients come there by themselves, and so over HTTP/3 too: what stands in front of other addresses has no QUIC. */
+export function isDirect({ cleartext, proxyProtocol }: ListenConfig): boolean {
+  return !cleartext && proxyProtocol === null
+}
+
 export function servesHttp3(config: Config): boolean {
-  return config.doh.http3 && config.listen.doh.some(({ cleartext }) => !cleartext)
+  return config.doh.http3 && config.listen.doh.some(isDirect)
 }
 
 /** Whether the kernel spreads clients over the threads that listen on one address. Elsewhere than on Linux one of them gets all, or none may. */
@@ -124,7 +129,7 @@ export function listenWarnings(config: Config): readonly string[] {
   const { listen, tls } = config
   const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
   const warnings: string[] = []
-  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(({ cleartext }) => !cleartext) : [] }
+  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(isDirect) : [] }
   for (const [kind, entries] of Object.entries(overUdp)) {
     for (const { endpoint } of entries) {
       const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'

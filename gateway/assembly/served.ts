@@ -173,9 +173,15 @@ export class Served {
 
   /** `besides`: others that are probed too. */
   #followProbes(besides: readonly ProbeTarget[] = []): void {
-    const { doh, listen } = this.#prepared.config
+    const { doh, listen } = withBoundPorts(this.#prepared.config, this.#facts.endpoints)
     const cleartext = listen.doh.filter((entry) => entry.cleartext).map(({ endpoint }) => endpoint)
-    const targets = probeTargets(this.#facts, { identities: this.#identities.identities, paths: doh.paths, cleartext })
+    const proxied = [...listen.dns, ...listen.dot, ...listen.doh].filter(({ proxyProtocol }) => proxyProtocol !== null)
+    const targets = probeTargets(this.#facts, {
+      identities: this.#identities.identities,
+      paths: doh.paths,
+      cleartext,
+      proxied: proxied.map(({ endpoint }) => endpoint),
+    })
     const keys = new Set(targets.map(targetKey))
     this.#dependencies.prober?.follow([...targets, ...besides.filter((target) => !keys.has(targetKey(target)))])
   }

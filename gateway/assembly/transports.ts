@@ -132,7 +132,7 @@ export class TransportAssembly {
       first: async (wanted) => this.#encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
       second: async () => {
         const bound = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
-        const chosen = bound.filter(({ cleartext }) => cleartext !== true)
+        const chosen = bound.filter(({ cleartext, proxies }) => cleartext !== true && proxies == null)
         await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, offer })
       },
     })
@@ -159,7 +159,13 @@ export class TransportAssembly {
 
   #slices(entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] {
     const { reusePort } = this.#settings
-    return entries.map(({ endpoint, access, cleartext }) => ({ endpoint, access: new PrefixSet(access ?? list), cleartext, reusePort }))
+    return entries.map(({ endpoint, access, cleartext, proxyProtocol }) => ({
+      endpoint,
+      access: new PrefixSet(access ?? list),
+      cleartext,
+      proxies: proxyProtocol === null ? null : new PrefixSet(proxyProtocol),
+      reusePort,
+    }))
   }
 
   #all(): readonly AnyTransport[] {

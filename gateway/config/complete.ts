@@ -18,7 +18,8 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     return listen[kind].map((entry) => ({
       endpoint: entry.address,
       access: entry.access?.flat() ?? null,
-      cleartext: entry.cleartext,
+      cleartext: entry.cleartext ?? false,
+      proxyProtocol: entry.proxyProtocol?.flat() ?? null,
       byDefault,
     }))
   }

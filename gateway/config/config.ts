@@ -63,6 +63,8 @@ export interface ListenConfig {
   readonly access: readonly Prefix[] | null
   /** Without TLS, behind a proxy that has it; of DoH only. */
   readonly cleartext: boolean
+  /** Load balancers that say by the PROXY protocol for whom they speak, and have to; null: clients come by themselves. */
+  readonly proxyProtocol: readonly Prefix[] | null
   /** A default of ours, not a wish of the operator: left out on a machine that has no such address family. */
   readonly byDefault: boolean
 }

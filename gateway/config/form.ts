@@ -63,10 +63,15 @@ export function formOf(config: Config): Form {
   }
 }
 
-function listenForm({ endpoint, access, cleartext }: ListenConfig): FormValue {
+function listenForm({ endpoint, access, proxyProtocol, cleartext }: ListenConfig): FormValue {
   const address = formatEndpoint(endpoint)
-  if (access === null && !cleartext) return address
-  return { address, ...(access !== null && { access: formatAccess(access) }), ...(cleartext && { cleartext }) }
+  if (access === null && proxyProtocol === null && !cleartext) return address
+  return {
+    address,
+    ...(access !== null && { access: formatAccess(access) }),
+    ...(proxyProtocol !== null && { proxyProtocol: formatAccess(proxyProtocol) }),
+    ...(cleartext && { cleartext }),
+  }
 }
 
 function adminForm({ endpoint, tokenFile, hosts }: AdminConfig): FormValue {

@@ -49,29 +49,39 @@ const listenerParts = {
   address: endpoint.describe('"host:port" with an IP address'),
   access: access.optional().describe('who may connect here, in place of the general list: words, CIDRs, addresses'),
 }
+const proxiedParts = {
+  ...listenerParts,
+  proxyProtocol: access
+    .min(1, { error: 'expected at least one of "loopback", "private", "any", IP addresses and CIDRs' })
+    .optional()
+    .describe('load balancers that send the PROXY protocol, and have to: words, CIDRs, addresses; without it, nobody may'),
+}
 
-const listener = z.union(
-  [
-    endpoint.transform((address) => ({ address, access: undefined, cleartext: false })),
-    settings(listenerParts).transform((parts) => ({ ...parts, cleartext: false })),
-  ],
-  { error: 'expected "host:port" with an IP address, or a map of address and access' },
+type AccessForm = z.output<typeof access>
+
+interface ListenerForm {
+  readonly address: Endpoint
+  readonly access?: AccessForm | undefined
+  readonly proxyProtocol?: AccessForm | undefined
+  readonly cleartext?: boolean
+}
+
+function listenersOf(map: z.ZodType<ListenerForm>, keys: string) {
+  const one = z.union([endpoint.transform((address): ListenerForm => ({ address })), map], {
+    error: `expected "host:port" with an IP address, or a map of ${keys}`,
+  })
+  return z.array(one, { error: 'expected a list of "host:port"' })
+}
+
+const quicListeners = listenersOf(settings(listenerParts), 'address and access')
+const streamListeners = listenersOf(settings(proxiedParts), 'address, access and proxyProtocol')
+const dohListeners = listenersOf(
+  settings({
+    ...proxiedParts,
+    cleartext: toggle(false, 'whether it is HTTP/1.1 and HTTP/2 without TLS, for a proxy in front that has it'),
+  }),
+  'address, access, proxyProtocol and cleartext',
 )
-
-const listeners = z.array(listener, { error: 'expected a list of "host:port"' })
-
-const dohListener = z.union(
-  [
-    endpoint.transform((address) => ({ address, access: undefined, cleartext: false })),
-    settings({
-      ...listenerParts,
-      cleartext: toggle(false, 'whether it is HTTP/1.1 and HTTP/2 without TLS, for a proxy in front that has it'),
-    }),
-  ],
-  { error: 'expected "host:port" with an IP address, or a map of address, access and cleartext' },
-)
-
-const dohListeners = z.array(dohListener, { error: 'expected a list of "host:port"' })
 
 const ADMIN_FORM = 'expected "host:port" with an IP address, a map of address, hosts and tokenFile, or false'
 
@@ -90,13 +100,13 @@ const listen = settings({
   doh: dohListeners
     .prefault(['127.0.0.1:8443', '[::1]:8443'])
     .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access, cleartext }; port 0: the kernel picks; []: off'),
-  dot: listeners
+  dot: streamListeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
     .describe('DNS over TLS: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
-  doq: listeners
+  doq: quicListeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
     .describe('DNS over QUIC: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
-  dns: listeners
+  dns: streamListeners
     .prefault(['127.0.0.1:8053', '[::1]:8053'])
     .describe('plain DNS over UDP and TCP: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
   admin: z
@@ -297,7 +307,7 @@ function checkListeners({ admin, ...lists }: ListenForm, context: z.core.$Refine
 }
 
 interface CleartextForm {
-  readonly listen: { readonly doh: readonly { readonly address: Endpoint; readonly cleartext: boolean }[] }
+  readonly listen: { readonly doh: readonly ListenerForm[] }
   readonly doh: { readonly trustedProxies: readonly unknown[] }
 }
 

@@ -34,6 +34,8 @@ export interface ProbeFacts {
   readonly paths: readonly string[]
   /** Addresses of DNS over HTTPS without TLS. */
   readonly cleartext: readonly Endpoint[]
+  /** Addresses where only load balancers are served, which send the PROXY protocol: they are not asked. */
+  readonly proxied: readonly Endpoint[]
 }
 
 const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
@@ -48,13 +50,15 @@ const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
 /** Every address on every transport. */
 export function probeTargets(
   { endpoints, http3 }: ProbedListeners,
-  { identities, paths: [path = ''], cleartext: clear }: ProbeFacts,
+  { identities, paths: [path = ''], cleartext: clear, proxied }: ProbeFacts,
 ): readonly ProbeTarget[] {
   const name = nameOf(identities)
   return TRANSPORTS.filter(([, transport]) => transport !== 'doh3' || http3).flatMap(([kind, transport]) =>
     endpoints[kind].flatMap((endpoint) => {
-      const cleartext = kind === 'doh' && clear.some(({ host, port }) => host === endpoint.host && port === endpoint.port)
-      if (cleartext && transport === 'doh3') return []
+      const isAmong = (endpoints: readonly Endpoint[]) =>
+        endpoints.some(({ host, port }) => host === endpoint.host && port === endpoint.port)
+      const cleartext = kind === 'doh' && isAmong(clear)
+      if ((cleartext && transport === 'doh3') || (kind !== 'doq' && isAmong(proxied))) return []
       const server = { host: reachable(endpoint.host), port: endpoint.port }
       // an address is always an authority of ours (RFC 8484 §5 leaves that to us), but has no zone there (RFC 6874)
       return { kind, transport, endpoint, server, host: name ?? canonicalAddress(server.host), path, cleartext }

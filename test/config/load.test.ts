@@ -56,7 +56,13 @@ function accessOf(prefixes: Config['access']['dns']): readonly string[] {
 }
 
 function both(port: number): Config['listen']['doh'] {
-  return ['127.0.0.1', '::1'].map((host) => ({ endpoint: { host, port }, access: null, cleartext: false, byDefault: true }))
+  return ['127.0.0.1', '::1'].map((host) => ({
+    endpoint: { host, port },
+    access: null,
+    proxyProtocol: null,
+    cleartext: false,
+    byDefault: true,
+  }))
 }
 
 function queries(text: string): Config['log']['queries'] {
@@ -131,8 +137,14 @@ describe('loadConfig()', () => {
     assert.deepEqual(
       [listen.doh, listen.dns, listen.admin],
       [
-        ['0.0.0.0', '::'].map((host) => ({ endpoint: { host, port: 443 }, access: null, cleartext: false, byDefault: false })),
-        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, cleartext: false, byDefault: false }],
+        ['0.0.0.0', '::'].map((host) => ({
+          endpoint: { host, port: 443 },
+          access: null,
+          proxyProtocol: null,
+          cleartext: false,
+          byDefault: false,
+        })),
+        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false }],
         null,
       ],
     )
@@ -140,7 +152,7 @@ describe('loadConfig()', () => {
       [first?.endpoint, second],
       [
         { host: '192.0.2.1', port: 853 },
-        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, cleartext: false, byDefault: false },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
       ],
     )
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])

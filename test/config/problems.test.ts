@@ -204,7 +204,7 @@ describe('loadConfig() and keys', () => {
   test('finds unknown keys inside the entries of lists', () => {
     const entries = 'listen: { dot: [{ address: "127.0.0.1:1", cleartext: true }] }\nupstreams: [{ url: "udp://192.0.2.1", weight: 1 }]\n'
     assert.deepEqual(problem(`${entries}tls: { certificates: [{ cert: a, key: b, pfx: c }] }`).split('\n'), [
-      'atlas.yaml:1:43: listen.dot[0].cleartext: unknown key "cleartext": expected one of address, access',
+      'atlas.yaml:1:43: listen.dot[0].cleartext: unknown key "cleartext": expected one of address, access, proxyProtocol',
       'atlas.yaml:2:39: upstreams[0].weight: unknown key "weight": expected one of name, url, serverName, ca, pins',
       'atlas.yaml:3:42: tls.certificates[0].pfx: unknown key "pfx": expected one of cert, key',
     ])

@@ -43,7 +43,7 @@ describe('loadConfig() and values', () => {
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
     ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
     ['listen: { doh: ["::1:8443"] }', `17: listen.doh[0]: ${ENDPOINT}: received "::1:8443"`],
-    ['listen: { doh: [8443] }', `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access and cleartext: received 8443`],
+    ['listen: { doh: [8443] }', `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access, proxyProtocol and cleartext: received 8443`],
     ['listen: { doh: [{ address: "127.0.0.1:65536" }] }', `28: listen.doh[0].address: ${ENDPOINT}: received "127.0.0.1:65536"`],
     ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
     ['listen: { dns: 127.0.0.1:53 }', '16: listen.dns: expected a list of "host:port": received "127.0.0.1:53"'],

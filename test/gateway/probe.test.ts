@@ -79,6 +79,7 @@ describe('the self-probe', () => {
     const dns = [gateway.dns, { host: '127.0.0.2', port: 0 }].map((endpoint) => ({
       endpoint,
       access: null,
+      proxyProtocol: null,
       cleartext: false,
       byDefault: false,
     }))

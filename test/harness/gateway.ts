@@ -26,7 +26,9 @@ export interface TestGateway extends AsyncDisposable {
   readonly log: string[]
 }
 
-const LOOPBACK: readonly ListenConfig[] = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null, cleartext: false, byDefault: false }]
+const LOOPBACK: readonly ListenConfig[] = [
+  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
+]
 
 export function prefixes(...texts: string[]): readonly Prefix[] {
   return texts.map((text) => {

@@ -185,7 +185,7 @@ describe('a probe has failed', () => {
 describe('a probe is refused', () => {
   const expectRefused = async (outcome: Promise<ProbeOutcome>): Promise<void> => assert.equal((await outcome).outcome, 'refused')
   const targetsOf = ({ gateway }: TestGateway): readonly ProbeTarget[] =>
-    probeTargets({ endpoints: gateway.facts.endpoints, http3: true }, { identities: [], paths: ['/dns-query'], cleartext: [] })
+    probeTargets({ endpoints: gateway.facts.endpoints, http3: true }, { identities: [], paths: ['/dns-query'], cleartext: [], proxied: [] })
 
   test('by a server that accepts and closes', async (t) => {
     const port = await listening(

@@ -9,6 +9,7 @@ const FACTS: ProbeFacts = {
   identities: [{ names: ['*.example.com', 'b.example'] }, { names: ['c.example'] }],
   paths: ['/q', '/r'],
   cleartext: [],
+  proxied: [],
 }
 const NOWHERE = { dns: [], dot: [], doq: [], doh: [] }
 
@@ -60,7 +61,9 @@ test('a list admits this machine by the address that it asks from', () => {
     const [target] = probeTargets({ endpoints: { ...NOWHERE, dns: [at(host, 53)] }, http3: false }, FACTS)
     assert.ok(target)
     const config = testConfig([], { access: { dns: prefixes(...list), encrypted: prefixes('0.0.0.0/0') } })
-    const dns = [{ endpoint: at(host, 53), access: own === null ? null : prefixes(...own), cleartext: false, byDefault: false }]
+    const dns = [
+      { endpoint: at(host, 53), access: own === null ? null : prefixes(...own), proxyProtocol: null, cleartext: false, byDefault: false },
+    ]
     return admitsOurselves(target, { access: config.access, listen: { ...config.listen, dns } })
   }
   assert.ok(admits('127.0.0.1', ['127.0.0.0/8']))

@@ -97,6 +97,8 @@ export class DohTransport implements Transport<DohSlice> {
         sockets: this.#sockets,
         limit,
         meter,
+        clock: this.#clock,
+        wheel: this.#wheel,
       }),
     )
   }
@@ -177,9 +179,9 @@ export class DohTransport implements Transport<DohSlice> {
   }
 
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
-  #altSvc({ endpoint, cleartext }: Listener): string | null {
+  #altSvc({ endpoint, cleartext, proxies }: Listener): string | null {
     // the same host on HTTP/3 would have no pages
-    return this.#http3 === null || cleartext === true || this.#service.rules.web !== null
+    return this.#http3 === null || cleartext === true || proxies != null || this.#service.rules.web !== null
       ? null
       : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
