@@ -4,10 +4,12 @@ import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
 import { ServerCookies } from '../dns/server-cookies.ts'
+import { PrefixSet } from '../net/address.ts'
 import { monotonicClock } from '../net/clock.ts'
 import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
 import type { QuicEngine } from '../net/quic.ts'
+import { RateLimit } from '../net/rate-limit.ts'
 import { Wheel } from '../net/wheel.ts'
 import { ConnectionLimit } from '../transports/connection-limit.ts'
 import type { WorkerCache } from './assembly/cache.ts'
@@ -21,6 +23,7 @@ import { AcceptStage } from './stages/accept.ts'
 import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
 import { ForwardStage } from './stages/forward.ts'
+import { LimitStage, type LimitTerms } from './stages/limit.ts'
 import { ProbeStage } from './stages/probe.ts'
 import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
@@ -82,6 +85,7 @@ export class DataPlane {
   readonly #limit: ConnectionLimit
   readonly #shape: ShapeStage
   readonly #accept: AcceptStage
+  readonly #rateLimit: LimitStage
   readonly #routing: Routing
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
@@ -111,6 +115,10 @@ export class DataPlane {
     this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
     this.#accept = new AcceptStage({ cookies: cookiesOf(setup) })
+    this.#rateLimit = new LimitStage(limitTerms(config), {
+      queries: new RateLimit(memory.rates.queries),
+      udp: new RateLimit(memory.rates.udp),
+    })
     this.#pipeline = this.#assemblePipeline(config)
     this.#transports = new TransportAssembly(
       { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys) },
@@ -189,6 +197,7 @@ export class DataPlane {
     this.#limit.perClient = config.limits.connectionsPerClient
     this.#shape.padding = config.edns.padding
     this.#accept.cookies = cookiesOf(settings)
+    this.#rateLimit.terms = limitTerms(config)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
     this.#routing.reconfigure(settings.routing, config.timeouts)
@@ -244,6 +253,7 @@ export class DataPlane {
           new AccessStage(), // before any octet of the message is read
           this.#accept, // from here on the query is well-formed
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
+          this.#rateLimit, // before anything is done for it
           new SpecialNamesStage(), // before anybody else could hear of the name
           this.#route, // whom it is asked of, and so what is known of it
           new CacheStage(cache, forward), // what is known need not be asked
@@ -263,6 +273,10 @@ export class DataPlane {
 
 function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {
   return cookieSecrets.length === 0 ? null : new ServerCookies(cookieSecrets.map((secret) => Buffer.from(secret, 'hex')))
+}
+
+function limitTerms({ limits: { queriesPerSecond, udp } }: Config): LimitTerms {
+  return { queriesPerSecond, udp: { ...udp, exempt: new PrefixSet(udp.exempt) } }
 }
 
 function identityOptions({ tls, timeouts, public: { name } }: Config) {

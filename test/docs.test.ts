@@ -59,6 +59,11 @@ test('docs/errors.md has a row for every failure, as the table says it', () => {
   assert.equal(text.match(/^\| `[a-z0-9_]+` \|/gm)?.length, FAILURES.length)
 })
 
+test('docs/limits.md says of every failure what it means', () => {
+  const text = read('docs/limits.md')
+  for (const { code } of FAILURES) assert.ok(text.includes(`\`${code}\``), code)
+})
+
 test('docs/metrics.md names every metric, and every name is well-formed', () => {
   const telemetry = new Telemetry(new Slab(Slab.allocate()))
   telemetry.upstreamMeter('a').failed(FAILURES[0] ?? assert.fail())

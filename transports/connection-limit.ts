@@ -1,5 +1,5 @@
-import { randomFillSync } from 'node:crypto'
 import { type AddressBytes, isIpv4 } from '../net/address.ts'
+import { AddressHash, drawHashKey, HASH_KEY_BYTES } from '../net/address-hash.ts'
 
 /** Connections of all clients together; each costs a descriptor and about 60 kB with TLS. */
 const MAX_CONNECTIONS = 20_000
@@ -14,22 +14,19 @@ const ROWS = 4
 /** As many places as 16 bits name: the hash of a client is its four places. */
 const ROW_LENGTH = 65_536
 const PLACES = ROWS * ROW_LENGTH
-/** For each octet of an address and each of its values, 64 random bits. */
-const KEY_WORDS = ADDRESS_OCTETS * 256 * 2
-const KEY_BYTES = KEY_WORDS * Uint32Array.BYTES_PER_ELEMENT
 const COUNTS_BYTES = PLACES * Uint16Array.BYTES_PER_ELEMENT
 const SLAB_BYTES = COUNTS_BYTES + Int32Array.BYTES_PER_ELEMENT
 
 /** What the threads count in together: a random key, and half a megabyte for each of them. */
 export function allocateConnections(workers: number): SharedArrayBuffer {
-  const shared = new SharedArrayBuffer(KEY_BYTES + workers * SLAB_BYTES)
-  randomFillSync(new Uint8Array(shared, 0, KEY_BYTES))
+  const shared = new SharedArrayBuffer(HASH_KEY_BYTES + workers * SLAB_BYTES)
+  drawHashKey(shared)
   return shared
 }
 
 /** Forgets the connections of a thread that has ended. */
 export function forgetConnections(shared: SharedArrayBuffer, worker: number): void {
-  new Uint8Array(shared, KEY_BYTES + worker * SLAB_BYTES, SLAB_BYTES).fill(0)
+  new Uint8Array(shared, HASH_KEY_BYTES + worker * SLAB_BYTES, SLAB_BYTES).fill(0)
 }
 
 interface ConnectionLimitOptions {
@@ -51,7 +48,7 @@ interface ConnectionLimitOptions {
  * so that nobody can choose addresses that meet somebody else's.
  */
 export class ConnectionLimit {
-  readonly #key: Uint32Array
+  readonly #hash: AddressHash
   readonly #own: Slab
   readonly #slabs: readonly Slab[]
   /** Of those that come from now on. */
@@ -60,9 +57,9 @@ export class ConnectionLimit {
   readonly #places = new Uint32Array(ROWS)
 
   constructor({ shared, worker, perClient }: ConnectionLimitOptions) {
-    const workers = (shared.byteLength - KEY_BYTES) / SLAB_BYTES
-    this.#key = new Uint32Array(shared, 0, KEY_WORDS)
-    this.#slabs = Array.from({ length: workers }, (_, index) => new Slab(shared, KEY_BYTES + index * SLAB_BYTES))
+    const workers = (shared.byteLength - HASH_KEY_BYTES) / SLAB_BYTES
+    this.#hash = new AddressHash(shared)
+    this.#slabs = Array.from({ length: workers }, (_, index) => new Slab(shared, HASH_KEY_BYTES + index * SLAB_BYTES))
     this.#own = this.#slabs[worker] as Slab
     this.perClient = perClient
   }
@@ -98,17 +95,12 @@ export class ConnectionLimit {
     return least
   }
 
-  /** Tabulation hashing: the random words of all octets together. */
   #locate(address: AddressBytes): void {
-    const ipv4 = isIpv4(address)
-    const end = ipv4 ? ADDRESS_OCTETS : IPV6_HOST_OCTETS
-    let low = 0
-    let high = 0
-    for (let i = ipv4 ? IPV4_OFFSET : 0; i < end; i++) {
-      const at = 2 * (256 * i + (address[i] as number))
-      low ^= this.#key[at] as number
-      high ^= this.#key[at + 1] as number
-    }
+    const hash = this.#hash
+    hash.clear()
+    if (isIpv4(address)) hash.add(address, IPV4_OFFSET, ADDRESS_OCTETS)
+    else hash.add(address, 0, IPV6_HOST_OCTETS)
+    const { low, high } = hash
     this.#places[0] = low & 0xffff
     this.#places[1] = ROW_LENGTH + (low >>> 16)
     this.#places[2] = 2 * ROW_LENGTH + (high & 0xffff)

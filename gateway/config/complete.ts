@@ -72,6 +72,8 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     limits: {
       connectionsPerClient: limits.connectionsPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
+      queriesPerSecond: limits.queriesPerSecond,
+      udp: { ...limits.udp, exempt: limits.udp.exempt.flat() },
       idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http, quicMs: limits.idle.quic },
     },
     workers: form.workers === 'auto' ? Math.min(availableParallelism(), WORKERS.default) : form.workers,

@@ -50,6 +50,10 @@ export interface Config {
   readonly limits: {
     readonly connectionsPerClient: number
     readonly inFlightPerConnection: number
+    /** Of one client; 0 for as many as it likes. */
+    readonly queriesPerSecond: number
+    /** Answers over UDP to clients that have not shown that they are there: see LimitTerms. */
+    readonly udp: { readonly perSecond: number; readonly slip: number; readonly exempt: readonly Prefix[] }
     readonly idle: { readonly streamMs: number; readonly httpMs: number; readonly quicMs: number }
   }
   /** Threads that serve. */

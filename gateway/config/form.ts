@@ -53,6 +53,8 @@ export function formOf(config: Config): Form {
     limits: {
       connectionsPerClient: limits.connectionsPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
+      queriesPerSecond: limits.queriesPerSecond,
+      udp: { perSecond: limits.udp.perSecond, slip: limits.udp.slip, exempt: formatAccess(limits.udp.exempt) },
       idle: {
         stream: formatDuration(limits.idle.streamMs),
         http: formatDuration(limits.idle.httpMs),

@@ -25,10 +25,13 @@ import {
   HTTP_IDLE_MS,
   IN_FLIGHT_PER_CONNECTION,
   PUBLIC_PORT_RANGE,
+  QUERIES_PER_SECOND,
   QUERY_TIMEOUT_MS,
   QUIC_IDLE_MS,
   SERVE_STALE_MS,
   STREAM_IDLE_MS,
+  UDP_PER_SECOND,
+  UDP_SLIP,
   WORKERS,
 } from './knobs.ts'
 import { checkRoutes, routes } from './route-form.ts'
@@ -170,6 +173,15 @@ const workers = z
 const limits = settings({
   connectionsPerClient: count(CONNECTIONS_PER_CLIENT, 'connections of one client address, all transports together'),
   inFlightPerConnection: count(IN_FLIGHT_PER_CONNECTION, 'unanswered queries of one connection, which is then no longer read'),
+  queriesPerSecond: count(QUERIES_PER_SECOND, 'queries of one client, all transports together; 0 for no limit'),
+  udp: section(
+    settings({
+      perSecond: count(UDP_PER_SECOND, 'answers to one client that has no cookie of ours; 0 for no limit'),
+      slip: count(UDP_SLIP, 'of those that are too many, every so manieth is told to ask over TCP; 0: none'),
+      exempt: access.prefault(['loopback', 'private']).describe('whose addresses nobody forges: words, CIDRs, addresses'),
+    }),
+    'what is sent over UDP to addresses that may be forged',
+  ),
   idle: section(
     settings({
       stream: duration(STREAM_IDLE_MS, 'after this long without a query a TCP or DoT connection is closed'),

@@ -1,3 +1,4 @@
+import { allocateRates } from '../../net/rate-limit.ts'
 import { allocateConnections, forgetConnections } from '../../transports/connection-limit.ts'
 import { Slab } from '../telemetry/slab.ts'
 
@@ -7,6 +8,8 @@ export interface WorkerMemory {
   readonly counters: SharedArrayBuffer
   /** Open connections by client. */
   readonly connections: SharedArrayBuffer
+  /** How often clients have asked lately, and how often they were answered over UDP. */
+  readonly rates: { readonly queries: SharedArrayBuffer; readonly udp: SharedArrayBuffer }
   /** A number for each worker, which grows while the worker lives. */
   readonly beats: SharedArrayBuffer
 }
@@ -18,6 +21,7 @@ export class SharedMemory {
   readonly beats: Int32Array
   readonly #counters: readonly SharedArrayBuffer[]
   readonly #connections: SharedArrayBuffer
+  readonly #rates = { queries: allocateRates(), udp: allocateRates() }
 
   constructor(workers: number) {
     this.#counters = Array.from({ length: workers }, () => Slab.allocate())
@@ -30,6 +34,7 @@ export class SharedMemory {
     return {
       counters: this.#counters[worker] as SharedArrayBuffer,
       connections: this.#connections,
+      rates: this.#rates,
       beats: this.beats.buffer as SharedArrayBuffer,
     }
   }

@@ -42,7 +42,7 @@ timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
 edns: { clientSubnet: off, padding: false, cookies: false }
 workers: 3
-limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { stream: 10s, http: 1h, quic: 20s } }
+limits: { connectionsPerClient: 7, inFlightPerConnection: 50, queriesPerSecond: 20, udp: { perSecond: 5, slip: 3, exempt: [192.0.2.1] }, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
 `
 
@@ -91,7 +91,13 @@ describe('loadConfig()', () => {
       cache: { memory: 67_108_864, serveStaleMs: 86_400_000, prefetch: true, persist: false },
       workers: Math.min(availableParallelism(), 8),
       edns: { padding: true, cookies: true, clientSubnet: 'off' },
-      limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
+      limits: {
+        connectionsPerClient: 100,
+        inFlightPerConnection: 100,
+        queriesPerSecond: 0,
+        udp: { perSecond: 100, slip: 2, exempt: ['loopback', 'private'].flatMap((word) => parseAccess(word) ?? []) },
+        idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
+      },
       log: { level: 'info', queries: { kind: 'share', share: 0 } },
     })
     assert.deepEqual(accessOf(access.dns), [
@@ -205,7 +211,13 @@ describe('loadConfig()', () => {
       cache: { memory: 268_435_456, serveStaleMs: 259_200_000, prefetch: false, persist: true },
       workers: 3,
       edns: { padding: false, cookies: false, clientSubnet: 'off' },
-      limits: { connectionsPerClient: 7, inFlightPerConnection: 50, idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 } },
+      limits: {
+        connectionsPerClient: 7,
+        inFlightPerConnection: 50,
+        queriesPerSecond: 20,
+        udp: { perSecond: 5, slip: 3, exempt: parseAccess('192.0.2.1') ?? [] },
+        idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 },
+      },
       log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },
     })
   })

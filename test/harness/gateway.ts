@@ -30,6 +30,15 @@ const LOOPBACK: readonly ListenConfig[] = [
   { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
 ]
 
+/** The defaults. */
+export const LIMITS: Config['limits'] = {
+  connectionsPerClient: 100,
+  inFlightPerConnection: 100,
+  queriesPerSecond: 0,
+  udp: { perSecond: 100, slip: 2, exempt: prefixes('127.0.0.0/8', '::1') },
+  idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
+}
+
 export function prefixes(...texts: string[]): readonly Prefix[] {
   return texts.map((text) => {
     const prefix = parsePrefix(text)
@@ -59,7 +68,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     cache: { memory: 0, serveStaleMs: 0, prefetch: false, persist: false },
     workers: 1,
     edns: { padding: true, cookies: true, clientSubnet: 'off' },
-    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 } },
+    limits: LIMITS,
     log: { level: 'info', queries: { kind: 'share', share: 0 } },
     ...rest,
   }

@@ -14,7 +14,7 @@ import { type ProbeTarget, type ProbeTransport, probeTargets } from '../../gatew
 import { encodeMessage } from '../../net/http3/message-writer.ts'
 import type { QuicConnection } from '../../net/quic.ts'
 import { framed, http1Server, http2Server, type Identity, selfSigned, tcpServer, tlsServer, udpServer } from '../cli/query-servers.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { engine } from '../harness/quic.ts'
 import { answerOf, TOKEN, targetAt } from './answering.ts'
 
@@ -237,7 +237,7 @@ describe('a probe is refused', () => {
 
   test('by the connection limit of a gateway', async (t) => {
     await using gateway = await runGateway([], {
-      limits: { connectionsPerClient: 1, inFlightPerConnection: 1, idle: { streamMs: 30_000, httpMs: 30_000, quicMs: 30_000 } },
+      limits: { ...LIMITS, connectionsPerClient: 1, inFlightPerConnection: 1, idle: { streamMs: 30_000, httpMs: 30_000, quicMs: 30_000 } },
     })
     const socket = connect(gateway.dns)
     await once(socket, 'connect')

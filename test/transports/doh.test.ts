@@ -6,7 +6,7 @@ import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { DOH_CLIENTS, type DohRequest } from '../harness/clients.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
 import { dnsServer } from '../harness/servers.ts'
@@ -264,7 +264,7 @@ test('HTTP/1.1 has no CONNECT', async () => {
 
 test('a client that never closes loses its connection after we have ended it', async () => {
   await using hasty = await runGateway([upstream.endpoint], {
-    limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
+    limits: { ...LIMITS, connectionsPerClient: 100, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
   })
   for (const protocol of ['h2', 'http/1.1']) {
     // half-open, and deaf to the FIN

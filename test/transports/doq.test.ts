@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test, { after, before, beforeEach, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Config } from '../../gateway/config/config.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { question, vector } from '../harness/messages.ts'
 import { dialQuic, openDoq, type QuicTestClient } from '../harness/quic.ts'
 import { dnsServer, frame, holding } from '../harness/servers.ts'
@@ -33,8 +33,7 @@ const EXAMPLE = ask('example.com')
 
 const limits = (more: Partial<Config['limits']>): Partial<Config> => ({
   limits: {
-    connectionsPerClient: 100,
-    inFlightPerConnection: 100,
+    ...LIMITS,
     idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
     ...more,
   },

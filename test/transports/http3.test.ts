@@ -5,7 +5,7 @@ import type { Config } from '../../gateway/config/config.ts'
 import type { Field } from '../../net/fields.ts'
 import { H3 } from '../../net/http3/errors.ts'
 import { CONTROL_PREAMBLE, GOAWAY_SOON, goaway } from '../../net/http3/own-control.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { question, vector } from '../harness/messages.ts'
 import { dialQuic, http3Request, http3Response, openBareHttp3, openHttp3, type QuicTestClient, type ReadResponse } from '../harness/quic.ts'
 import { dnsServer, holding } from '../harness/servers.ts'
@@ -75,7 +75,7 @@ async function sendByOctet(client: QuicTestClient, stream: number, bytes: Uint8A
 
 const IDLE = { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 }
 const limits = (more: Partial<Config['limits']>): Partial<Config> => ({
-  limits: { connectionsPerClient: 100, inFlightPerConnection: 100, idle: IDLE, ...more },
+  limits: { ...LIMITS, connectionsPerClient: 100, inFlightPerConnection: 100, idle: IDLE, ...more },
 })
 
 async function metric(name: string, of = gateway): Promise<number> {

@@ -13,7 +13,7 @@ import type { Endpoint } from '../../net/address.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { ProxiedConnection } from '../../transports/proxied-connection.ts'
 import { exchange } from '../harness/clients.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { dnsServer } from '../harness/servers.ts'
 
@@ -42,7 +42,7 @@ async function start(proxies: string, limits = { connectionsPerClient: 100 }): P
       admin: { endpoint: { host: '127.0.0.1', port: 0 }, tokenFile: null, hosts: [] },
     },
     access: ACCESS,
-    limits: { ...limits, inFlightPerConnection: 100, idle },
+    limits: { ...LIMITS, ...limits, idle },
   })
 }
 

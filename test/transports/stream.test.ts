@@ -6,13 +6,13 @@ import { connect as tlsConnect } from 'node:tls'
 import type { Config } from '../../gateway/config/config.ts'
 import { Deframer } from '../../net/framing.ts'
 import { openTcp, openTls } from '../harness/clients.ts'
-import { runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
+import { LIMITS, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, record, response, vector } from '../harness/messages.ts'
 import { dnsServer, frame } from '../harness/servers.ts'
 
 const OPENERS = { tcp: openTcp, dot: openTls } as const
 const IMPATIENT: Partial<Config> = {
-  limits: { connectionsPerClient: 5, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
+  limits: { ...LIMITS, connectionsPerClient: 5, inFlightPerConnection: 100, idle: { streamMs: 1000, httpMs: 1000, quicMs: 1000 } },
 }
 
 let upstream: Awaited<ReturnType<typeof dnsServer>>

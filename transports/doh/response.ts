@@ -72,6 +72,7 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   http_not_acceptable: `only ${MEDIA_TYPE} is served`,
   http_body_timeout: 'the request did not arrive in time',
   access_denied: 'this address may not ask here',
+  rate_limited: 'too many queries',
   http_authority: 'this server does not answer for this host name',
   http_body_too_large: 'a DNS message has at most 65535 octets',
   http_header_too_large: 'the header section has more than 16384 octets; use POST for long messages',
@@ -81,5 +82,5 @@ function extraHeaders(failure: Failure, allow: string): Record<string, string | 
   if (failure === Failure.http_method) return { allow }
   if (failure === Failure.http_media_type) return { accept: MEDIA_TYPE }
   if (failure === Failure.http_content_coding) return { 'accept-encoding': 'identity' }
-  return failure.http === 503 ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
+  return failure.http === 503 || failure.http === 429 ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
 }
