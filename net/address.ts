@@ -23,6 +23,11 @@ export function isIpv4(address: AddressBytes): boolean {
   return address[10] === 0xff && address[11] === 0xff
 }
 
+/** The one text for a client that may have many addresses: RFC 4291 §2.5.4: one host, or one household, has a /64 to choose from. */
+export function clientKey(address: AddressBytes): string {
+  return isIpv4(address) ? formatAddress(address) : formatAddress(address.slice().fill(0, 8))
+}
+
 /** Canonical text: IPv4 dotted, IPv6 as RFC 5952 asks. */
 export function formatAddress(address: AddressBytes): string {
   if (isIpv4(address)) return address.subarray(12).join('.')

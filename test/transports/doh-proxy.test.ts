@@ -22,6 +22,8 @@ let upstream: Awaited<ReturnType<typeof dnsServer>>
 /** "/late" has been asked for twice; it is answered. */
 const [bothAsked, late] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
 let asked = 0
+/** What a client says behind the end of "/leaves". */
+const farewell = Promise.withResolvers<string>()
 /** The last request that the origin received. */
 let seen: IncomingMessage
 const origin = createServer(async (request, reply) => {
@@ -43,6 +45,11 @@ before(async () => {
     seen = request
     const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}${WEBSOCKET}`).digest('base64')
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`)
+    if (request.url === '/leaves') {
+      socket.end('bye')
+      socket.on('data', (chunk: Buffer) => farewell.resolve(chunk.toString()))
+      return
+    }
     socket.on('data', (chunk: Buffer) => socket.write(`echo ${chunk.toString()}`))
     socket.on('end', () => socket.end())
   })
@@ -152,6 +159,25 @@ test('WebSocket over HTTP/2 (RFC 8441)', async () => {
   assert.equal(String((await once(stream, 'data'))[0]), 'echo hello')
   stream.end()
   await once(stream, 'close')
+  session.destroy()
+})
+
+test('a WebSocket over HTTP/2 whose origin ends first takes the client’s last words along', async () => {
+  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
+    ca: gateway.ca,
+    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
+  })
+  await once(session, 'remoteSettings')
+  const stream = session.request({ ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/leaves', 'sec-websocket-version': '13' })
+  const chunks: Buffer[] = []
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(stream, 'end')
+  assert.equal(Buffer.concat(chunks).toString(), 'bye')
+  const closed = once(stream, 'close')
+  stream.end('close frame')
+  assert.equal(await farewell.promise, 'close frame')
+  await closed
+  assert.equal(stream.rstCode, 0)
   session.destroy()
 })
 

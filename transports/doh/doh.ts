@@ -127,12 +127,15 @@ export class DohTransport implements Transport<DohSlice> {
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true
+    const deadline = this.#clock() + deadlineMs
+    const left = () => Math.max(0, deadline - this.#clock())
     await this.#listeners.close()
     this.#http2.drain()
     this.#http1.drain()
-    await Promise.all([this.#service.open.emptied(deadlineMs), this.#pages.drain(deadlineMs)])
-    // the last responses are written, not yet sent
-    await this.#sockets.emptied(Math.min(deadlineMs, LAST_WRITE_MS))
+    await Promise.all([this.#service.open.emptied(left()), this.#pages.drain(left())])
+    // the last responses are written, not yet taken
+    await Promise.all([this.#http1.sent(left()), this.#http2.sent(left())])
+    await this.#sockets.emptied(Math.min(left(), LAST_WRITE_MS))
     await this.close()
   }
 

@@ -3,9 +3,9 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { contentLengthOf, NO_CONTENT_LENGTH } from '../../net/fields.ts'
-import { createServer, METHODS, STATUS_CODES } from '../../net/http.ts'
+import { createServer, STATUS_CODES } from '../../net/http.ts'
 import { date } from '../../net/http-date.ts'
+import { LiveCount } from '../../net/live-count.ts'
 import type { OutputBudget } from '../../net/output-budget.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
@@ -15,9 +15,9 @@ import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
-import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
-import { expectsContinue } from './fields.ts'
-import { MAX_HEADER_LENGTH, type RequestHead } from './request.ts'
+import { type DohService, Exchange, type ExchangeFacts, type PagePlace } from './exchange.ts'
+import { countOf, expectsContinue, headOf, isLast, isWebSocket, parseFailure } from './http1-request.ts'
+import { MAX_HEADER_LENGTH } from './request.ts'
 import { answerHead, failureResponse, type PlainResponse } from './response.ts'
 
 /** How long a client may take to send a header section (conformance H1-12), and a whole request. */
@@ -31,18 +31,28 @@ const STALL_MS = 30_000
 /** RFC 9112 §9.3.2: pipelined requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 100
 
+/** RFC 9110 §9.2.1. */
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
 interface ConnectionFacts extends ServedConnection {
   readonly origin: ConnectionClient
   readonly workload: Workload
   readonly altSvc: string | null
-  /** Requests whose response is not complete. */
-  responsesDue: number
-  /** The request whose content is arriving. */
-  reading: Exchange | null
+  readonly socket: Socket
+  /** Responses that are not complete, in the order of their requests. */
+  readonly due: Set<ServerResponse>
+  /** The request whose content is arriving: who hears that it cannot be read. */
+  reading: Exchange | Http1WebExchange | null
+  /** One of `due` changes something at the origin. */
+  hasUnsafe: boolean
+  /** It is, or may become, a tunnel. */
+  tunnel: Http1WebTunnel | null
   /** What follows the requests could not be parsed: said after the last response. */
   broken: Failure | null
   /** The next response is the last. */
   isDraining: boolean
+  /** What follows is not read any more: it is answered on another connection. */
+  isOver: boolean
 }
 
 /** DoH over HTTP/1.1 (RFC 9112) on Node's own implementation. */
@@ -50,8 +60,9 @@ export class Http1Front {
   readonly #service: DohService
   readonly #budget: OutputBudget
   readonly #server: Server
-  readonly #connections = new WeakMap<Duplex, ConnectionFacts>()
-  #draining = false
+  readonly #connections = new Map<Duplex, ConnectionFacts>()
+  /** Responses that are not complete. */
+  readonly #due = new LiveCount()
 
   constructor(service: DohService, { budget }: { budget: OutputBudget }) {
     this.#service = service
@@ -62,7 +73,7 @@ export class Http1Front {
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       // RFC 9110 §7.8: whoever asks for anything else stays with HTTP/1.1
-      shouldUpgradeCallback: (request) => this.#service.rules.web !== null && isWebSocket(request),
+      shouldUpgradeCallback: (request) => this.#service.rules.web !== null && isWebSocket(request) && this.#isFree(request.socket),
     })
     this.#server.timeout = STALL_MS
     this.#server.on('timeout', (socket) => this.#onSilence(socket))
@@ -92,25 +103,30 @@ export class Http1Front {
       origin: new ConnectionClient(client, admits),
       workload: { questions: 0 },
       altSvc,
-      responsesDue: 0,
+      socket,
+      due: new Set(),
       reading: null,
+      hasUnsafe: false,
+      tunnel: null,
       broken: null,
       isDraining: false,
-      // RFC 9112 §9.5: who is idle has to expect it
-      drain: () => {
-        connection.isDraining = true
-        if (connection.responsesDue === 0) socket.end()
-      },
+      isOver: false,
+      drain: () => drain(connection),
       close: () => void socket.destroy(),
     }
     this.#connections.set(socket, connection)
+    socket.once('close', () => this.#connections.delete(socket))
     this.#server.emit('connection', socket)
     return connection
   }
 
   drain(): void {
-    this.#draining = true
-    this.#server.closeIdleConnections()
+    for (const connection of this.#connections.values()) connection.drain()
+  }
+
+  /** Resolves when the responses that are due have been sent, or after `deadlineMs`. */
+  async sent(deadlineMs: number): Promise<void> {
+    await this.#due.emptied(deadlineMs)
   }
 
   close(): void {
@@ -125,20 +141,21 @@ export class Http1Front {
       socket.destroy()
       return
     }
-    if (this.#draining || connection.isDraining) response.setHeader('connection', 'close')
+    // it is not answered here: Node discards what follows
+    if (connection.isOver) return
+    if (connection.isDraining || isLast(request)) response.setHeader('connection', 'close')
     if (connection.altSvc !== null) response.setHeader('alt-svc', connection.altSvc)
     const head = headOf(request)
     const exchange = new Http1Exchange(request, response, this.#budget, { ...connection, service: this.#service, method: head.method })
-    connection.responsesDue++
+    const isFirst = connection.due.size === 0
+    connection.due.add(response)
+    this.#due.increase()
     response.on('close', () => {
-      connection.responsesDue--
       this.#service.abandon(exchange)
       exchange.release()
-      if (connection.responsesDue > 0) return
-      if (connection.broken !== null) this.#refuse(socket, failureResponse(connection.broken))
-      else if (connection.isDraining) socket.end()
+      this.#answered(connection, response)
     })
-    if (connection.responsesDue > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
+    if (connection.due.size > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
     else if (countOf(request.rawHeaders, 'host') > 1) {
       // RFC 9112 §3.2; who names two hosts may mean two requests, so nothing more is read
       response.setHeader('connection', 'close')
@@ -146,7 +163,7 @@ export class Http1Front {
     } else {
       const place = this.#service.begin(exchange, head)
       if (place !== null) {
-        place.web.serve(new Http1WebExchange(request, response, place))
+        this.#servePage(place, { request, response, connection, isFirst })
         return
       }
     }
@@ -155,9 +172,37 @@ export class Http1Front {
       return
     }
     connection.reading = exchange
-    if (expectsContinue(request.headers.expect ?? '')) response.writeContinue()
+    if (expectsContinue(request)) response.writeContinue()
     request.on('data', (chunk: Buffer) => this.#service.take(exchange, chunk, false))
     request.on('end', () => this.#service.contentEnded(exchange))
+  }
+
+  #servePage(place: PagePlace, { request, response, connection, isFirst }: PageParts): void {
+    // RFC 9112 §9.3.2: only safe methods may overtake each other; what is not answered here is asked again on another connection
+    if (!isFirst && (!SAFE_METHODS.has(request.method ?? '') || connection.hasUnsafe)) {
+      connection.isOver = true
+      connection.isDraining = true
+      this.#answered(connection, response)
+      return
+    }
+    connection.hasUnsafe = !SAFE_METHODS.has(request.method ?? '')
+    const exchange = new Http1WebExchange(request, response, place)
+    if (exchange.request.hasContent) connection.reading = exchange
+    place.web.serve(exchange)
+  }
+
+  /** A response is complete, or will never be. */
+  #answered(connection: ConnectionFacts, response: ServerResponse): void {
+    if (!connection.due.delete(response)) return
+    this.#due.decrease()
+    if (connection.due.size > 0) return
+    if (connection.broken !== null) this.#refuse(connection.socket, failureResponse(connection.broken))
+    else if (connection.isDraining) connection.socket.end()
+  }
+
+  /** Whether nothing is due: an upgrade would take the connection from what is. */
+  #isFree(socket: Socket): boolean {
+    return this.#connections.get(socket)?.due.size === 0
   }
 
   /** A WebSocket, which only the proxy has. */
@@ -167,31 +212,28 @@ export class Http1Front {
       socket.destroy()
       return
     }
-    // RFC 9112 §9.3.2: its response comes last, and what it asks for cannot wait
-    if (connection.responsesDue > 0) {
-      this.#service.dropped(Failure.http_bad_request)
-      connection.broken = Failure.http_bad_request
-      return
-    }
     const exchange = new UpgradeExchange((response) => this.#refuse(socket, response), {
       ...connection,
       service: this.#service,
-      method: 'GET',
+      method: request.method ?? '',
     })
     if (countOf(request.rawHeaders, 'host') > 1) {
       this.#service.fail(exchange, Failure.http_bad_request)
       return
     }
     const place = this.#service.begin(exchange, headOf(request))
-    if (place === null) return
-    // from here on the proxy has the deadlines
-    request.socket.setTimeout(0)
-    place.web.serve(new Http1WebTunnel(request, socket, head, place))
+    if (place !== null) {
+      connection.tunnel = new Http1WebTunnel(request, socket, head, place)
+      place.web.serve(connection.tunnel)
+    }
+    // DNS is nothing to upgrade from, and what has no content is no POST
+    else if (exchange.reading) this.#service.fail(exchange, Failure.http_bad_request)
   }
 
   /** For a while nothing has gone either way; between requests that is keepAliveTimeout. */
   #onSilence(socket: Socket): void {
-    if ((this.#connections.get(socket)?.responsesDue ?? 0) === 0) socket.destroy()
+    const connection = this.#connections.get(socket)
+    if (connection === undefined || (connection.due.size === 0 && connection.tunnel === null)) socket.destroy()
     else if (socket.writableLength > 0) {
       this.#service.dropped(Failure.slow_reader)
       socket.destroy()
@@ -208,8 +250,10 @@ export class Http1Front {
     this.#service.dropped(failure)
     const connection = this.#connections.get(socket)
     // RFC 9112 §9.3.2: responses come in the order of their requests, this one too
-    if (connection?.reading?.reading) this.#service.dismiss(connection.reading, failure)
-    else if (connection !== undefined && connection.responsesDue > 0) connection.broken = failure
+    const { reading = null } = connection ?? {}
+    if (reading instanceof Http1WebExchange && reading.isReading) reading.fail()
+    else if (reading instanceof Exchange && reading.reading) this.#service.dismiss(reading, failure)
+    else if (connection !== undefined && connection.due.size > 0) connection.broken = failure
     else this.#refuse(socket, failureResponse(failure))
   }
 
@@ -221,6 +265,22 @@ export class Http1Front {
       `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
     )
   }
+}
+
+interface PageParts {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly connection: ConnectionFacts
+  /** Nothing else is due. */
+  readonly isFirst: boolean
+}
+
+/** RFC 9112 §9.5: who is idle has to expect it. */
+function drain(connection: ConnectionFacts): void {
+  connection.isDraining = true
+  for (const response of connection.due) if (!response.headersSent) response.setHeader('connection', 'close')
+  if (connection.tunnel !== null) connection.tunnel.drain()
+  else if (connection.due.size === 0) connection.socket.end()
 }
 
 class Http1Exchange extends Exchange {
@@ -287,47 +347,4 @@ class UpgradeExchange extends Exchange {
   }
 
   override awaitContent(): void {}
-}
-
-/** RFC 6455 §4.1; what has content first would have to be read to its end. */
-function isWebSocket(request: IncomingMessage): boolean {
-  return request.headers.upgrade?.toLowerCase() === 'websocket' && !hasContent(request)
-}
-
-function headOf(request: IncomingMessage): RequestHead {
-  const { headers } = request
-  return {
-    method: request.method ?? '',
-    target: request.url ?? '',
-    authority: headers.host ?? '',
-    contentType: headers['content-type'] ?? '',
-    contentEncoding: headers['content-encoding'] ?? '',
-    contentLength: contentLengthOf(headers['content-length'] ?? null) ?? NO_CONTENT_LENGTH,
-    accept: headers.accept ?? '',
-    forwardedFor: textOf(headers['x-forwarded-for']),
-    forwarded: headers.forwarded ?? '',
-    earlyData: textOf(headers['early-data']),
-    protocol: '',
-  }
-}
-
-/** Node joins most fields that come several times. */
-function textOf(value: string | string[] | undefined): string {
-  return Array.isArray(value) ? value.join(', ') : (value ?? '')
-}
-
-function countOf(rawHeaders: readonly string[], name: string): number {
-  let count = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++
-  return count
-}
-
-/** RFC 9110 §9.1: a method name is any token; one that Node does not know is a parse error for it, and 501 for us. */
-function parseFailure(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): Failure {
-  if (error.code === 'HPE_HEADER_OVERFLOW') return Failure.http_header_too_large
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return Failure.http_body_timeout
-  const method = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP\/1\.[01]\r\n/.exec(error.rawPacket?.toString('latin1', 0, 2048) ?? '')?.[1]
-  return error.code === 'HPE_INVALID_METHOD' && method !== undefined && !METHODS.includes(method)
-    ? Failure.http_unknown_method
-    : Failure.http_bad_request
 }

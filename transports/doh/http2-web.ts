@@ -39,6 +39,8 @@ export class Http2WebExchange implements WebExchange, StreamReceiver {
   }
 
   respond(status: number, fields: readonly Field[], end: boolean): void {
+    // RFC 8441 §5
+    if (this.request.protocol !== null && status >= 200 && status < 300) this.#stream.isTunnel = true
     this.#stream.sendHeaders([[':status', String(status)], ...fields], end)
   }
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Field } from '../../net/fields.ts'
+import { LiveSet } from '../../net/live-set.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import { Http2Connection, type Http2Dependencies } from '../http2/connection.ts'
 import type { Http2Handler } from '../http2/host.ts'
@@ -29,7 +30,8 @@ const NOTHING = Buffer.alloc(0)
 export class Http2Front {
   readonly #service: DohService
   readonly #dependencies: Http2Dependencies
-  readonly #connections = new Set<Http2Connection>()
+  /** Those that may still have something to send. */
+  readonly #connections = new LiveSet<Http2Connection>()
   #settings: ConnectionSettings = { idleMs: 0, inFlight: 0 }
   #answerBlock = new AnswerBlock(null)
 
@@ -60,7 +62,7 @@ export class Http2Front {
       dropped: (failure) => this.#service.dropped(failure),
     })
     this.#connections.add(connection)
-    socket.once('close', () => this.#connections.delete(connection))
+    for (const end of ['finish', 'close']) socket.once(end, () => this.#connections.delete(connection))
     return { client, drain: () => connection.drain(), close: () => connection.close() }
   }
 
@@ -73,6 +75,11 @@ export class Http2Front {
   /** RFC 9113 §6.8: GOAWAY; requests that are open are answered. */
   drain(): void {
     for (const connection of this.#connections) connection.drain()
+  }
+
+  /** Resolves when all has been sent, or after `deadlineMs`. */
+  async sent(deadlineMs: number): Promise<void> {
+    await this.#connections.emptied(deadlineMs)
   }
 }
 

@@ -106,7 +106,7 @@ export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
 function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   // RFC 9113 §8.5: it has no target, and this is no such proxy
   if (head.method === 'CONNECT' && head.protocol === '') return fail(Failure.http_method)
-  const target = splitTarget(head.target)
+  const target = splitTarget(head)
   if (target === null) return fail(Failure.http_bad_request)
   // RFC 9112 §3.2.2: the authority of an absolute target counts instead of Host
   const authority = target.authority ?? head.authority
@@ -186,14 +186,20 @@ interface Target {
   readonly raw: string
 }
 
-function splitTarget(target: string): Target | null {
+function splitTarget({ target, method }: RequestHead): Target | null {
   if (target.startsWith('/') && !target.includes('?')) return { authority: null, path: target, query: '', raw: target }
   const absolute = target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target)
   const authority = absolute?.[1] ?? null
-  const rest = absolute === null ? target : (absolute[2] ?? '')
+  const rest = absolute === null ? target : pathOf(absolute[2] ?? '', method)
   if (rest !== '*' && !rest.startsWith('/')) return null
   const mark = rest.indexOf('?')
   return { authority, path: mark < 0 ? rest : rest.slice(0, mark), query: mark < 0 ? '' : rest.slice(mark + 1), raw: rest }
+}
+
+/** RFC 9112 §3.2.4, RFC 9110 §4.2.3: what an empty path stands for. */
+function pathOf(rest: string, method: string): string {
+  if (rest === '') return method === 'OPTIONS' ? '*' : '/'
+  return rest.startsWith('?') ? `/${rest}` : rest
 }
 
 /** The host of an authority, which is the same in nearly all requests. */

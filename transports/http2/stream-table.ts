@@ -119,7 +119,7 @@ export class StreamTable implements StreamOwner {
     // first: who is given the last of it may answer at once
     if (endStream) this.#endRequest(stream)
     if (content.length > 0) stream.receiver?.onData(content, endStream)
-    if (endStream && !stream.closed) stream.receiver?.onEnd(NO_LINES)
+    if (endStream && !stream.closed) this.#requestEnded(stream, NO_LINES)
   }
 
   /** RFC 9113 §6.4. The client's own, so nothing is sent back. */
@@ -243,8 +243,14 @@ export class StreamTable implements StreamOwner {
       this.#resetFor(stream, ErrorCode.PROTOCOL_ERROR)
     else {
       this.#endRequest(stream)
-      stream.receiver?.onEnd(requestFields.lines)
+      this.#requestEnded(stream, requestFields.lines)
     }
+  }
+
+  #requestEnded(stream: Http2Stream, trailers: readonly FieldLine[]): void {
+    stream.receiver?.onEnd(trailers)
+    // a tunnel of which the other direction has ended before
+    if (stream.localEnded && !stream.closed) this.#close(stream)
   }
 
   /** DATA on a stream that takes none; its octets count all the same (RFC 9113 §6.9). */
@@ -274,7 +280,7 @@ export class StreamTable implements StreamOwner {
     this.#options.guard.responseSent()
     if (stream.remoteEnded) this.#close(stream)
     // RFC 9113 §8.1: the rest of the request is not wanted
-    else this.reset(stream, ErrorCode.NO_ERROR)
+    else if (!stream.isTunnel) this.reset(stream, ErrorCode.NO_ERROR)
   }
 
   /** RFC 9113 §5.4.2: the client has broken a rule that concerns this stream only. */

@@ -45,6 +45,9 @@ export class Http2Stream {
   localEnded = false
   closed = false
 
+  /** RFC 8441 §5: each direction ends by itself, like those of a TCP connection. */
+  isTunnel = false
+
   /** Octets that may still be sent; negative after a change of settings (RFC 9113 §6.9.2). */
   sendWindow: number
   /** Octets that the client may still send. */

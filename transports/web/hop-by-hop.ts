@@ -23,7 +23,11 @@ export function connectionOptions(fields: readonly Field[]): ReadonlySet<string>
   for (const [name, value] of fields) {
     if (name !== 'connection') continue
     options ??= new Set()
-    for (const option of value.split(',')) options.add(option.trim().toLowerCase())
+    for (const option of value.split(',')) {
+      const listed = option.trim().toLowerCase()
+      // as originFields() compares
+      options.add(listed).add(listed.replaceAll('_', '-'))
+    }
   }
   return options ?? NONE
 }

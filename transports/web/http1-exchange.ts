@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Field } from '../../net/fields.ts'
 import type { WebExchange, WebPlace, WebReceiver, WebRequest } from './exchange.ts'
+import { refuse } from './failures.ts'
 import { linesOf, requestOf } from './http1-head.ts'
 
 /** Octets of content that may be waiting to be consumed, as in HTTP/2 (RFC 9113 §6.9.2). */
@@ -44,12 +45,13 @@ export class Http1WebExchange implements WebExchange {
     for (const [name, value] of fields) response.appendHeader(name, value)
     response.writeHead(status)
     if (end) this.end([])
-    else response.flushHeaders()
+    // flushHeaders() would encode octets above 0x7f once more
+    else response.write('', 'latin1')
   }
 
   /** RFC 8297 §3: not everybody who speaks HTTP/1.1 understands 103. */
   inform(status: number): void {
-    if (status === 100 && !this.#response.headersSent) this.#response.writeContinue()
+    if (status === 100 && this.#message.httpVersionMinor > 0 && !this.#response.headersSent) this.#response.writeContinue()
   }
 
   write(chunk: Uint8Array): boolean {
@@ -64,6 +66,20 @@ export class Http1WebExchange implements WebExchange {
     response.end()
     // what still comes is discarded
     this.#message.resume()
+  }
+
+  /** Whether content is still to come. */
+  get isReading(): boolean {
+    return this.#receiver !== null && this.request.hasContent && !this.#message.complete
+  }
+
+  /** Where the content ends cannot be known (RFC 9112 §6.3). */
+  fail(): void {
+    const receiver = this.#receiver
+    this.#receiver = null
+    receiver?.onAborted()
+    if (this.#response.headersSent) this.abort()
+    else refuse(this, 'proxy_bad_request')
   }
 
   abort(): void {

@@ -12,10 +12,12 @@ const WINDOW = 65_535
 export class Http1WebTunnel implements WebExchange {
   readonly request: WebRequest
   readonly #socket: Duplex
+  readonly #message: IncomingMessage
   #receiver: WebReceiver | null = null
   #unconsumed = 0
   #responded = false
   #isOpen = false
+  #isChunked = false
   #clientEnded = false
   #ended = false
 
@@ -23,6 +25,7 @@ export class Http1WebTunnel implements WebExchange {
   constructor(message: IncomingMessage, socket: Duplex, head: Buffer, place: WebPlace) {
     this.request = requestOf(message, place, (message.headers.upgrade ?? '').toLowerCase())
     this.#socket = socket
+    this.#message = message
     socket.on('error', () => {})
     if (head.length > 0) socket.unshift(head)
   }
@@ -46,7 +49,12 @@ export class Http1WebTunnel implements WebExchange {
     if (this.#responded || !this.#socket.writable) return
     this.#responded = true
     this.#isOpen = status === 101
-    const connection = this.#isOpen ? `connection: upgrade\r\nupgrade: ${this.request.protocol}\r\n` : 'connection: close\r\n'
+    // from here on the relay has the deadlines
+    if (this.#isOpen) this.#message.socket.setTimeout(0)
+    // RFC 9112 §8: what only ends with the connection would look whole when it is cut
+    this.#isChunked = !this.#isOpen && !end && !fields.some(([name]) => name === 'content-length')
+    const refusal = `connection: close\r\n${this.#isChunked ? 'transfer-encoding: chunked\r\n' : ''}`
+    const connection = this.#isOpen ? `connection: upgrade\r\nupgrade: ${this.request.protocol}\r\n` : refusal
     const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
     this.#socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${connection}${lines}\r\n`, 'latin1')
     if (end) this.end()
@@ -54,9 +62,17 @@ export class Http1WebTunnel implements WebExchange {
 
   inform(): void {}
 
-  /** Without a length the content of a response goes to the end of the connection (RFC 9112 §6.3). */
   write(chunk: Uint8Array): boolean {
-    return !this.#socket.writable || this.#socket.write(chunk)
+    if (!this.#socket.writable) return true
+    if (!this.#isChunked) return this.#socket.write(chunk)
+    // an empty chunk would be the last (RFC 9112 §7.1)
+    if (chunk.length === 0) return true
+    this.#socket.cork()
+    this.#socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+    this.#socket.write(chunk)
+    const takesMore = this.#socket.write('\r\n', 'latin1')
+    this.#socket.uncork()
+    return takesMore
   }
 
   end(): void {
@@ -66,8 +82,17 @@ export class Http1WebTunnel implements WebExchange {
       return
     }
     this.#receiver = null
+    if (this.#isChunked && this.#socket.writable) this.#socket.write('0\r\n\r\n', 'latin1')
     this.#socket.end(() => this.#socket.destroy())
     this.#socket.resume()
+  }
+
+  /** The gateway, or its listener, goes: nothing tells a client to leave a tunnel. What is still to be answered is. */
+  drain(): void {
+    if (!this.#isOpen) return
+    const receiver = this.#receiver
+    this.abort()
+    receiver?.onAborted()
   }
 
   abort(): void {

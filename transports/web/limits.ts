@@ -2,8 +2,8 @@
 export const MAX_IN_FLIGHT = 256
 /** Half of them: a browser asks for a hundred things at once (RFC 9113 §6.5.2), and the others are still served. */
 export const MAX_IN_FLIGHT_PER_CLIENT = 128
-/** Connections for them; what does not fit waits. More than a page server usually has threads. */
-export const MAX_ORIGIN_CONNECTIONS = 64
+/** One for each: who is slow to answer, or asks for a stream of events, keeps nobody else waiting. */
+export const MAX_ORIGIN_CONNECTIONS = MAX_IN_FLIGHT
 /** Tunnels last, and each has a connection of its own to the origin. */
 export const MAX_TUNNELS = 256
 export const MAX_TUNNELS_PER_CLIENT = 32

@@ -1,3 +1,6 @@
+import type { Client } from '../../dns/contracts.ts'
+import { clientKey } from '../../net/address.ts'
+
 /** How many may be at something, in all and of one client: nobody takes all places. */
 export class Places {
   readonly #total: number
@@ -14,18 +17,20 @@ export class Places {
     return this.#taken
   }
 
-  take(address: string): boolean {
-    const own = this.#clients.get(address) ?? 0
+  take({ octets }: Client): boolean {
+    const key = clientKey(octets)
+    const own = this.#clients.get(key) ?? 0
     if (this.#taken >= this.#total || own >= this.#perClient) return false
     this.#taken++
-    this.#clients.set(address, own + 1)
+    this.#clients.set(key, own + 1)
     return true
   }
 
-  giveBack(address: string): void {
-    const own = this.#clients.get(address) ?? 0
+  giveBack({ octets }: Client): void {
+    const key = clientKey(octets)
+    const own = this.#clients.get(key) ?? 0
     this.#taken--
-    if (own > 1) this.#clients.set(address, own - 1)
-    else this.#clients.delete(address)
+    if (own > 1) this.#clients.set(key, own - 1)
+    else this.#clients.delete(key)
   }
 }

@@ -44,6 +44,7 @@ export class ReverseProxy {
   readonly #tunnels = new Places(MAX_TUNNELS, MAX_TUNNELS_PER_CLIENT)
   readonly #relays = new LiveSet<Relay>()
   #isClosed = false
+  #isDraining = false
 
   private constructor(origin: Pool, { clock, wheel, count }: ProxyOptions) {
     this.#origin = origin
@@ -67,11 +68,13 @@ export class ReverseProxy {
     if (failure !== null) this.#refuse(exchange, failure)
     else if (request.target === '*' || forwardsLeft(request) === 0) answerOptions(exchange)
     else if (request.protocol === null) this.#forward(exchange)
+    else if (this.#isDraining) this.#refuse(exchange, 'proxy_busy')
     else this.#upgrade(exchange)
   }
 
   /** Ends when the last response has ended, at the latest after `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
+    this.#isDraining = true
     // nobody can be asked to leave a tunnel
     for (const relay of this.#relays) if (relay instanceof UpgradeRelay) relay.stop()
     await this.#relays.emptied(deadlineMs)
@@ -90,7 +93,7 @@ export class ReverseProxy {
     const declared = declaredLength(request.fields)
     if (declared === null) this.#refuse(exchange, 'proxy_bad_request')
     else if (declared > MAX_CONTENT_LENGTH) this.#refuse(exchange, 'proxy_too_large')
-    else if (!this.#requests.take(request.client.address)) this.#refuse(exchange, 'proxy_busy')
+    else if (!this.#requests.take(request.client)) this.#refuse(exchange, 'proxy_busy')
     else {
       const relay = new ContentRelay(exchange, this.#host, declared)
       const headers = originFields(request)
@@ -105,7 +108,7 @@ export class ReverseProxy {
     const { request } = exchange
     const key = request.version === '2' ? freshKey() : (joined(request.fields, 'sec-websocket-key', ',') ?? '')
     if (!isKey(key)) this.#refuse(exchange, 'proxy_bad_request')
-    else if (!this.#tunnels.take(request.client.address)) this.#refuse(exchange, 'proxy_busy')
+    else if (!this.#tunnels.take(request.client)) this.#refuse(exchange, 'proxy_busy')
     else {
       const lines = originFields(request)
       const headers: string[] = []
@@ -132,7 +135,7 @@ export class ReverseProxy {
   #released(relay: Relay): void {
     this.#relays.delete(relay)
     const places = relay instanceof UpgradeRelay ? this.#tunnels : this.#requests
-    places.giveBack(relay.exchange.request.client.address)
+    places.giveBack(relay.exchange.request.client)
   }
 }
 
@@ -143,6 +146,8 @@ function flawOf(request: WebRequest): ProxyFailure | null {
   // RFC 8441 §4; RFC 9110 §9.3.6: this is no forward proxy; §9.3.8: TRACE would show what we have added
   const mayBe = version === '2' && protocol !== null ? method === 'CONNECT' : method !== 'CONNECT' && method !== 'TRACE'
   if (!mayBe || (protocol !== null && (protocol !== 'websocket' || (version === '1.1' && method !== 'GET')))) return 'proxy_not_implemented'
+  // RFC 9112 §6.1
+  if ((joined(fields, 'transfer-encoding', ',') ?? 'chunked').toLowerCase() !== 'chunked') return 'proxy_not_implemented'
   const expectation = joined(fields, 'expect', ',')
   // RFC 9110 §10.1.1
   if (expectation !== null && expectation.toLowerCase() !== '100-continue') return 'proxy_expectation'

@@ -81,7 +81,8 @@ export class UpgradeRelay extends Relay {
     this.settle()
     const isHttp2 = this.exchange.request.version === '2'
     const status = isHttp2 ? 200 : 101
-    const fields = clientFields(lines, status)
+    // RFC 9110 §15.2: what is said of a 101 is nothing about the tunnel
+    const fields = clientFields(lines, status).filter(([name]) => name !== 'content-length')
     // RFC 8441 §5: key and answer belong to HTTP/1.1
     this.exchange.respond(status, isHttp2 ? fields.filter(([name]) => name !== 'sec-websocket-accept') : fields, false)
     this.#tunnel = new Tunnel(this.exchange, socket, this.host, () => this.release())

@@ -363,28 +363,3 @@ describe('the end of a connection', () => {
     assert.deepEqual(peer.received(), [])
   })
 })
-
-test('RFC 8441: CONNECT with a protocol, where it was offered', () => {
-  const peer = new Peer({ connects: true })
-  assert.equal(peer.received()[0], 'SETTINGS 000300000064000600004000000900000001000800000001')
-  peer.send(PREFACE, SETTINGS)
-  peer.send(headers(1, [[':method', 'CONNECT'], [':protocol', 'websocket'], ...GET.slice(1)], 0))
-  assert.equal(peer.hearer(1).request, 'CONNECT /')
-  peer.send(headers(3, GET.with(0, [':method', 'GET']).concat([[':protocol', 'websocket']])))
-  assert.equal(peer.received().at(-1), 'RST_STREAM 3 PROTOCOL_ERROR')
-})
-
-test('CONNECT without one is a request like others (H2-56)', () => {
-  const peer = Peer.ready()
-  peer.send(
-    headers(
-      1,
-      [
-        [':method', 'CONNECT'],
-        [':authority', 'dns.example:443'],
-      ],
-      0,
-    ),
-  )
-  assert.equal(peer.hearer(1).request, 'CONNECT ')
-})

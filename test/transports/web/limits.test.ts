@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
+import { parseAddress } from '../../../net/address.ts'
 import { CLIENT, FakeExchange, quiet, type RawConnection, rawClient, rawOrigin, runOrigin, runProxy, until } from './harness.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
@@ -161,13 +162,14 @@ describe('a client that is of no use', () => {
 })
 
 describe('places', () => {
-  test('128 for a client, 256 in all, then 503; those who have gone count until undici has let go of them', async () => {
+  const clientAt = (address: string) => ({ ...CLIENT, address, octets: parseAddress(address) ?? assert.fail() })
+
+  test('128 for a client, 256 in all, then 503; who waits for the origin keeps nobody else waiting', async () => {
     const waiting: RawConnection[] = []
     await using origin = await rawOrigin((connection) => void waiting.push(connection))
     await using proxy = await runProxy(origin.port)
-    let opened = 0
     const open = (address: string) => {
-      const exchange = new FakeExchange({ client: { ...CLIENT, address }, target: `/${opened++}.` })
+      const exchange = new FakeExchange({ client: clientAt(address) })
       proxy.proxy.serve(exchange)
       return exchange
     }
@@ -177,24 +179,30 @@ describe('places', () => {
     for (let i = 0; i < 128; i++) assert.equal(open('192.0.2.2').status, 0)
     assert.equal(open('192.0.2.3').status, 503)
     assert.deepEqual(proxy.counts, ['proxy_busy', 'proxy_busy'])
-    await until(() => waiting.length === 64)
-    assert.equal(await quiet(() => origin.connections.length), 64)
-
-    // the last has no connection yet
-    first[127]?.receiver?.onAborted()
-    assert.equal(open('192.0.2.3').status, 503)
+    await until(() => waiting.length === 256, 'each is asked for')
     first[0]?.receiver?.onAborted()
     await until(() => proxy.proxy.size < 256)
-    assert.equal(open('192.0.2.3').status, 0)
+    const next = open('192.0.2.3')
     await until(() => {
       for (const { socket } of waiting.splice(0)) if (!socket.destroyed) socket.write(OK)
       return proxy.proxy.size === 0
     }, 'all are served')
-    assert.equal(first[126]?.content, 'ok')
-    assert.equal(first[127]?.status, 0)
-    const asked = origin.connections.map(({ text }) => text).join('')
-    assert.ok(asked.includes('/126.') && !asked.includes('/127.'), 'who has gone is not asked for')
+    assert.deepEqual([first[127]?.content, next.content, first[0]?.status], ['ok', 'ok', 0])
     await until(() => proxy.wheel.size === 0)
+  })
+
+  test('are those of an IPv6 /64 together', async () => {
+    await using origin = await rawOrigin()
+    await using proxy = await runProxy(origin.port)
+    const statuses = Array.from({ length: 130 }, (_, i) => {
+      const exchange = new FakeExchange({ client: clientAt(`2001:db8::${i.toString(16)}`) })
+      proxy.proxy.serve(exchange)
+      return exchange.status
+    })
+    assert.deepEqual(statuses.slice(127), [0, 503, 503])
+    const other = new FakeExchange({ client: clientAt('2001:db8:0:1::1') })
+    proxy.proxy.serve(other)
+    assert.equal(other.status, 0)
   })
 
   test('when it closes, what is open ends, and nothing is taken', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
+import { parseAddress } from '../../../net/address.ts'
 import type { Field } from '../../../net/fields.ts'
 import type { ReverseProxy } from '../../../transports/web/proxy.ts'
 import { acceptOf } from '../../../transports/web/websocket.ts'
@@ -282,7 +283,7 @@ describe('a tunnel', () => {
     for (const exchange of all) proxy.proxy.serve(exchange)
     assert.equal(all[32]?.status, 503)
     await until(() => all.slice(0, 32).every(({ status }) => status === 200))
-    const other = new FakeExchange({ ...tunnel().request, client: { ...CLIENT, address: '192.0.2.8' } })
+    const other = new FakeExchange({ ...tunnel().request, client: { ...CLIENT, octets: parseAddress('192.0.2.8') ?? assert.fail() } })
     proxy.proxy.serve(other)
     await until(() => other.status === 200)
     // tunnels take no place from pages, and no connection
