@@ -121,6 +121,25 @@ describe('a client that is silent', () => {
   })
 })
 
+test('a client that goes leaves nothing behind, whatever is answered afterwards', async () => {
+  const stand = await serve({ threads: MANY_THREADS })
+  const { ask, socket, budget, front, queries } = stand
+  socket.isFull = true
+  await ask(GET + GET + GET)
+  const [first, second, third] = queries.splice(0)
+  assert.ok(first !== undefined && second !== undefined && third !== undefined)
+  // this one waits for its turn
+  queries.push(second)
+  await answer(stand, 700)
+  socket.destroy()
+  await ask('')
+  queries.push(first, third)
+  await answer(stand, 700)
+  await answer(stand, 700)
+  assert.equal(budget.take(1000), true)
+  await front.sent(60_000)
+})
+
 test('what a client does not take counts in the budget of the process, and ends who goes beyond', async () => {
   const stand = await serve({ threads: MANY_THREADS })
   const { ask, socket, dropped, budget } = stand

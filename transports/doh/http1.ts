@@ -39,8 +39,8 @@ interface ConnectionFacts extends ServedConnection {
   readonly workload: Workload
   readonly altSvc: string | null
   readonly socket: Socket
-  /** Responses that are not complete, in the order of their requests. */
-  readonly due: Set<ServerResponse>
+  /** Responses that are not complete, in the order of their requests, and whose they are. */
+  readonly due: Map<ServerResponse, Http1Exchange>
   /** The request whose content is arriving: who hears that it cannot be read. */
   reading: Exchange | Http1WebExchange | null
   /** One of `due` changes something at the origin. */
@@ -84,7 +84,14 @@ export class Http1Front {
     this.#server.on('checkContinue', onRequest)
     this.#server.on('checkExpectation', onRequest)
     // RFC 9110 §9.3.6: this is no proxy
-    this.#server.on('connect', (_request, socket) => this.#refuse(socket, failureResponse(Failure.http_method)))
+    this.#server.on('connect', (request, socket) => {
+      this.#watch(request.socket)
+      this.#service.dropped(Failure.http_method)
+      const connection = this.#connections.get(socket)
+      // RFC 9112 §9.3.2
+      if (connection !== undefined && connection.due.size > 0) connection.broken = Failure.http_method
+      else this.#refuse(socket, failureResponse(Failure.http_method))
+    })
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
     // a server that never listens checks its timeouts only after this event (design §4)
     this.#server.emit('listening')
@@ -104,7 +111,7 @@ export class Http1Front {
       workload: { questions: 0 },
       altSvc,
       socket,
-      due: new Set(),
+      due: new Map(),
       reading: null,
       hasUnsafe: false,
       tunnel: null,
@@ -115,7 +122,11 @@ export class Http1Front {
       close: () => void socket.destroy(),
     }
     this.#connections.set(socket, connection)
-    socket.once('close', () => this.#connections.delete(socket))
+    socket.once('close', () => {
+      this.#connections.delete(socket)
+      // Node says nothing of those that wait for their turn
+      for (const response of connection.due.keys()) this.#answered(connection, response)
+    })
     this.#server.emit('connection', socket)
     return connection
   }
@@ -148,13 +159,9 @@ export class Http1Front {
     const head = headOf(request)
     const exchange = new Http1Exchange(request, response, this.#budget, { ...connection, service: this.#service, method: head.method })
     const isFirst = connection.due.size === 0
-    connection.due.add(response)
+    connection.due.set(response, exchange)
     this.#due.increase()
-    response.on('close', () => {
-      this.#service.abandon(exchange)
-      exchange.release()
-      this.#answered(connection, response)
-    })
+    response.on('close', () => this.#answered(connection, response))
     if (connection.due.size > MAX_PIPELINED) this.#service.fail(exchange, Failure.connection_limit)
     else if (countOf(request.rawHeaders, 'host') > 1) {
       // RFC 9112 §3.2; who names two hosts may mean two requests, so nothing more is read
@@ -193,8 +200,12 @@ export class Http1Front {
 
   /** A response is complete, or will never be. */
   #answered(connection: ConnectionFacts, response: ServerResponse): void {
-    if (!connection.due.delete(response)) return
+    const exchange = connection.due.get(response)
+    if (exchange === undefined) return
+    connection.due.delete(response)
     this.#due.decrease()
+    this.#service.abandon(exchange)
+    exchange.release()
     if (connection.due.size > 0) return
     if (connection.broken !== null) this.#refuse(connection.socket, failureResponse(connection.broken))
     else if (connection.isDraining) connection.socket.end()
@@ -212,6 +223,7 @@ export class Http1Front {
       socket.destroy()
       return
     }
+    this.#watch(request.socket)
     const exchange = new UpgradeExchange((response) => this.#refuse(socket, response), {
       ...connection,
       service: this.#service,
@@ -230,11 +242,17 @@ export class Http1Front {
     else if (exchange.reading) this.#service.fail(exchange, Failure.http_bad_request)
   }
 
+  /** Node has let go of the socket, and of its timer. */
+  #watch(socket: Socket): void {
+    socket.setTimeout(STALL_MS)
+    socket.on('timeout', () => this.#onSilence(socket))
+  }
+
   /** For a while nothing has gone either way; between requests that is keepAliveTimeout. */
   #onSilence(socket: Socket): void {
     const connection = this.#connections.get(socket)
     if (connection === undefined || (connection.due.size === 0 && connection.tunnel === null)) socket.destroy()
-    else if (socket.writableLength > 0) {
+    else if (socket.writableLength > 0 || socket.writableEnded) {
       this.#service.dropped(Failure.slow_reader)
       socket.destroy()
     }
@@ -278,7 +296,7 @@ interface PageParts {
 /** RFC 9112 §9.5: who is idle has to expect it. */
 function drain(connection: ConnectionFacts): void {
   connection.isDraining = true
-  for (const response of connection.due) if (!response.headersSent) response.setHeader('connection', 'close')
+  for (const response of connection.due.keys()) if (!response.headersSent) response.setHeader('connection', 'close')
   if (connection.tunnel !== null) connection.tunnel.drain()
   else if (connection.due.size === 0) connection.socket.end()
 }
@@ -289,6 +307,7 @@ class Http1Exchange extends Exchange {
   readonly #budget: OutputBudget
   /** Octets counted in the budget. */
   #held = 0
+  #isReleased = false
 
   constructor(request: IncomingMessage, response: ServerResponse, budget: OutputBudget, facts: ExchangeFacts) {
     super(facts)
@@ -298,7 +317,7 @@ class Http1Exchange extends Exchange {
   }
 
   override respond(message: Uint8Array, freshness: number): void {
-    if (this.#response.destroyed) return
+    if (this.#response.destroyed || this.#isReleased) return
     const { status, headers } = answerHead(message.length, freshness)
     this.#response.writeHead(status, headers)
     this.#response.end(this.headOnly ? undefined : Buffer.from(message))
@@ -310,6 +329,7 @@ class Http1Exchange extends Exchange {
 
   /** The response has been sent, or never will be. */
   release(): void {
+    this.#isReleased = true
     this.#budget.give(this.#held)
     this.#held = 0
   }

@@ -48,6 +48,7 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
   /** The client does not take what was written; since when. */
   #blockedSince: number | null = null
   #isClosed = false
+  #isEnding = false
 
   constructor(socket: Socket, options: Http2ConnectionOptions) {
     super()
@@ -86,6 +87,7 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
   }
 
   watch(): void {
+    if (this.#isEnding) return
     const deadline = this.#options.clock() + CHECK_MS
     if (this.next === null || this.deadline > deadline) this.#options.wheel.set(this, deadline)
   }
@@ -105,14 +107,22 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
     const hasMore = this.#session.pump()
     this.#write()
     this.#account()
-    if (this.#session.hasEnded && this.#blockedSince === null) this.#socket.end()
+    if (this.#session.hasEnded && this.#blockedSince === null) this.#end()
     else if (hasMore) this.outputReady()
+  }
+
+  /** The last octets are on their way. Who takes nothing may leave them lying for ever, even where the socket has room for them. */
+  #end(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#socket.end()
+    this.#options.wheel.set(this, this.#options.clock() + this.#options.limits.stallMs)
   }
 
   override onDeadline(now: number): void {
     const { limits, idleMs, wheel } = this.#options
     const isBlocked = this.#blockedSince !== null
-    if (this.#blockedSince !== null && now - this.#blockedSince >= limits.stallMs) {
+    if (this.#isEnding || (this.#blockedSince !== null && now - this.#blockedSince >= limits.stallMs)) {
       this.dropped(Failure.slow_reader)
       this.#socket.destroy()
       return

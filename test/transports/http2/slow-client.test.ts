@@ -213,6 +213,15 @@ describe('a client that takes nothing', () => {
     assert.deepEqual([stand.dropped, stand.socket.destroyed], [['slow_reader'], true])
   })
 
+  test('is cut off after 30 s also when the socket has room for all that is to be said', async () => {
+    const stand = await start()
+    stand.socket.isFull = true
+    await stand.pass(IDLE_MS)
+    assert.deepEqual([stand.socket.writableNeedDrain, stand.socket.writableEnded], [false, true])
+    await stand.pass(STALL_MS + 1000)
+    assert.deepEqual([stand.dropped, stand.socket.destroyed, stand.wheel.size], [['slow_reader'], true, 0])
+  })
+
   test('is cut off after 30 s also when it has broken a rule', async () => {
     const stand = await blocked()
     // DATA on stream 0
