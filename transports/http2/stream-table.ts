@@ -233,6 +233,8 @@ export class StreamTable implements StreamOwner {
   }
 
   #onTrailers(id: number, endStream: boolean, isWithinLimit: boolean): void {
+    // RFC 9113 §6.8: of a request that is ignored
+    if (id > this.lastAccepted) return
     const stream = this.#open.get(id)
     if (stream === undefined) {
       // RFC 9113 §5.1.1: identifiers rise, and none is used twice

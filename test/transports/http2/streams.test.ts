@@ -315,6 +315,7 @@ describe('the end of a connection', () => {
     // ignored, but decoded, and its content counted (H2-10)
     const literal = Buffer.concat([block(GET), Buffer.from('4001610162', 'hex')])
     peer.send(frame(HEADERS, END_HEADERS, 5, literal), data(5, 'x', END_STREAM))
+    peer.send(frame(HEADERS, END_HEADERS, 7, literal), data(7, 'x'), headers(7, [['x', 'y']]))
     peer.hearer(1).answer('1')
     assert.equal(peer.session.hasEnded, false)
     peer.hearer(3).answer('3')
