@@ -5,7 +5,7 @@ import { connect as connectTcp } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { DOH_CLIENTS, type DohRequest } from '../harness/clients.ts'
+import { DOH_CLIENTS, type DohRequest, doh2 } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -256,6 +256,11 @@ test('HTTP/1.1 keeps the connection after a refusal', async () => {
     [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => match[1]),
     ['404', '200'],
   )
+})
+
+test('a HEAD with too long a header section has no content over HTTP/2 either', async () => {
+  const { status, body } = await doh2(gateway, { method: 'HEAD', path: EXAMPLE, headers: { 'x-long': 'a'.repeat(17_000) } })
+  assert.deepEqual([status, body.length], [431, 0])
 })
 
 test('HTTP/1.1 has no CONNECT', async () => {

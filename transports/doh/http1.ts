@@ -264,9 +264,11 @@ export class Http1Front {
       socket.destroy()
       return
     }
+    const connection = this.#connections.get(socket)
+    // what follows it is read, but not parsed
+    if (connection?.broken != null) return
     const failure = parseFailure(error)
     this.#service.dropped(failure)
-    const connection = this.#connections.get(socket)
     // RFC 9112 §9.3.2: responses come in the order of their requests, this one too
     const { reading = null } = connection ?? {}
     if (reading instanceof Http1WebExchange && reading.isReading) reading.fail()

@@ -117,8 +117,8 @@ class DohHandler implements Http2Handler {
     else if (expectsContinue(fields.expect)) stream.sendHeaders(CONTINUE, false)
   }
 
-  requestTooLarge(stream: Http2Stream): void {
-    this.#service.fail(this.#exchangeOf(stream, ''), Failure.http_header_too_large)
+  requestTooLarge(stream: Http2Stream, method: string): void {
+    this.#service.fail(this.#exchangeOf(stream, method), Failure.http_header_too_large)
   }
 
   #exchangeOf(stream: Http2Stream, method: string): Http2Exchange {
@@ -158,8 +158,8 @@ class Http2Exchange extends Exchange implements StreamReceiver {
 
   onData(chunk: Uint8Array, isLast: boolean): void {
     this.service.take(this, chunk, isLast)
-    // a message that is too long says so only if it may be longer than a window
-    if (this.#stream.receiveWindow === 0) this.#stream.consume(this.#stream.unconsumed)
+    // a message that is too long says so only if it may be longer than a window; all else is held, and stays in the connection's window
+    if (this.#stream.receiveWindow === 0) this.#stream.consume(1)
   }
 
   onEnd(): void {

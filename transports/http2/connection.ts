@@ -72,8 +72,8 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
     this.#options.handler.request(stream, fields)
   }
 
-  requestTooLarge(stream: Http2Stream): void {
-    this.#options.handler.requestTooLarge(stream)
+  requestTooLarge(stream: Http2Stream, method: string): void {
+    this.#options.handler.requestTooLarge(stream, method)
   }
 
   dropped(failure: Failure): void {

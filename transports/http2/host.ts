@@ -8,8 +8,8 @@ export interface Http2Handler {
   readonly mayAccept: boolean
   /** The header section of a request. `fields` are borrowed; what follows goes to the stream's receiver, which is set now. */
   request(stream: Http2Stream, fields: RequestFields): void
-  /** A request whose header section is larger than allowed. */
-  requestTooLarge(stream: Http2Stream): void
+  /** A request whose header section is larger than allowed; its method, where that came first. */
+  requestTooLarge(stream: Http2Stream, method: string): void
 }
 
 /** What a session needs of the world. */

@@ -2,7 +2,7 @@ import { u8, u32 } from '../../dns/bytes.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Clock } from '../../net/clock.ts'
 import { DEFAULT_WINDOW, ErrorCode, FrameFlag, FrameType, MAX_WINDOW } from './codes.ts'
-import { PING_LENGTH, putPing, putRstStream, putSettingsAck, putWindowUpdate } from './control-frames.ts'
+import { PING_LENGTH, putPing, putSettingsAck, putWindowUpdate } from './control-frames.ts'
 import { FieldBlock } from './field-block.ts'
 import { FloodGuard } from './flood.ts'
 import { FrameReader, NEED_MORE, TOO_LARGE } from './frame-reader.ts'
@@ -277,9 +277,7 @@ export class Http2Session {
   #onPriority(): void {
     const { start, end, stream } = this.#reader
     if (this.#isTooMuch(this.#guard.onIdleFrame()) || end - start === PRIORITY_LENGTH) return
-    if (this.#isTooMuch(this.#guard.onOwnReset())) return
-    putRstStream(this.output, stream, ErrorCode.FRAME_SIZE_ERROR)
-    this.#host.outputReady()
+    this.#streams.onBadPriority(stream)
   }
 
   /** RFC 9113 §6.4. */

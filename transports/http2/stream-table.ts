@@ -48,7 +48,7 @@ export class StreamTable implements StreamOwner {
   readonly #options: StreamTableOptions
   readonly #decoder: HpackDecoder
   readonly #open = new Map<number, Http2Stream>()
-  readonly #recentlyReset = new RecentStreams()
+  readonly #recentlyReset: RecentStreams
   /** RFC 9113 §6.9.2: of the client's streams that are opened from now on. */
   #initialSendWindow = DEFAULT_WINDOW
   /** Octets that the client may still send on the connection, and those that it may again and does not know of. */
@@ -58,6 +58,7 @@ export class StreamTable implements StreamOwner {
   constructor(options: StreamTableOptions) {
     this.#options = options
     this.#receiveWindow = options.limits.connectionWindow
+    this.#recentlyReset = new RecentStreams(options.maxStreams)
     this.#decoder = new HpackDecoder(options.limits.maxHeaderListSize)
     const { host } = options
     this.sender = new Sender({ responseEnded: (stream) => this.#onResponseEnded(stream), contentWaits: () => host.watch() }, options.clock)
@@ -128,6 +129,16 @@ export class StreamTable implements StreamOwner {
     if (stream === undefined) return
     this.#close(stream)
     stream.receiver?.onAborted()
+  }
+
+  /** RFC 9113 §6.3: a PRIORITY frame of another length is an error of its stream, whatever state that has. */
+  onBadPriority(id: number): void {
+    const stream = this.#open.get(id)
+    if (stream !== undefined) this.#resetFor(stream, ErrorCode.FRAME_SIZE_ERROR)
+    else {
+      this.#putReset(id, ErrorCode.FRAME_SIZE_ERROR)
+      this.#failFor(this.#options.guard.onOwnReset())
+    }
   }
 
   /** RFC 9113 §6.9, on a stream. */
@@ -224,7 +235,7 @@ export class StreamTable implements StreamOwner {
       this.#resetFor(stream, ErrorCode.PROTOCOL_ERROR)
       return
     }
-    if (isTooLarge) host.requestTooLarge(stream)
+    if (isTooLarge) host.requestTooLarge(stream, requestFields.lines.find(({ name }) => name === ':method')?.value ?? '')
     else host.request(stream, requestFields)
     // most are answered by now
     if (stream.closed) return
@@ -347,5 +358,9 @@ function isAsLongAsSaid({ contentLength, received }: Http2Stream, isEnd: boolean
 function checkContent(stream: Http2Stream, now: number): void {
   if (stream.remoteEnded || stream.contentMs === 0) return
   if (stream.contentSince === 0) stream.contentSince = now
-  else if (now - stream.contentSince >= stream.contentMs) stream.receiver?.onLate()
+  else if (now - stream.contentSince >= stream.contentMs) {
+    // said once
+    stream.contentMs = 0
+    stream.receiver?.onLate()
+  }
 }

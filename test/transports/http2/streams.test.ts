@@ -142,6 +142,10 @@ describe('a request', () => {
     assert.equal(peer.log.includes('1 is late'), false)
     peer.session.check(12_000)
     assert.equal(peer.log.at(-1), '1 is late')
+    const count = peer.log.length
+    peer.now += 60_000
+    peer.session.check(peer.now)
+    assert.equal(peer.log.length, count, 'said once')
     peer.send(data(1, 'x', END_STREAM))
     assert.equal(peer.session.needsCheck, false)
   })

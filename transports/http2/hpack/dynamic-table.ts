@@ -7,8 +7,8 @@ const MAX_EVICTED = 128
 
 /** What the client has asked us to remember (RFC 7541 §2.3.2, 4). */
 export class DynamicTable {
-  /** Oldest first. */
-  #lines: FieldLine[] = []
+  /** Oldest first; null where they are evicted. */
+  #lines: (FieldLine | null)[] = []
   #first = 0
   #size = 0
   #capacity = MAX_TABLE_SIZE
@@ -19,7 +19,7 @@ export class DynamicTable {
 
   /** The entry with this index; 0 is the latest one. */
   at(index: number): FieldLine | undefined {
-    return index < this.length ? this.#lines[this.#lines.length - 1 - index] : undefined
+    return index < this.length ? (this.#lines[this.#lines.length - 1 - index] ?? undefined) : undefined
   }
 
   /** RFC 7541 §4.4: one that is larger than the table empties it. */
@@ -38,7 +38,11 @@ export class DynamicTable {
   }
 
   #evict(target: number): void {
-    while (this.#size > target && this.#first < this.#lines.length) this.#size -= (this.#lines[this.#first++] as FieldLine).size
+    while (this.#size > target && this.#first < this.#lines.length) {
+      this.#size -= this.#lines[this.#first]?.size ?? 0
+      // or their texts would be held
+      this.#lines[this.#first++] = null
+    }
     if (this.#first < MAX_EVICTED && this.#first < this.#lines.length) return
     this.#lines = this.#lines.slice(this.#first)
     this.#first = 0
