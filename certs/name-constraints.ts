@@ -1,4 +1,5 @@
-import { isIpv4, parseAddress } from '../net/address.ts'
+import { isIpv4 } from '../dns/address.ts'
+import { parseAddress } from '../net/address.ts'
 import type { LocalNames } from './local-names.ts'
 
 export const NAME_CONSTRAINTS_OID = '2.5.29.30'

@@ -1,3 +1,4 @@
+import { ADDRESS_LENGTH, IPV4_AT, isIpv4 } from './address.ts'
 import { putU32, u8, u32 } from './bytes.ts'
 import { sipHash24 } from './siphash24.ts'
 
@@ -18,22 +19,9 @@ const MAX_AGE = 3600
 const MAX_AHEAD = 300
 const RENEW_AGE = 1800
 
-/** IPv4-mapped addresses stand in the last four of sixteen octets. */
-const ADDRESS_LENGTH = 16
-const IPV4_AT = 12
-
 /** Client cookie, version, reserved, time, address: what is hashed. */
 const hashed = new Uint8Array(HASH_AT + ADDRESS_LENGTH)
 const hash = new Uint8Array(HASH_LENGTH)
-
-/** What a COOKIE option says of the client's address. */
-export const CookieState = {
-  /** A client cookie alone, or with one that we did not make for it, or not lately. */
-  UNPROVEN: 0,
-  /** The client has received what was sent to this address. */
-  PROVEN: 1,
-} as const
-export type CookieState = (typeof CookieState)[keyof typeof CookieState]
 
 /** Makes and checks the cookies of RFC 7873 as RFC 9018 §4 has them, so that several servers may have the same. */
 export class ServerCookies {
@@ -47,13 +35,14 @@ export class ServerCookies {
   /**
    * Looks at a COOKIE option's data, `length` octets of `wire` at `at`, which RFC 7873 §5.2.2 allows. `address`: the client's as 16
    * octets. `now`: seconds since 1970. `out`: takes the cookie to answer with, COOKIE_LENGTH octets.
+   * True: it is ours for this address, and not old, so the client has received what was sent there.
    */
   check(
     { wire, at, length }: { wire: Uint8Array; at: number; length: number },
     address: Uint8Array,
     now: number,
     out: Uint8Array,
-  ): CookieState {
+  ): boolean {
     for (let i = 0; i < CLIENT_COOKIE_LENGTH; i++) out[i] = u8(wire, at + i)
     if (length === COOKIE_LENGTH && u8(wire, at + VERSION_AT) === VERSION) {
       for (let i = CLIENT_COOKIE_LENGTH; i < COOKIE_LENGTH; i++) out[i] = u8(wire, at + i)
@@ -62,11 +51,11 @@ export class ServerCookies {
       const by = age <= MAX_AGE && age >= -MAX_AHEAD ? this.#madeBy(out, address) : -1
       if (by >= 0) {
         if (by > 0 || age > RENEW_AGE) this.#make(address, now, out)
-        return CookieState.PROVEN
+        return true
       }
     }
     this.#make(address, now, out)
-    return CookieState.UNPROVEN
+    return false
   }
 
   /** Index of the secret that `cookie` was made with; -1 for none. */
@@ -91,7 +80,7 @@ export class ServerCookies {
 /** Octets to hash. RFC 9018 §4.2: what is reserved, as it came. */
 function fill(cookie: Uint8Array, address: Uint8Array): number {
   hashed.set(cookie.subarray(0, HASH_AT))
-  const from = isMapped(address) ? IPV4_AT : 0
+  const from = isIpv4(address) ? IPV4_AT : 0
   hashed.set(address.subarray(from), HASH_AT)
   return HASH_AT + ADDRESS_LENGTH - from
 }
@@ -101,10 +90,4 @@ function isHash(cookie: Uint8Array): boolean {
   let difference = 0
   for (let i = 0; i < HASH_LENGTH; i++) difference |= u8(cookie, HASH_AT + i) ^ u8(hash, i)
   return difference === 0
-}
-
-/** RFC 4291 §2.5.5.2. */
-function isMapped(address: Uint8Array): boolean {
-  for (let i = 0; i < 10; i++) if (address[i] !== 0) return false
-  return address[10] === 0xff && address[11] === 0xff
 }

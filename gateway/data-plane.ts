@@ -71,6 +71,9 @@ export interface DataPlaneFacts {
 
 /** How often a data plane shows that it is alive: often enough to be seen between two looks of the main thread. */
 const BEAT_MS = 500
+/** A page of many names, or the start of a browser, is no flood; what is sent to an address that may be forged comes at most in such a gust. */
+const QUERY_BURST_MS = 10_000
+const UDP_BURST_MS = 1000
 /** How long a worker waits for addresses that the one before it may still have: doubled from the first to the last, 6 s in all. */
 const FIRST_WAIT_MS = 50
 const LAST_WAIT_MS = 3200
@@ -276,7 +279,11 @@ function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {
 }
 
 function limitTerms({ limits: { queriesPerSecond, udp } }: Config): LimitTerms {
-  return { queriesPerSecond, udp: { ...udp, exempt: new PrefixSet(udp.exempt) } }
+  const rateOf = (perSecond: number, burstMs: number) => (perSecond === 0 ? null : { perSecond, burstMs })
+  return {
+    queries: rateOf(queriesPerSecond, QUERY_BURST_MS),
+    udp: { rate: rateOf(udp.perSecond, UDP_BURST_MS), slip: udp.slip, exempt: new PrefixSet(udp.exempt) },
+  }
 }
 
 function identityOptions({ tls, timeouts, public: { name } }: Config) {

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { isIpv4 } from '../dns/address.ts'
 import { u8 } from '../dns/bytes.ts'
 
 /**
@@ -16,11 +17,6 @@ export function parseAddress(text: string): AddressBytes | null {
   const bytes = new Uint8Array(16)
   if (!bare.includes(':')) return parseIpv4(bare, bytes) ? bytes : null
   return isIPv6(bare) && parseIpv6(bare, bytes) ? bytes : null
-}
-
-export function isIpv4(address: AddressBytes): boolean {
-  for (let i = 0; i < 10; i++) if (address[i] !== 0) return false
-  return address[10] === 0xff && address[11] === 0xff
 }
 
 /** The one text for a client that may have many addresses: RFC 4291 §2.5.4: one host, or one household, has a /64 to choose from. */

@@ -1,9 +1,12 @@
-import { type AddressBytes, isIpv4 } from './address.ts'
+import { IPV4_AT, isIpv4 } from '../dns/address.ts'
+import type { AddressBytes } from './address.ts'
 import { AddressHash, drawHashKey, HASH_KEY_BYTES } from './address-hash.ts'
 
 const ROWS = 4
-/** As many places as 14 bits name; a client has one in each row, at every level. */
-const ROW_LENGTH = 16_384
+/** A client has a place in each row, at every level: as many as so many bits name. */
+const PLACE_BITS = 14
+const ROW_LENGTH = 2 ** PLACE_BITS
+const PLACE_MASK = ROW_LENGTH - 1
 const TABLE_BYTES = ROWS * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT
 
 /** A network that has a rate: the octets of its prefix, and how many times that of one client. */
@@ -13,7 +16,6 @@ interface Level {
 }
 
 /** IPv4 in its mapped form: /24 and /32. */
-const IPV4_START = 12
 const IPV4_LEVELS: readonly Level[] = [
   { octets: 15, times: 4 },
   { octets: 16, times: 1 },
@@ -64,7 +66,7 @@ export class RateLimit {
   take(address: AddressBytes, { perSecond, burstMs }: Rate, now: number): boolean {
     const isMapped = isIpv4(address)
     const levels = isMapped ? IPV4_LEVELS : IPV6_LEVELS
-    this.#locate(address, isMapped ? IPV4_START : 0, levels)
+    this.#locate(address, isMapped ? IPV4_AT : 0, levels)
     for (let i = 0; i < levels.length; i++) {
       const interval = intervalOf(levels[i] as Level, perSecond)
       if (this.#paidOff(i) - now > Math.max(0, burstMs - interval)) return false
@@ -82,10 +84,10 @@ export class RateLimit {
       hash.add(address, from, octets)
       from = octets
       const at = ROWS * i
-      this.#places[at] = hash.low & 0x3fff
-      this.#places[at + 1] = ROW_LENGTH + ((hash.low >>> 14) & 0x3fff)
-      this.#places[at + 2] = 2 * ROW_LENGTH + (hash.high & 0x3fff)
-      this.#places[at + 3] = 3 * ROW_LENGTH + ((hash.high >>> 14) & 0x3fff)
+      this.#places[at] = hash.low & PLACE_MASK
+      this.#places[at + 1] = ROW_LENGTH + ((hash.low >>> PLACE_BITS) & PLACE_MASK)
+      this.#places[at + 2] = 2 * ROW_LENGTH + (hash.high & PLACE_MASK)
+      this.#places[at + 3] = 3 * ROW_LENGTH + ((hash.high >>> PLACE_BITS) & PLACE_MASK)
     }
   }
 

@@ -1,4 +1,5 @@
-import { type AddressBytes, isIpv4 } from '../net/address.ts'
+import { ADDRESS_LENGTH, IPV4_AT, isIpv4 } from '../dns/address.ts'
+import type { AddressBytes } from '../net/address.ts'
 import { AddressHash, drawHashKey, HASH_KEY_BYTES } from '../net/address-hash.ts'
 
 /** Connections of all clients together; each costs a descriptor and about 60 kB with TLS. */
@@ -6,8 +7,6 @@ const MAX_CONNECTIONS = 20_000
 
 /** RFC 4291 §2.5.4: one host, or one household, has a /64 to choose addresses from. */
 const IPV6_HOST_OCTETS = 8
-const IPV4_OFFSET = 12
-const ADDRESS_OCTETS = 16
 
 /** Rows of counters; a client has a counter in each, at a place of its own. */
 const ROWS = 4
@@ -98,7 +97,7 @@ export class ConnectionLimit {
   #locate(address: AddressBytes): void {
     const hash = this.#hash
     hash.clear()
-    if (isIpv4(address)) hash.add(address, IPV4_OFFSET, ADDRESS_OCTETS)
+    if (isIpv4(address)) hash.add(address, IPV4_AT, ADDRESS_LENGTH)
     else hash.add(address, 0, IPV6_HOST_OCTETS)
     const { low, high } = hash
     this.#places[0] = low & 0xffff

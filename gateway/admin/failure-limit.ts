@@ -1,4 +1,4 @@
-import { formatAddress, isIpv4, parseAddress } from '../../net/address.ts'
+import { clientKey, parseAddress } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 
 /** A person who mistypes needs fewer; who guesses gets 7,200 a day, of at least 94^16. */
@@ -6,8 +6,6 @@ const MAX_FAILURES = 5
 const WINDOW_MS = 60_000
 /** Who comes from more addresses than that finds the oldest forgotten, and is no nearer to the token. */
 const MAX_ADDRESSES = 1_024
-/** Octets of an IPv6 address that one household or machine has to itself (RFC 6177). */
-const IPV6_PREFIX_OCTETS = 8
 
 interface Window {
   readonly ends: number
@@ -51,9 +49,7 @@ export class FailureLimit {
   }
 }
 
-/** IPv4 by address, IPv6 by network: everybody has addresses enough within theirs. */
 function keyOf(text: string): string {
   const address = parseAddress(text)
-  if (address === null) return text
-  return formatAddress(isIpv4(address) ? address : address.fill(0, IPV6_PREFIX_OCTETS))
+  return address === null ? text : clientKey(address)
 }

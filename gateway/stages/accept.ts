@@ -4,11 +4,11 @@ import { Failure } from '../../dns/failure.ts'
 import { Flag, HEADER_LENGTH } from '../../dns/header.ts'
 import { KEEPALIVE_ABSENT, type Query } from '../../dns/query.ts'
 import { readQuery } from '../../dns/query-reader.ts'
-import { CLIENT_COOKIE_LENGTH, COOKIE_LENGTH, CookieState, type ServerCookies } from '../../dns/server-cookies.ts'
+import { CLIENT_COOKIE_LENGTH, COOKIE_LENGTH, type ServerCookies } from '../../dns/server-cookies.ts'
 import { Class, Rcode, Type } from '../../dns/types.ts'
+import { ASK_OVER_STREAM } from './ask-over-stream.ts'
 
 const COOKIE_ALONE = new Answer({ rcode: Rcode.NOERROR, source: 'local' })
-const ASK_OVER_STREAM = new Answer({ rcode: Rcode.NOERROR, source: 'local', truncated: true })
 
 /** RFC 6895 §3.1: 128-255 are QTYPEs and meta types; what is not listed here is not defined. */
 const FIRST_META_TYPE = 128
@@ -43,8 +43,7 @@ export class AcceptStage implements Stage {
     if (this.cookies === null) return
     const { wire, cookieAt: at, cookieLength: length } = query
     query.cookie = new Uint8Array(COOKIE_LENGTH)
-    query.isProven =
-      this.cookies.check({ wire, at, length }, query.client.octets, Math.floor(Date.now() / 1000), query.cookie) === CookieState.PROVEN
+    query.isProven = this.cookies.check({ wire, at, length }, query.client.octets, Math.floor(Date.now() / 1000), query.cookie)
   }
 
   #answerCookie(query: Query): Verdict {

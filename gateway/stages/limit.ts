@@ -1,24 +1,16 @@
-import { Answer } from '../../dns/answer.ts'
 import { type Stage, TRANSPORTS, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
-import { Rcode } from '../../dns/types.ts'
 import type { AddressBytes } from '../../net/address.ts'
-import type { RateLimit } from '../../net/rate-limit.ts'
-
-/** A page of many names, or a start of a browser, is no flood. */
-const QUERY_BURST_MS = 10_000
-/** What is sent to an address that may be forged comes at most in such a gust. */
-const UDP_BURST_MS = 1000
-
-const ASK_OVER_STREAM = new Answer({ rcode: Rcode.NOERROR, source: 'local', truncated: true })
+import type { Rate, RateLimit } from '../../net/rate-limit.ts'
+import { ASK_OVER_STREAM } from './ask-over-stream.ts'
 
 export interface LimitTerms {
-  /** Queries of one client over all transports; 0 for no limit. */
-  readonly queriesPerSecond: number
+  /** Queries of one client over all transports; null for no limit. */
+  readonly queries: Rate | null
   readonly udp: {
-    /** Answers over UDP to one client that has not shown that it is there; 0 for no limit. */
-    readonly perSecond: number
+    /** Answers over UDP to one client that has not shown that it is there; null for no limit. */
+    readonly rate: Rate | null
     /** Of those that are too many, each such one is answered: ask over TCP; 0: none. */
     readonly slip: number
     /** Whose addresses nobody forges. */
@@ -41,15 +33,14 @@ export class LimitStage implements Stage {
   }
 
   onQuery(query: Query): Verdict {
-    const { client, receivedAt } = query
-    const { queriesPerSecond, udp } = this.terms
+    const { octets, traits } = query.client
+    const { queries, udp } = this.terms
     // RFC 7873 §5.2.5: who has a cookie of ours is there
-    const mayBeForged = client.traits.datagram && !query.isProven && udp.perSecond > 0 && !udp.exempt.has(client.octets)
-    if (mayBeForged && !this.#udp.take(client.octets, { perSecond: udp.perSecond, burstMs: UDP_BURST_MS }, receivedAt))
-      return this.#slip(query)
-    if (queriesPerSecond === 0) return Verdict.NEXT
-    if (this.#queries.take(client.octets, { perSecond: queriesPerSecond, burstMs: QUERY_BURST_MS }, receivedAt)) return Verdict.NEXT
-    if (client.traits.datagram && !query.isProven) return this.#slip(query)
+    const mayBeForged = traits.datagram && !query.isProven
+    const isLimited = mayBeForged && udp.rate !== null && !udp.exempt.has(octets)
+    if (isLimited && !this.#udp.take(octets, udp.rate, query.receivedAt)) return this.#slip(query)
+    if (queries === null || this.#queries.take(octets, queries, query.receivedAt)) return Verdict.NEXT
+    if (mayBeForged) return this.#slip(query)
     query.failure = hasStatus(query) ? Failure.rate_limited : Failure.rate_refused
     return Verdict.FAILED
   }

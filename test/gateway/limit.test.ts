@@ -11,10 +11,13 @@ import { client, parsedQuery, vector } from '../harness/messages.ts'
 const NOBODY = { has: () => false }
 const octets = parseAddress('198.51.100.7') ?? assert.fail()
 
-function stage(terms: Partial<LimitTerms['udp']> & { queriesPerSecond?: number } = {}) {
-  const { queriesPerSecond = 0, ...udp } = terms
+function stage(terms: Partial<Omit<LimitTerms['udp'], 'rate'>> & { queriesPerSecond?: number; perSecond?: number } = {}) {
+  const { queriesPerSecond = 0, perSecond = 10, ...udp } = terms
   return new LimitStage(
-    { queriesPerSecond, udp: { perSecond: 10, slip: 2, exempt: NOBODY, ...udp } },
+    {
+      queries: queriesPerSecond === 0 ? null : { perSecond: queriesPerSecond, burstMs: 10_000 },
+      udp: { rate: perSecond === 0 ? null : { perSecond, burstMs: 1000 }, slip: 2, exempt: NOBODY, ...udp },
+    },
     { queries: new RateLimit(allocateRates()), udp: new RateLimit(allocateRates()) },
   )
 }

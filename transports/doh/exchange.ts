@@ -17,7 +17,7 @@ import { failureResponse, jsonResponse, optionsResponse, type PlainResponse } fr
 
 const EMPTY = Buffer.alloc(0)
 /** RFC 9110 §9.2.1. */
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const TOO_EARLY: RequestPlan = { kind: 'failure', failure: Failure.http_too_early, allow: '' }
 
 /** One HTTP request and its response; each HTTP version has a class for how it responds. */

@@ -15,7 +15,7 @@ import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
-import { type DohService, Exchange, type ExchangeFacts, type PagePlace } from './exchange.ts'
+import { type DohService, Exchange, type ExchangeFacts, type PagePlace, SAFE_METHODS } from './exchange.ts'
 import { countOf, expectsContinue, headOf, isLast, isWebSocket, parseFailure } from './http1-request.ts'
 import { MAX_HEADER_LENGTH } from './request.ts'
 import { answerHead, failureResponse, type PlainResponse } from './response.ts'
@@ -30,9 +30,6 @@ const UPLOAD_TIMEOUT_MS = 600_000
 const STALL_MS = 30_000
 /** RFC 9112 §9.3.2: pipelined requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 100
-
-/** RFC 9110 §9.2.1. */
-const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 interface ConnectionFacts extends ServedConnection {
   readonly origin: ConnectionClient

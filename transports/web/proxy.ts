@@ -19,7 +19,7 @@ import { openOrigin } from './origin.ts'
 import { Places } from './places.ts'
 import { type OriginObserver, Reachability } from './reachability.ts'
 import type { ProxyHost, Relay } from './relay.ts'
-import { declaredLength, forwardsLeft, joined, originFields, timesSeen } from './request-fields.ts'
+import { declaredLength, forwardsLeft, hasPlainCoding, joined, originFields, timesSeen } from './request-fields.ts'
 import { UpgradeRelay } from './upgrade-relay.ts'
 import { freshKey, isKey } from './websocket.ts'
 
@@ -146,8 +146,7 @@ function flawOf(request: WebRequest): ProxyFailure | null {
   // RFC 8441 §4; RFC 9110 §9.3.6: this is no forward proxy; §9.3.8: TRACE would show what we have added
   const mayBe = version === '2' && protocol !== null ? method === 'CONNECT' : method !== 'CONNECT' && method !== 'TRACE'
   if (!mayBe || (protocol !== null && (protocol !== 'websocket' || (version === '1.1' && method !== 'GET')))) return 'proxy_not_implemented'
-  // RFC 9112 §6.1
-  if ((joined(fields, 'transfer-encoding', ',') ?? 'chunked').toLowerCase() !== 'chunked') return 'proxy_not_implemented'
+  if (!hasPlainCoding(fields)) return 'proxy_not_implemented'
   const expectation = joined(fields, 'expect', ',')
   // RFC 9110 §10.1.1
   if (expectation !== null && expectation.toLowerCase() !== '100-continue') return 'proxy_expectation'

@@ -5,7 +5,7 @@ import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { WebExchange, WebReceiver } from './exchange.ts'
 import { failureOf, type ProxyFailure, refuse } from './failures.ts'
 import { IDLE_MS } from './limits.ts'
-import { joined } from './request-fields.ts'
+import { hasPlainCoding } from './request-fields.ts'
 import { clientFields, clientTrailers, linesOf } from './response-fields.ts'
 
 type Controller = Dispatcher.DispatchController
@@ -69,9 +69,7 @@ export abstract class Relay extends WheelEntry implements WebReceiver, Dispatche
   onResponseStart(controller: Controller, status: number): void {
     if (this.#isOver) return
     const lines = linesOf(controller.rawHeaders)
-    // RFC 9112 §6.1: nothing else is asked for with TE
-    const isPlain = (joined(lines ?? [], 'transfer-encoding', ',') ?? 'chunked').toLowerCase() === 'chunked'
-    if (lines === null || !isPlain || !this.fits(status)) {
+    if (lines === null || !hasPlainCoding(lines) || !this.fits(status)) {
       this.fail('proxy_bad_response')
       return
     }

@@ -48,6 +48,11 @@ function claims({ client, authority }: WebRequest): string[] {
   ]
 }
 
+/** Whether the content has no other transfer coding than chunked, which both parsers take off (RFC 9112 §6.1). */
+export function hasPlainCoding(fields: readonly Field[]): boolean {
+  return (joined(fields, 'transfer-encoding', ',') ?? 'chunked').toLowerCase() === 'chunked'
+}
+
 /** RFC 9110 §8.6; NO_CONTENT_LENGTH where it is not said, null where it is said wrongly. */
 export function declaredLength(fields: readonly Field[]): number | null {
   return contentLengthOf(joined(fields, 'content-length', ','))
