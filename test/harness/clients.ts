@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { connect as http2Connect } from 'node:http2'
+import { type ClientHttp2Session, connect as http2Connect } from 'node:http2'
 import { request as httpsRequest } from 'node:https'
 import { type Socket, connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
@@ -90,12 +90,17 @@ const POST_HEADERS = { 'content-type': 'application/dns-message' }
 
 export type DohClient = (gateway: TestGateway, request: DohRequest) => Promise<DohResponse>
 
-export const doh2: DohClient = async ({ doh, ca }, { method = 'GET', path = '/dns-query', headers = {}, body }) => {
-  const session = http2Connect(`https://localhost:${doh.port}`, {
+/** A session of Node's own HTTP/2 client. */
+export function openHttp2({ doh, ca }: TestGateway): ClientHttp2Session {
+  return http2Connect(`https://localhost:${doh.port}`, {
     ca,
     host: doh.host,
     lookup: (_host, _options, done) => done(null, [{ address: doh.host, family: 4 }]),
   })
+}
+
+export const doh2: DohClient = async (gateway, { method = 'GET', path = '/dns-query', headers = {}, body }) => {
+  const session = openHttp2(gateway)
   try {
     const stream = session.request({ ':method': method, ':path': path, ...headers }, { endStream: body === undefined })
     if (body !== undefined) stream.end(body)

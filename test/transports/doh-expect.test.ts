@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
-import { connect as connectHttp2 } from 'node:http2'
 import { request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import test, { after, before, describe } from 'node:test'
-import { DOH_TCP_CLIENTS } from '../harness/clients.ts'
+import { DOH_TCP_CLIENTS, openHttp2 } from '../harness/clients.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { http3Request, openHttp3 } from '../harness/quic.ts'
@@ -66,10 +65,7 @@ async function overHttp1(path: string, content: Uint8Array, headers: Record<stri
 }
 
 async function overHttp2(path: string, content: Uint8Array, headers: Record<string, string> = EXPECTING): Promise<Heard> {
-  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
-    ca: gateway.ca,
-    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
-  })
+  const session = openHttp2(gateway)
   const stream = session.request({ ':method': 'POST', ':path': path, ...headers })
   const answered = once(stream, 'response') as Promise<[Record<string, unknown>]>
   const first = await Promise.race([once(stream, 'continue').then(() => 100), answered.then(([fields]) => Number(fields[':status']))])

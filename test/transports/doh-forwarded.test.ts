@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect as connectHttp2 } from 'node:http2'
 import { Agent, request as httpsRequest } from 'node:https'
 import test, { after, before, describe } from 'node:test'
 import type { Config } from '../../gateway/config/config.ts'
+import { openHttp2 } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -45,11 +45,8 @@ function overHttp1({ doh, ca }: TestGateway): Connection {
   }
 }
 
-function overHttp2({ doh, ca }: TestGateway): Connection {
-  const session = connectHttp2(`https://localhost:${doh.port}`, {
-    ca,
-    lookup: (_host, _options, done) => done(null, [{ address: doh.host, family: 4 }]),
-  })
+function overHttp2(gateway: TestGateway): Connection {
+  const session = openHttp2(gateway)
   // a refused connection: the request that waits for it rejects
   session.on('error', () => {})
   const send = async (method: string, fields: Fields, body: Buffer | null) => {

@@ -156,7 +156,7 @@ test('HTTP/1.0 hears no 100, and its connection ends behind content whose end is
   )
 })
 
-test('who drains says so in what is still due, and opens no tunnel', async () => {
+test('who drains says so in what is still due', async () => {
   await using leaving = await start()
   const answered = raw(`GET /held HTTP/1.1\r\n${HOST}\r\n`, leaving)
   const { reply } = await take()

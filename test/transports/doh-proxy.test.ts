@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
-import { connect as connectHttp2 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { connect as connectTls } from 'node:tls'
-import { DOH_TCP_CLIENTS, type DohRequest, doh1, doh2 } from '../harness/clients.ts'
+import { DOH_TCP_CLIENTS, type DohRequest, doh1, doh2, openHttp2 } from '../harness/clients.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -145,10 +144,7 @@ test('an upgrade to anything else stays with HTTP/1.1, and one on the path of DN
 })
 
 test('WebSocket over HTTP/2 (RFC 8441)', async () => {
-  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
-    ca: gateway.ca,
-    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
-  })
+  const session = openHttp2(gateway)
   await once(session, 'remoteSettings')
   assert.equal(session.remoteSettings.enableConnectProtocol, true)
   const stream = session.request({ ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/chat', 'sec-websocket-version': '13' })
@@ -163,10 +159,7 @@ test('WebSocket over HTTP/2 (RFC 8441)', async () => {
 })
 
 test('a WebSocket over HTTP/2 whose origin ends first takes the client’s last words along', async () => {
-  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
-    ca: gateway.ca,
-    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
-  })
+  const session = openHttp2(gateway)
   await once(session, 'remoteSettings')
   const stream = session.request({ ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/leaves', 'sec-websocket-version': '13' })
   const chunks: Buffer[] = []

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { DOH_CLIENTS, type DohRequest, doh2 } from '../harness/clients.ts'
+import { DOH_CLIENTS, type DohRequest, doh2, openHttp2 } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
@@ -285,10 +284,7 @@ test('a client that never closes loses its connection after we have ended it', a
 })
 
 test('a reset stream frees no work: the questions of one connection are bounded', async () => {
-  const session = connectHttp2(`https://localhost:${gateway.doh.port}`, {
-    ca: gateway.ca,
-    lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
-  })
+  const session = openHttp2(gateway)
   session.on('error', () => {})
   for (let i = 0; i < 400; i++) {
     const stream = session.request({ ':path': get(question({ name: `never${i}.example` })) })

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 import { describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Query } from '../../dns/query.ts'
@@ -12,6 +10,7 @@ import { Http1Front } from '../../transports/doh/http1.ts'
 import { DohRules, NO_OFFER } from '../../transports/doh/request.ts'
 import type { WebExchange } from '../../transports/web/exchange.ts'
 import { question, readAnswer, record, response } from '../harness/messages.ts'
+import { TestSocket } from '../harness/test-socket.ts'
 
 /** RFC 6895 §3.1: for private use, so that any octets are well-formed. */
 const OPAQUE = 65_280
@@ -19,26 +18,6 @@ const GET = `GET /dns-query?dns=${question({ name: 'example.com', type: OPAQUE }
 const IDLE_MS = 7000
 /** So that the thread may hold a thousand octets. */
 const MANY_THREADS = 268_435
-
-/** A socket whose other end takes what is written when the test says so, and whose timer the test is. */
-class TestSocket extends Duplex {
-  isFull = false
-  /** What is waited for in silence, in milliseconds. */
-  silenceMs = -1
-  text = ''
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.text += chunk.toString('latin1')
-    if (!this.isFull) done()
-  }
-
-  setTimeout(ms: number): this {
-    this.silenceMs = ms
-    return this
-  }
-}
 
 async function serve({ threads = 1 }: { threads?: number } = {}) {
   const dropped: string[] = []
@@ -59,8 +38,7 @@ async function serve({ threads = 1 }: { threads?: number } = {}) {
   const front = new Http1Front(service, { budget })
   front.configure({ idleMs: IDLE_MS, inFlight: 100 })
   const socket = new TestSocket()
-  socket.on('error', () => {})
-  front.serve(socket as unknown as Socket, { address: '192.0.2.1', port: 1234, admitted: true } as never, {
+  front.serve(socket.asSocket(), { address: '192.0.2.1', port: 1234, admitted: true } as never, {
     altSvc: null,
     admits: () => true,
   })
@@ -86,7 +64,7 @@ describe('a client that is silent', () => {
     const { ask, socket, dropped, ...rest } = await serve()
     await ask()
     await answer({ ask, socket, dropped, ...rest }, 10)
-    assert.match(socket.text, /^HTTP\/1\.1 200 /)
+    assert.match(socket.sent.toString('latin1'), /^HTTP\/1\.1 200 /)
     assert.equal(socket.silenceMs, IDLE_MS + 1000)
     socket.emit('timeout')
     assert.deepEqual([socket.destroyed, dropped], [true, []])
@@ -154,4 +132,11 @@ test('what a client does not take counts in the budget of the process, and ends 
   await answer(stand, 700)
   assert.deepEqual([dropped, socket.destroyed], [['output_limit'], true])
   assert.equal(budget.take(1000), true)
+})
+
+test('what cannot be parsed behind a request is counted once, however much follows', async () => {
+  const { ask, dropped } = await serve()
+  await ask(GET)
+  for (let i = 0; i < 5; i++) await ask('nonsense\r\n\r\n')
+  assert.deepEqual(dropped, ['http_bad_request'])
 })

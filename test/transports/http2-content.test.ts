@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Field } from '../../net/fields.ts'
@@ -12,6 +10,7 @@ import { Http2Front } from '../../transports/doh/http2.ts'
 import { DohRules, NO_OFFER } from '../../transports/doh/request.ts'
 import { HTTP2_LIMITS } from '../../transports/http2/limits.ts'
 import { PREFACE } from '../../transports/http2/session.ts'
+import { TestSocket } from '../harness/test-socket.ts'
 import { data, headers, SETTINGS, SETTINGS_ACK } from './http2/frames.ts'
 
 const POST: readonly Field[] = [
@@ -24,21 +23,6 @@ const POST: readonly Field[] = [
 const WINDOW_UPDATE = 8
 const GOAWAY = 7
 
-class TestSocket extends Duplex {
-  sent: Buffer = Buffer.alloc(0)
-  override _read(): void {}
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.sent = Buffer.concat([this.sent, chunk])
-    done()
-  }
-
-  get types(): number[] {
-    const types: number[] = []
-    for (let at = 0; at + 9 <= this.sent.length; at += 9 + this.sent.readUIntBE(at, 3)) types.push(this.sent[at + 3] ?? -1)
-    return types
-  }
-}
-
 test('what is held of requests that are not complete fits one window of the connection, and counts in the budget', async () => {
   const wheel = new Wheel(() => 0)
   const service = new DohService(new DohRules({ ...NO_OFFER, paths: ['/dns-query'] }, { covers: () => true, web: null }), {
@@ -50,10 +34,9 @@ test('what is held of requests that are not complete fits one window of the conn
   const budget = new OutputBudget(1)
   const front = new Http2Front(service, { clock: () => 0, wheel, flusher: new Flusher(), budget, ...service } as never)
   front.configure({ idleMs: 60_000, inFlight: 100 })
-  const socket = new TestSocket({ highWaterMark: 100_000_000 })
-  socket.on('error', () => {})
+  const socket = new TestSocket(100_000_000)
   const peer = { address: '192.0.2.1', octets: new Uint8Array(16), port: 1, admitted: true }
-  front.serve(socket as unknown as Socket, peer, { altSvc: null, admits: () => true })
+  front.serve(socket.asSocket(), peer, { altSvc: null, admits: () => true })
   socket.push(Buffer.concat([PREFACE, SETTINGS, SETTINGS_ACK]))
   const send = async (id: number, octets: number) => {
     const frames = Array.from({ length: Math.ceil(octets / 16_384) }, (_, i) =>
@@ -63,13 +46,13 @@ test('what is held of requests that are not complete fits one window of the conn
     for (let i = 0; i < 5; i++) await turn()
   }
   for (const id of [1, 3, 5]) await send(id, 65_534)
-  const credits = socket.types.filter((type) => type === WINDOW_UPDATE).length
+  const credits = socket.frameTypes.filter((type) => type === WINDOW_UPDATE).length
   assert.equal(service.open.size, 3)
   await send(7, 65_534)
   // all of the 256 MiB but what is held
   assert.equal(budget.take(268_435_456 - 4 * 65_534), true)
   assert.equal(budget.take(1), false)
-  assert.equal(socket.types.filter((type) => type === WINDOW_UPDATE).length, credits)
+  assert.equal(socket.frameTypes.filter((type) => type === WINDOW_UPDATE).length, credits)
   await send(9, HTTP2_LIMITS.connectionWindow - 4 * 65_534 + 1)
-  assert.ok(socket.types.includes(GOAWAY), 'beyond the window')
+  assert.ok(socket.frameTypes.includes(GOAWAY), 'beyond the window')
 })

@@ -240,3 +240,11 @@ test('frames that mean nothing are ignored (H2-07, H2-11, H2-16)', () => {
     'HEADERS 3 :status=200 END_STREAM',
   ])
 })
+
+test('a PRIORITY frame of four octets ends its stream, and nothing follows on it (H2-16)', () => {
+  const peer = Peer.ready()
+  peer.send(headers(1, [...GET.slice(0, 3), [':path', '/wait']]), frame(PRIORITY, 0, 1, Buffer.alloc(4)))
+  peer.hearer(1).answer('late')
+  assert.deepEqual(peer.received(), ['RST_STREAM 1 FRAME_SIZE_ERROR'])
+  assert.equal(peer.session.openStreams, 0)
+})

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 import { describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Failure } from '../../../dns/failure.ts'
@@ -12,6 +10,7 @@ import { Http2Connection } from '../../../transports/http2/connection.ts'
 import { HTTP2_LIMITS } from '../../../transports/http2/limits.ts'
 import { PREFACE } from '../../../transports/http2/session.ts'
 import type { Http2Stream } from '../../../transports/http2/stream.ts'
+import { TestSocket } from '../../harness/test-socket.ts'
 import { data, frame, GET, headers, POST, ping, SETTINGS, SETTINGS_ACK, settings, windowUpdate } from './frames.ts'
 
 const IDLE_MS = 5000
@@ -19,33 +18,6 @@ const STALL_MS = HTTP2_LIMITS.stallMs
 const INITIAL_WINDOW_SIZE = 4
 const MAX_INCREMENT = 2 ** 31 - 1 - 65_535
 const UNLIMITED = Buffer.concat([settings([INITIAL_WINDOW_SIZE, 2 ** 31 - 1]), windowUpdate(0, MAX_INCREMENT)])
-
-/** A socket whose other end takes what is written when the test says so. */
-class TestSocket extends Duplex {
-  readonly writes: Buffer[] = []
-  /** The client takes nothing. */
-  isFull = false
-  #waiting: (() => void) | null = null
-
-  constructor() {
-    super({ readableHighWaterMark: 1_048_576, writableHighWaterMark: 16_384 })
-  }
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.writes.push(chunk)
-    if (this.isFull) this.#waiting = done
-    else done()
-  }
-
-  /** The client takes what has waited. */
-  takeAll(): void {
-    this.isFull = false
-    this.#waiting?.()
-    this.#waiting = null
-  }
-}
 
 interface Parts {
   /** Of the budget. */
@@ -65,8 +37,7 @@ class Stand {
 
   constructor({ octets = 1_000_000, idleMs = IDLE_MS }: Parts = {}) {
     this.budget = new OutputBudget(268_435_456 / octets)
-    this.socket.on('error', () => {})
-    this.connection = new Http2Connection(this.socket as unknown as Socket, {
+    this.connection = new Http2Connection(this.socket.asSocket(), {
       clock: () => this.now,
       wheel: this.wheel,
       flusher: new Flusher(),
@@ -100,15 +71,11 @@ class Stand {
   }
 
   get sent(): Buffer {
-    return Buffer.concat(this.socket.writes)
+    return this.socket.sent
   }
 
-  /** Types of the frames that were written. */
   get types(): number[] {
-    const { sent } = this
-    const types: number[] = []
-    for (let at = 0; at + 9 <= sent.length; at += 9 + sent.readUIntBE(at, 3)) types.push(sent[at + 3] ?? -1)
-    return types
+    return this.socket.frameTypes
   }
 
   answer(i: number, octets: number): void {

@@ -58,6 +58,16 @@ describe('an origin that is of no use', () => {
     assert.deepEqual(proxy.counts, ['proxy_unreachable'])
   })
 
+  test('502 when it sends content in a coding that nobody takes off (RFC 9112 §6.1)', async () => {
+    await using origin = await rawOrigin(answer('HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n'))
+    await using proxy = await runProxy(origin.port)
+    const exchange = new FakeExchange()
+    proxy.proxy.serve(exchange)
+    await until(() => exchange.ended && proxy.proxy.size === 0)
+    assert.equal(exchange.status, 502)
+    assert.deepEqual(proxy.counts, ['proxy_bad_response'])
+  })
+
   test('504 when it does not answer in 30 s, and interim responses are no answer', async () => {
     await using origin = await rawOrigin(answer('HTTP/1.1 103 Early Hints\r\n\r\n'))
     await using proxy = await runProxy(origin.port)

@@ -243,6 +243,21 @@ describe('a tunnel', () => {
     })
   }
 
+  test('is not opened by a proxy that drains', async () => {
+    await using origin = await rawOrigin()
+    await using proxy = await runProxy(origin.port)
+    const page = new FakeExchange()
+    proxy.proxy.serve(page)
+    await until(() => origin.connections[0]?.text.endsWith('\r\n\r\n') ?? false)
+    const drained = proxy.proxy.drain(60_000)
+    const late = tunnel()
+    proxy.proxy.serve(late)
+    assert.equal(late.status, 503)
+    origin.connections[0]?.socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+    await drained
+    assert.equal(page.content, 'ok')
+  })
+
   test('holds no more than the other end takes', async () => {
     await using parts = await open((connection) => {
       const { socket } = connection
