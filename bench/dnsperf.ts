@@ -9,6 +9,11 @@ export interface Load {
   /** One question a line, "name type". */
   readonly file: string
   readonly seconds: number
+  readonly connections: number
+  /** On their way at a time, over all connections. */
+  readonly outstanding: number
+  /** With an OPT record: the gateway then pads its answers on what is encrypted. */
+  readonly hasOpt: boolean
 }
 
 export interface LoadFigures {
@@ -16,11 +21,6 @@ export interface LoadFigures {
   readonly lost: number
   readonly perSecond: number
 }
-
-/** Enough that the kernel spreads them evenly over the workers. */
-const CLIENTS = 32
-/** As many as a UDP socket of Linux holds by default: one that is lost is missed for seconds. */
-const OUTSTANDING = 200
 
 export function hasDnsperf(): boolean {
   try {
@@ -33,9 +33,9 @@ export function hasDnsperf(): boolean {
 }
 
 /** As many questions as the server answers, for some seconds. */
-export async function dnsperf({ transport, port, file, seconds }: Load): Promise<LoadFigures> {
+export async function dnsperf({ transport, port, file, seconds, connections, outstanding, hasOpt }: Load): Promise<LoadFigures> {
   const server = ['-s', '127.0.0.1', '-p', String(port), '-m', transport]
-  const amount = ['-d', file, '-l', String(seconds), '-c', String(CLIENTS), '-q', String(OUTSTANDING), '-e']
+  const amount = ['-d', file, '-l', String(seconds), '-c', String(connections), '-q', String(outstanding), ...(hasOpt ? ['-e'] : [])]
   const { stdout } = await promisify(execFile)('dnsperf', [...server, ...amount])
   const figure = (label: string): number => Number(new RegExp(`${label}:\\s+([\\d.]+)`).exec(stdout)?.[1])
   const figures = { answered: figure('Queries completed'), lost: figure('Queries lost'), perSecond: figure('Queries per second') }

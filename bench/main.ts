@@ -2,10 +2,11 @@ import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { CACHE } from './cache/cache.ts'
 import { DOH } from './doh/doh.ts'
+import { DOT } from './dot/dot.ts'
 import { RELOAD } from './reload/reload.ts'
 import { runBench } from './run.ts'
 
-const BENCHES: readonly Bench[] = [CACHE, RELOAD, DOH]
+const BENCHES: readonly Bench[] = [CACHE, RELOAD, DOH, DOT]
 
 const USAGE = `Usage: npm run bench -- <name> [--only <part>]... [--quick]
 

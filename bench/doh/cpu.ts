@@ -1,11 +1,12 @@
 import type { Bar, Context, Outcome, Part, Row } from '../bench.ts'
 import { skipped } from '../bench.ts'
 import { median } from '../measure.ts'
+import type { QuestionForm } from '../questions.ts'
+import { processNanoseconds } from '../servers/process-time.ts'
+import { isInstalled, openFiles } from '../servers/programs.ts'
+import { Stage } from '../servers/stage.ts'
 import { h2load } from './h2load.ts'
-import { processNanoseconds } from './process-time.ts'
-import { isInstalled, openFiles } from './programs.ts'
-import { SERVERS, type ServerName } from './servers.ts'
-import { Stage } from './stage.ts'
+import { contenders, messageFile, SERVERS, type ServerName, urlFile } from './servers.ts'
 
 interface Case {
   readonly name: string
@@ -53,30 +54,28 @@ export const PADDED: Part = {
 /** By server, one figure a round. */
 type Figures = ReadonlyMap<ServerName, { readonly micros: number[]; readonly perSecond: number[] }>
 
-async function run(context: Context, form: { hasOpt: boolean }): Promise<Outcome> {
+async function run(context: Context, form: QuestionForm): Promise<Outcome> {
   if (!isInstalled('h2load')) return skipped('h2load is not installed (nghttp2-client)')
   if (openFiles() < NEEDED_FILES) return skipped(`a process may have ${openFiles()} open files, and ${NEEDED_FILES} are needed`)
   context.progress('starting and filling the servers')
-  const stage = await Stage.set(SERVERS, form)
+  const stage = await Stage.set(contenders(SERVERS, form))
   try {
     const rows: Row[] = []
-    for (const each of CASES) rows.push(rowOf(each, await measure(stage, each, context), form))
-    const notes = stage.missing.map((name) => `Skipped: ${name} is not installed.`)
-    return { columns: COLUMNS, rows, notes }
+    for (const each of CASES) rows.push(rowOf(each, await measure(stage, { ...each, form }, context), form))
+    return { columns: COLUMNS, rows, notes: stage.notes }
   } finally {
     await stage.strike()
   }
 }
 
-async function measure(stage: Stage, each: Case, { isQuick, progress }: Context): Promise<Figures> {
+async function measure(stage: Stage<ServerName>, each: Case & { form: QuestionForm }, { isQuick, progress }: Context): Promise<Figures> {
   const figures = new Map([...stage.servers.keys()].map((name) => [name, { micros: [], perSecond: [] }] as const)) as Figures
   const requests = isQuick ? each.requests / 10 : each.requests
   for (let round = 0; round < (isQuick ? 1 : ROUNDS); round++) {
     progress(`${each.name}, round ${round + 1}`)
-    const servers = [...stage.servers]
-    for (const [name, server] of round % 2 === 0 ? servers : servers.toReversed()) {
-      const { connections, streams } = each
-      const what = each.isPost ? { post: stage.message } : { urls: stage.urlsFor(server) }
+    for (const [name, server] of stage.turns(round)) {
+      const { connections, streams, form } = each
+      const what = each.isPost ? { post: messageFile(stage.folder, form) } : { urls: urlFile(server, stage.folder, form) }
       const before = processNanoseconds(server.pid)
       const { perSecond } = await h2load({ port: server.port, connections, streams, requests, ...what })
       const spent = processNanoseconds(server.pid) - before

@@ -2,16 +2,17 @@ import type { Context, Outcome, Part, Row } from '../bench.ts'
 import { skipped } from '../bench.ts'
 import { inChild } from '../child.ts'
 import { median } from '../measure.ts'
+import { latenciesAt } from '../servers/latency.ts'
+import { isInstalled } from '../servers/programs.ts'
+import { Stage } from '../servers/stage.ts'
 import type { DisturberFigures, DisturberPlan } from './disturber-child.ts'
-import { latenciesAt } from './latency.ts'
-import { isInstalled } from './programs.ts'
-import { Stage } from './stage.ts'
+import { contenders } from './servers.ts'
 
 const DISTURBANCES = ['rapid reset', 'PING flood', 'CONTINUATION flood', 'a window of one octet'] as const
 export type Disturbance = (typeof DISTURBANCES)[number]
 
 const SCRIPT = new URL('./disturber-child.ts', import.meta.url)
-const LOAD = { rate: 1000, connections: 10 }
+const LOAD = { kind: 'doh', rate: 1000, connections: 10 } as const
 const ROUNDS = 5
 const BAR = 2
 const SECOND = 1000
@@ -39,7 +40,7 @@ export const DISTURBED: Part = {
 async function run({ isQuick, progress }: Context): Promise<Outcome> {
   if (!isInstalled('h2load')) return skipped('h2load, which fills the cache, is not installed (nghttp2-client)')
   progress('starting and filling the gateway')
-  const stage = await Stage.set(['ours'], { hasOpt: false })
+  const stage = await Stage.set(contenders(['ours'], { hasOpt: false }))
   try {
     const port = stage.servers.get('ours')?.port ?? 0
     const seconds = isQuick ? 2 : 4

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { CIPHER } from '../load/tls-pipe.ts'
-import { PROGRAM_PATH } from './programs.ts'
+import { PROGRAM_PATH } from '../servers/programs.ts'
 
 export interface H2load {
   readonly port: number

@@ -1,82 +1,65 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type GatewayPorts, RunningGateway } from '../gateway.ts'
+import { type QuestionForm, questions } from '../questions.ts'
+import { Peer } from '../servers/peer.ts'
+import { isInstalled } from '../servers/programs.ts'
+import { fillIn, type Server, type Surroundings, startGateway } from '../servers/server.ts'
+import type { Contender } from '../servers/stage.ts'
 import { responseTo } from '../traffic.ts'
-import type { Upstream } from '../upstream.ts'
-import { Peer } from './peer.ts'
-import { isInstalled } from './programs.ts'
-import { questions } from './questions.ts'
+import { h2load } from './h2load.ts'
 
 export const SERVERS = ['ours', 'dnsdist', 'nginx', 'core http2'] as const
 export type ServerName = (typeof SERVERS)[number]
-
-/** A DoH server of this machine, one process, on loopback. */
-export interface Server {
-  readonly port: number
-  readonly pid: number
-  stop(): Promise<void>
-}
-
-/** What all servers are started with. */
-export interface Surroundings {
-  /** Theirs alone. */
-  readonly folder: string
-  readonly upstream: Upstream
-  /** PEM files, the same for all. */
-  readonly certificate: string
-  readonly key: string
-}
 
 const PORTS = { ours: 28_270, dnsdist: 28_271, nginx: 28_272, core: 28_273, dnsdistPlain: 28_274 }
 const CORE_SERVER = fileURLToPath(new URL('./core-server.ts', import.meta.url))
 /** More than any load opens from one address. */
 const CONNECTIONS_PER_CLIENT = 1000
 
-const STARTS: Readonly<Record<ServerName, (surroundings: Surroundings) => Promise<Server>>> = {
-  ours: startGateway,
-  dnsdist: startDnsdist,
-  nginx: startNginx,
-  'core http2': startCore,
+/** Those of `names`; asked questions of this form. */
+export function contenders<Name extends ServerName>(names: readonly Name[], form: QuestionForm): readonly Contender<Name>[] {
+  const warm = (server: Server, folder: string) => fill(server, folder, form)
+  const all: Readonly<Record<ServerName, Omit<Contender<Name>, 'name'>>> = {
+    ours: {
+      isAvailable: true,
+      start: (surroundings) => startGateway({ kind: 'doh', port: PORTS.ours, connectionsPerClient: CONNECTIONS_PER_CLIENT }, surroundings),
+      warm,
+    },
+    dnsdist: { isAvailable: isInstalled('dnsdist'), start: startDnsdist, warm },
+    // these come with their answers
+    nginx: { isAvailable: isInstalled('nginx'), start: startNginx },
+    'core http2': { isAvailable: true, start: startCore },
+  }
+  return names.map((name) => ({ name, ...all[name] }))
 }
 
-export function startServer(name: ServerName, surroundings: Surroundings): Promise<Server> {
-  return STARTS[name](surroundings)
+/** A file in `folder` with the first question's message. */
+export function messageFile(folder: string, form: QuestionForm): string {
+  const file = join(folder, 'message.bin')
+  writeFileSync(file, questions(form)[0] ?? Buffer.alloc(0))
+  return file
 }
 
-/** Those that come with their answers, and need not be asked before. */
-export function isConstant(name: ServerName): boolean {
-  return name === 'nginx' || name === 'core http2'
+/** A file in `folder` with a URL for each name. */
+export function urlFile({ port }: Server, folder: string, form: QuestionForm): string {
+  const file = join(folder, `urls-${port}`)
+  const lines = questions(form).map((wire) => `https://127.0.0.1:${port}/dns-query?dns=${wire.toString('base64url')}\n`)
+  writeFileSync(file, lines.join(''))
+  return file
 }
 
-export function isAvailable(name: ServerName): boolean {
-  return name === 'ours' || name === 'core http2' || isInstalled(name)
-}
-
-async function startGateway({ folder, upstream, certificate, key }: Surroundings): Promise<Server> {
-  const file = join(folder, 'atlas.yaml')
-  // JSON is YAML too
-  writeFileSync(
-    file,
-    JSON.stringify({
-      state: join(folder, 'state'),
-      workers: 1,
-      listen: { dns: [], dot: [], doq: [], doh: [`127.0.0.1:${PORTS.ours}`], admin: false },
-      tls: { certificates: [{ cert: certificate, key }] },
-      upstreams: [upstream.url],
-      limits: { connectionsPerClient: CONNECTIONS_PER_CLIENT },
-      log: { level: 'warn' },
-    }),
-  )
-  const ports: GatewayPorts = { dns: 0, dot: 0, doh: PORTS.ours }
-  const gateway = new RunningGateway(ports, { file })
-  await gateway.ready()
-  return { port: PORTS.ours, pid: gateway.pid, stop: () => gateway.stop() }
+/** By GET and by POST, so that what is compiled late is compiled too. */
+async function fill(server: Server, folder: string, form: QuestionForm): Promise<void> {
+  const { port } = server
+  const requests = 10 * questions(form).length
+  await h2load({ port, connections: 4, streams: 10, requests, urls: urlFile(server, folder, form) })
+  await h2load({ port, connections: 4, streams: 50, requests, post: messageFile(folder, form) })
 }
 
 function startDnsdist({ folder, upstream, certificate, key }: Surroundings): Promise<Server> {
   const { port: upstreamPort } = new URL(upstream.url)
-  const file = fillIn('dnsdist.conf', folder, { dohPort: PORTS.dnsdist, dnsPort: PORTS.dnsdistPlain, upstreamPort, certificate, key })
+  const file = fillIn('dnsdist-doh.conf', folder, { dohPort: PORTS.dnsdist, dnsPort: PORTS.dnsdistPlain, upstreamPort, certificate, key })
   return Peer.start(PORTS.dnsdist, ['dnsdist', '--supervised', '--disable-syslog', '-C', file])
 }
 
@@ -95,15 +78,4 @@ function startCore({ certificate, key }: Surroundings): Promise<Server> {
 function constantAnswer(): Buffer {
   const [question = Buffer.alloc(0)] = questions({ hasOpt: false })
   return responseTo(question, question.length)
-}
-
-/** Writes the file of bench/peers/ with `values` in the place of their {names}. */
-function fillIn(name: string, folder: string, values: Readonly<Record<string, string | number>>): string {
-  const template = readFileSync(new URL(`../peers/${name}`, import.meta.url), 'utf8')
-  const file = join(folder, name)
-  writeFileSync(
-    file,
-    Object.entries(values).reduce((text, [key, value]) => text.replaceAll(`{${key}}`, String(value)), template),
-  )
-  return file
 }

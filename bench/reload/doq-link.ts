@@ -1,8 +1,8 @@
 import { DOQ_NO_ERROR } from '../../dns/failure.ts'
 import { PREFIX_LENGTH } from '../../net/framing.ts'
 import type { QuicClientConnection, QuicEngine, QuicHandler } from '../../net/quic.ts'
+import { framed } from '../load/framed.ts'
 import { Link, type LinkEvents, type Question } from '../load/link.ts'
-import { framed } from './dot-link.ts'
 
 /** `streams`: that the server may open, which it does not. */
 const LIMITS = { idleMs: 60_000, streams: 0, window: 1_048_576 }

@@ -1,8 +1,13 @@
-import { DohLink } from '../load/doh-link.ts'
-import { type Schedule, ScheduledLoad } from '../load/scheduled-load.ts'
-import { questions } from './questions.ts'
+import { questions } from '../questions.ts'
+import { DohLink } from './doh-link.ts'
+import { DotLink } from './dot-link.ts'
+import { type Schedule, ScheduledLoad } from './scheduled-load.ts'
+
+const LINKS = { doh: DohLink, dot: DotLink }
+export type LinkKind = keyof typeof LINKS
 
 export interface LatencyPlan extends Schedule {
+  readonly kind: LinkKind
   readonly port: number
 }
 
@@ -12,7 +17,7 @@ const wires = questions({ hasOpt: false })
 
 const load = new ScheduledLoad(
   plan,
-  (events) => new DohLink(plan.port, events),
+  (events) => new LINKS[plan.kind](plan.port, events),
   (index) => ({ index, wire: wires[index % wires.length] ?? Buffer.alloc(0) }),
 )
 process.send?.(await load.run())

@@ -1,8 +1,9 @@
 import { putU16, u16 } from '../../dns/bytes.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { Deframer, PREFIX_LENGTH } from '../../net/framing.ts'
-import { Link, type LinkEvents, type Question } from '../load/link.ts'
-import { TlsPipe } from '../load/tls-pipe.ts'
+import { framed } from './framed.ts'
+import { Link, type LinkEvents, type Question } from './link.ts'
+import { TlsPipe } from './tls-pipe.ts'
 
 /** DNS over TLS (RFC 7858). */
 export class DotLink extends Link {
@@ -36,12 +37,4 @@ export class DotLink extends Link {
       if (message.length >= HEADER_LENGTH) this.settle(u16(message, 0), message)
     }
   }
-}
-
-/** A copy behind its length (RFC 1035 §4.2.2). */
-export function framed(wire: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(PREFIX_LENGTH + wire.length)
-  putU16(frame, 0, wire.length)
-  wire.copy(frame, PREFIX_LENGTH)
-  return frame
 }

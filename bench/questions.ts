@@ -1,7 +1,7 @@
-import { putU16 } from '../../dns/bytes.ts'
-import { OPT_LENGTH } from '../../dns/edns.ts'
-import { madeUpNames } from '../names.ts'
-import { questionOf } from '../traffic.ts'
+import { putU16 } from '../dns/bytes.ts'
+import { OPT_LENGTH } from '../dns/edns.ts'
+import { madeUpNames } from './names.ts'
+import { questionOf } from './traffic.ts'
 
 export const NAMES = 10_000
 /** ARCOUNT (RFC 1035 §4.1.1). */
