@@ -32,6 +32,10 @@ export class IdentityStore implements ServerIdentities {
     return this.#served.options
   }
 
+  get isSingle(): boolean {
+    return this.#served.identities.length === 1
+  }
+
   get fallback(): QuicIdentity {
     return this.#served.first
   }

@@ -10,7 +10,9 @@ export type ServerTlsOptions = SecureContextOptions & Pick<TlsOptions, 'handshak
 export interface ServerIdentities {
   /** The identity for a server name (RFC 6066 §3); the default one for an unknown name and for none (conformance DOT-16). */
   contextFor(serverName: string | undefined): SecureContext
-  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it changes. */
+  /** Whether there is no other than the default one. Goes with `options`: who looks at both at once sees the same identities. */
+  readonly isSingle: boolean
+  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it, or any identity, changes. */
   readonly options: ServerTlsOptions
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity

@@ -80,15 +80,15 @@ export class ConnectionLimit {
 
   #total(): number {
     let total = 0
-    for (const slab of this.#slabs) total += slab.total
+    for (let i = 0; i < this.#slabs.length; i++) total += (this.#slabs[i] as Slab).total
     return total
   }
 
   #ofClient(): number {
     let least = MAX_CONNECTIONS
-    for (const place of this.#places) {
+    for (let row = 0; row < ROWS; row++) {
       let count = 0
-      for (const slab of this.#slabs) count += slab.at(place)
+      for (let i = 0; i < this.#slabs.length; i++) count += (this.#slabs[i] as Slab).at(this.#places[row] as number)
       least = Math.min(least, count)
     }
     return least
@@ -127,6 +127,6 @@ class Slab {
 
   add(places: Uint32Array, amount: number): void {
     Atomics.add(this.#total, 0, amount)
-    for (const place of places) Atomics.add(this.#counts, place, amount)
+    for (let row = 0; row < ROWS; row++) Atomics.add(this.#counts, places[row] as number, amount)
   }
 }

@@ -1,11 +1,10 @@
 import type { Socket } from 'node:net'
 import type { Answer } from '../dns/answer.ts'
 import { putU16 } from '../dns/bytes.ts'
-import type { Client, QueryAcceptor, ReplySink, TransportMeter, TransportTraits } from '../dns/contracts.ts'
+import type { Client, QueryAcceptor, ReplySink, TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
 import { Query } from '../dns/query.ts'
-import type { AddressBytes } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
@@ -13,7 +12,6 @@ import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { ServedConnection } from './listener.ts'
-import type { Peer } from './stream-listener.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
 const MAX_PENDING_OUTPUT = 262_144
@@ -38,23 +36,11 @@ export interface ConnectionDependencies {
   readonly meter: TransportMeter
 }
 
-/** Client facts of one connection; `keepalive` becomes 0 when it drains. */
-class StreamClient implements Client {
-  readonly traits: TransportTraits
-  readonly address: string
-  readonly octets: AddressBytes
-  readonly port: number
-  readonly admitted: boolean
-  keepalive: number
-
-  constructor(traits: TransportTraits, peer: Peer, keepalive: number) {
-    this.traits = traits
-    this.address = peer.address
-    this.octets = peer.octets
-    this.port = peer.port
-    this.admitted = peer.admitted
-    this.keepalive = keepalive
-  }
+export interface ConnectionOptions {
+  readonly settings: ConnectionSettings
+  readonly dependencies: ConnectionDependencies
+  /** The connection has ended. */
+  readonly onClose: () => void
 }
 
 /**
@@ -62,11 +48,11 @@ class StreamClient implements Client {
  * they are ready; all answers of one turn of the event loop leave in one write. It reads no more than it may have in flight.
  */
 export class StreamConnection extends WheelEntry implements ReplySink, ServedConnection {
-  readonly client: Client
+  readonly #client: { -readonly [Fact in keyof Client]: Client[Fact] }
   readonly #socket: Socket
   readonly #settings: ConnectionSettings
   readonly #dependencies: ConnectionDependencies
-  readonly #client: StreamClient
+  readonly #onClosed: () => void
   readonly #deframer = new Deframer()
   readonly #output: Uint8Array[] = []
   #outputLength = 0
@@ -85,14 +71,14 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   #blocked = false
   #lastActive: number
 
-  constructor(socket: Socket, peer: Peer, options: ConnectionDependencies & { traits: TransportTraits; settings: ConnectionSettings }) {
+  constructor(socket: Socket, client: Omit<Client, 'keepalive'>, { settings, dependencies, onClose }: ConnectionOptions) {
     super()
-    const { traits, settings, ...dependencies } = options
     this.#socket = socket
     this.#settings = settings
     this.#dependencies = dependencies
-    this.#client = new StreamClient(traits, peer, Math.floor(settings.idleMs / 100))
-    this.client = this.#client
+    this.#onClosed = onClose
+    // RFC 7828 §3.1: in units of 100 milliseconds
+    this.#client = { ...client, keepalive: Math.floor(settings.idleMs / 100) }
     this.#lastActive = dependencies.clock()
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#halfClose())
@@ -101,6 +87,10 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     socket.on('error', () => {})
     socket.on('close', () => this.#onClose())
     dependencies.wheel.set(this, this.#lastActive + settings.idleMs)
+  }
+
+  get client(): Client {
+    return this.#client
   }
 
   /** Answers what is open, takes nothing new, closes. RFC 7828 §3.3.2: TIMEOUT 0 says so to the client. */
@@ -255,5 +245,6 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     this.#output.length = 0
     this.#release(this.#held)
     this.#dependencies.wheel.clear(this)
+    this.#onClosed()
   }
 }

@@ -5,7 +5,7 @@ import { LiveSet } from '../net/live-set.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { ListenerGroup, type ListenerSlice } from './listener.ts'
-import { openStreamListener, peerOf, type StreamListener } from './stream-listener.ts'
+import { openStreamListener, type Peer, type Serve, type StreamListener } from './stream-listener.ts'
 import { TlsTerminator, type TlsTerminatorOptions } from './tls-terminator.ts'
 
 export interface StreamSlice {
@@ -30,20 +30,19 @@ export function createDotTransport(
       meter: dependencies.meter,
       onSecure: serve,
     })
-    return (socket) => terminator.accept(socket)
+    return (socket, peer) => terminator.accept(socket, peer)
   })
 }
 
 /** RFC 7766: DNS over TCP. */
 export function createTcpTransport(dependencies: StreamDependencies): StreamTransport {
-  return new StreamTransport(TRANSPORTS.tcp, dependencies, (serve) => (socket) => {
-    serve(socket)
+  return new StreamTransport(TRANSPORTS.tcp, dependencies, (serve) => (socket, peer) => {
+    serve(socket, peer)
     // a load balancer's is paused
     socket.resume()
   })
 }
 
-type Serve = (socket: Socket) => void
 /** What one listener does with its raw connections before they are served. */
 type Terminate = (serve: Serve) => Serve
 
@@ -64,7 +63,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.#traits = traits
     this.#dependencies = dependencies
     const { limit, meter, clock, wheel } = dependencies
-    const serve = (listener: StreamListener) => terminate((socket) => this.#serve(socket, listener))
+    const serve = (listener: StreamListener) => terminate((socket, peer) => this.#serve(socket, peer, listener))
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
         name: traits === TRANSPORTS.tcp ? 'dns (TCP)' : traits.label,
@@ -111,20 +110,20 @@ export class StreamTransport implements Transport<StreamSlice> {
     await this.#sockets.emptied()
   }
 
-  #serve(socket: Socket, listener: StreamListener): void {
-    const peer = this.#draining ? null : peerOf(socket, listener)
-    if (peer === null) {
+  #serve(socket: Socket, peer: Peer, listener: StreamListener): void {
+    if (this.#draining) {
       socket.destroy()
       return
     }
-    const { limit: _, ...dependencies } = this.#dependencies
-    const connection = new StreamConnection(socket, peer, { ...dependencies, traits: this.#traits, settings: this.#settings })
-    this.#connections.add(connection)
-    listener.connections.add(connection)
-    socket.once('close', () => {
+    const { address, octets, port } = peer
+    const client = { traits: this.#traits, address, octets, port, admitted: listener.access.has(octets) }
+    const onClose = () => {
       this.#connections.delete(connection)
       listener.connections.delete(connection)
-    })
+    }
+    const connection = new StreamConnection(socket, client, { settings: this.#settings, dependencies: this.#dependencies, onClose })
+    this.#connections.add(connection)
+    listener.connections.add(connection)
     if (listener.isDraining) connection.drain()
   }
 }

@@ -89,11 +89,18 @@ export class Telemetry implements PipelineObserver {
     const { handshakes, connections } = this.#families
     const { drops } = this.#slots
     const open = connections.slot({ transport: label })
+    // labels take longer to write than to look up
+    const ends = new Map<string, number>()
+    const endSlot = (outcome: string, version: string, resumed: boolean): number => {
+      const key = `${outcome} ${version} ${resumed}`
+      const slot = ends.get(key) ?? handshakes.slot({ transport: label, outcome, version, resumed: String(resumed) })
+      ends.set(key, slot)
+      return slot
+    }
     return {
       connectionOpened: () => metrics.add(open),
       connectionClosed: () => metrics.add(open, -1),
-      handshake: (outcome, version, resumed) =>
-        metrics.add(handshakes.slot({ transport: label, outcome, version, resumed: String(resumed) })),
+      handshake: (outcome, version, resumed) => metrics.add(endSlot(outcome, version, resumed)),
       dropped: (failure) => metrics.add(drops[failure.index] as number),
     }
   }

@@ -11,7 +11,7 @@ import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ConnectionLimit } from '../connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
-import { openStreamListener, peerOf, type StreamListener } from '../stream-listener.ts'
+import { openStreamListener, type Peer, type StreamListener } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
 import type { OriginObserver } from '../web/reachability.ts'
 import { DohService } from './exchange.ts'
@@ -83,9 +83,10 @@ export class DohTransport implements Transport<DohSlice> {
         protocols: ['h2', 'http/1.1'],
         allowHalfOpen: false,
         meter,
-        onSecure: (socket) => this.#serve(socket, listener, socket.alpnProtocol === 'h2'),
+        onSecure: (socket, peer) => this.#serve(socket, { peer, listener, isHttp2: socket.alpnProtocol === 'h2' }),
       })
-      return (socket: Socket) => (listener.cleartext === true ? this.#sniff(socket, listener) : terminator.accept(socket))
+      return (socket: Socket, peer: Peer) =>
+        listener.cleartext === true ? this.#sniff(socket, peer, listener) : terminator.accept(socket, peer)
     }
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
@@ -148,7 +149,7 @@ export class DohTransport implements Transport<DohSlice> {
   }
 
   /** Without TLS, only who has it in front of us, or sits on this machine, may ask. */
-  #sniff(socket: Socket, listener: StreamListener): void {
+  #sniff(socket: Socket, peer: Peer, listener: StreamListener): void {
     const address = parseAddress(socket.remoteAddress ?? '')
     if (address === null || !(LOOPBACK.has(address) || this.#service.rules.offer.trustedProxies.has(address))) {
       this.#service.dropped(Failure.access_denied)
@@ -159,23 +160,26 @@ export class DohTransport implements Transport<DohSlice> {
       wheel: this.#wheel,
       clock: this.#clock,
       timeoutMs: this.#handshakeMs,
-      onHttp1: () => this.#serve(socket, listener, false),
-      onHttp2: () => this.#serve(socket, listener, true),
+      onHttp1: () => this.#serve(socket, { peer, listener, isHttp2: false }),
+      onHttp2: () => this.#serve(socket, { peer, listener, isHttp2: true }),
     }).start()
   }
 
-  #serve(socket: Socket, listener: StreamListener, isHttp2: boolean): void {
-    const peer = this.#draining ? null : peerOf(socket, listener)
+  #serve(socket: Socket, { peer, listener, isHttp2 }: Arrival): void {
     // Node's servers take their listeners back with CONNECT and when a session ends; an error after that would end the process
     socket.on('error', () => {})
     // what we have ended ends, whatever the client does: a peer that never closes would keep its place for ever
     socket.once('finish', () => this.#wheel.set(new Lingering(socket), this.#clock() + LINGER_MS))
-    if (peer === null) {
+    if (this.#draining) {
       socket.destroy()
       return
     }
     const front = isHttp2 ? this.#http2 : this.#http1
-    const connection = front.serve(socket, peer, { altSvc: this.#altSvc(listener), admits: (address) => listener.access.has(address) })
+    const connection = front.serve(
+      socket,
+      { ...peer, admitted: listener.access.has(peer.octets) },
+      { altSvc: this.#altSvc(listener), admits: (address) => listener.access.has(address) },
+    )
     listener.connections.add(connection)
     socket.once('close', () => listener.connections.delete(connection))
     if (listener.isDraining) connection.drain()
@@ -192,6 +196,13 @@ export class DohTransport implements Transport<DohSlice> {
   #rules(offer: DohOffer): DohRules {
     return new DohRules(offer, { covers: (host) => this.#options.identities.covers(host), web: this.#pages.present })
   }
+}
+
+/** A connection that can be served. */
+interface Arrival {
+  readonly peer: Peer
+  readonly listener: StreamListener
+  readonly isHttp2: boolean
 }
 
 /** A connection that we have ended and whose client has not. */

@@ -9,7 +9,7 @@ import { LiveCount } from '../../net/live-count.ts'
 import type { OutputBudget } from '../../net/output-budget.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
-import type { Peer } from '../stream-listener.ts'
+import type { ServedPeer } from '../stream-listener.ts'
 import { Http1WebExchange } from '../web/http1-exchange.ts'
 import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
@@ -100,7 +100,7 @@ export class Http1Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: Socket, peer: Peer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
+  serve(socket: Socket, peer: ServedPeer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
     const client: Client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
     const connection: ConnectionFacts = {
       client,

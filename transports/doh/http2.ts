@@ -11,7 +11,7 @@ import { HTTP2_LIMITS } from '../http2/limits.ts'
 import type { RequestFields } from '../http2/request-fields.ts'
 import type { HeaderBlock, Http2Stream, StreamReceiver } from '../http2/stream.ts'
 import type { ServedConnection } from '../listener.ts'
-import type { Peer } from '../stream-listener.ts'
+import type { ServedPeer } from '../stream-listener.ts'
 import type { Workload } from '../workload.ts'
 import { AnswerBlock } from './answer-block.ts'
 import { type Admits, ConnectionClient } from './connection-client.ts'
@@ -45,7 +45,7 @@ export class Http2Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: Socket, peer: Peer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
+  serve(socket: Socket, peer: ServedPeer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
     const { idleMs, inFlight } = this.#settings
     const client: Client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
     const connection = new Http2Connection(socket, {
