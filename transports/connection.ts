@@ -13,6 +13,7 @@ import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { ServedConnection } from './listener.ts'
+import { RecordSize } from './record-size.ts'
 import type { Peer } from './stream-listener.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
@@ -64,6 +65,7 @@ class StreamClient implements Client {
 export class StreamConnection extends WheelEntry implements ReplySink, ServedConnection {
   readonly client: Client
   readonly #socket: Socket
+  readonly #recordSize: RecordSize
   readonly #settings: ConnectionSettings
   readonly #dependencies: ConnectionDependencies
   readonly #client: StreamClient
@@ -89,6 +91,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     super()
     const { traits, settings, ...dependencies } = options
     this.#socket = socket
+    this.#recordSize = new RecordSize(socket)
     this.#settings = settings
     this.#dependencies = dependencies
     this.#client = new StreamClient(traits, peer, Math.floor(settings.idleMs / 100))
@@ -193,6 +196,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
 
   #write(): void {
     if (this.#output.length === 0 || this.#blocked) return
+    this.#recordSize.fit(this.#output.length)
     const [first] = this.#output
     const bytes = this.#output.length === 1 && first !== undefined ? first : Buffer.concat(this.#output, this.#outputLength)
     this.#output.length = 0
