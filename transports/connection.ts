@@ -12,6 +12,7 @@ import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { ServedConnection } from './listener.ts'
+import { RecordSize } from './record-size.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
 const MAX_PENDING_OUTPUT = 262_144
@@ -50,6 +51,7 @@ export interface ConnectionOptions {
 export class StreamConnection extends WheelEntry implements ReplySink, ServedConnection {
   readonly #client: { -readonly [Fact in keyof Client]: Client[Fact] }
   readonly #socket: Socket
+  readonly #recordSize: RecordSize
   readonly #settings: ConnectionSettings
   readonly #dependencies: ConnectionDependencies
   readonly #onClosed: () => void
@@ -74,6 +76,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   constructor(socket: Socket, client: Omit<Client, 'keepalive'>, { settings, dependencies, onClose }: ConnectionOptions) {
     super()
     this.#socket = socket
+    this.#recordSize = new RecordSize(socket)
     this.#settings = settings
     this.#dependencies = dependencies
     this.#onClosed = onClose
@@ -183,6 +186,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
 
   #write(): void {
     if (this.#output.length === 0 || this.#blocked) return
+    this.#recordSize.fit(this.#output.length)
     const [first] = this.#output
     const bytes = this.#output.length === 1 && first !== undefined ? first : Buffer.concat(this.#output, this.#outputLength)
     this.#output.length = 0

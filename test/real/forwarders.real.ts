@@ -1,11 +1,35 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { freePort, type Holdings, missing, run, start } from '../harness/real.ts'
-import { ADDRESS, BIG_COUNT, NAMES, type RealGateway, startGateway, startLab, startUnbound, unboundServer } from './lab.ts'
+import { type Finished, freePort, type Holdings, missing, run, start } from '../harness/real.ts'
+import {
+  ADDRESS,
+  BIG_COUNT,
+  IDENTITY,
+  type Lab,
+  metric,
+  NAMES,
+  OTHER_PIN,
+  pinOf,
+  type RealGateway,
+  startGateway,
+  startLab,
+  startUnbound,
+  unboundServer,
+} from './lab.ts'
 
-function dig(port: number, ...rest: readonly string[]): ReturnType<typeof run> {
+/** Names that a forwarder is asked for; no cache has them. */
+const MANY = 500
+/** At once: as the names of a page. */
+const AT_ONCE = 10
+/** Queries for each of its connections, at least. */
+const SHARED_BY = 50
+/** RFC 8467 §4.1: queries and responses in blocks of so many octets. */
+const [QUERY_BLOCK, BLOCK] = [128, 468]
+const PADDING = 12
+
+function dig(port: number, ...rest: readonly string[]): Promise<Finished> {
   return run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', ...rest])
 }
 
@@ -19,54 +43,132 @@ async function assertForwards(port: number): Promise<void> {
   assert.match(none.text, /status: NXDOMAIN/, none.text)
 }
 
-function stubbyConfig(port: number, { dot, ca }: RealGateway): string {
+/** Several hundred names, on connections that stay. */
+async function assertForwardsMany({ gateway, holdings }: Lab, port: number): Promise<void> {
+  const file = join(holdings.folder, `names-${port}`)
+  writeFileSync(file, Array.from({ length: MANY }, (_, i) => `${port}-${i}.${NAMES.many} A\n`).join(''))
+  const count = (): Promise<number[]> =>
+    Promise.all(['atlas_queries_total{transport="dot"', 'atlas_handshakes_total{transport="dot"'].map((begin) => metric(gateway, begin)))
+  const [queries = 0, handshakes = 0] = await count()
+  const { code, text } = await run('dnsperf', ['-s', '127.0.0.1', '-p', String(port), '-d', file, '-n', '1', '-q', String(AT_ONCE)])
+  assert.equal(code, 0, text)
+  assert.match(text, new RegExp(`NOERROR ${MANY} \\(100\\.00%\\)`), text)
+  const [queriesAfter = 0, handshakesAfter = 0] = await count()
+  assert.ok(queriesAfter - queries >= MANY, `${queriesAfter - queries} queries`)
+  const connections = handshakesAfter - handshakes
+  assert.ok(connections <= MANY / SHARED_BY, `${connections} connections`)
+}
+
+function stubbyConfig(port: number, { dot }: RealGateway, authentication: readonly string[], ca?: string): string {
   return `resolution_type: GETDNS_RESOLUTION_STUB
 dns_transport_list: [ GETDNS_TRANSPORT_TLS ]
 tls_authentication: GETDNS_AUTHENTICATION_REQUIRED
-tls_query_padding_blocksize: 128
+tls_query_padding_blocksize: ${QUERY_BLOCK}
 edns_client_subnet_private: 1
 idle_timeout: 10000
-tls_ca_file: "${ca}"
+${ca === undefined ? '' : `tls_ca_file: "${ca}"`}
 listen_addresses: [ 127.0.0.1@${port} ]
 upstream_recursive_servers:
   - address_data: 127.0.0.1
     tls_port: ${dot}
-    tls_auth_name: "localhost"
-`
+${authentication.map((line) => `    ${line}\n`).join('')}`
 }
 
-test('stubby forwards to the gateway over TLS with the certificate checked', { skip: missing('stubby', 'dig') }, async (t) => {
-  const { gateway, holdings } = await startLab(t)
-  const port = await freePort()
-  const file = join(holdings.folder, 'stubby.yml')
-  writeFileSync(file, stubbyConfig(port, gateway))
-  const stubby = start(holdings, 'stubby', ['-l', '-C', file])
-  await stubby.until(/Starting DAEMON/)
-  await assertForwards(port)
+function pinset(pin: string): readonly string[] {
+  return ['tls_pubkey_pinset:', '  - digest: "sha256"', `    value: ${pin}`]
+}
+
+const STUBBY = { skip: missing('stubby', 'getdns_query', 'dig', 'dnsperf') }
+
+test('stubby and getdns_query ask over TLS only if the certificate has the name or the key', STUBBY, async (t) => {
+  const lab = await startLab(t)
+  const { gateway, holdings } = lab
+  const startStubby = async (authentication: readonly string[], ca?: string): Promise<number> => {
+    const port = await freePort()
+    const file = join(holdings.folder, `stubby-${port}.yml`)
+    writeFileSync(file, stubbyConfig(port, gateway, authentication, ca))
+    await start(holdings, 'stubby', ['-l', '-C', file]).until(/Starting DAEMON/)
+    return port
+  }
+  const byName = await startStubby(['tls_auth_name: "localhost"'], gateway.ca)
+  await assertForwards(byName)
+  await assertForwardsMany(lab, byName)
+  await assertForwards(await startStubby(pinset(pinOf(gateway))))
+  for (const wrong of [await startStubby(['tls_auth_name: "dns.example.net"'], gateway.ca), await startStubby(pinset(OTHER_PIN))]) {
+    const refused = await dig(wrong, NAMES.www)
+    assert.doesNotMatch(refused.text, new RegExp(ADDRESS), refused.text)
+  }
+  await assertGetdns(gateway)
 })
 
-test('unbound and the gateway forward to each other over TLS with the certificate checked', { skip: missing('dig') }, async (t) => {
-  const { gateway, holdings } = await startLab(t)
-  await assertUnboundForwards(gateway, holdings)
-  await assertGatewayForwards(gateway, holdings)
+/** The library of stubby, which shows what was on the wire. */
+async function assertGetdns({ dot, ca, ...gateway }: RealGateway): Promise<void> {
+  // stub, TLS alone, authentication required
+  const ask = (name: string, ...rest: readonly string[]): Promise<Finished> =>
+    run('getdns_query', [
+      '-s',
+      '-L',
+      '-m',
+      '-j',
+      '-e',
+      '10000',
+      `@127.0.0.1#${dot}~${name}`,
+      '+return_call_reporting',
+      ...rest,
+      NAMES.www,
+      'A',
+    ])
+  const settings = `{ "tls_ca_file": "${ca}" }`
+  const right = await ask('localhost', settings, '-P', String(QUERY_BLOCK))
+  assert.equal(right.code, 0, right.text)
+  const { call_reporting, replies_full, just_address_answers } = JSON.parse(right.stdout.toString())
+  const [{ tls_auth_status, tls_version, server_keepalive_received, query }] = call_reporting
+  assert.deepEqual([tls_auth_status, tls_version, server_keepalive_received], ['Success', 'TLSv1.3', 1])
+  assert.ok(query.additional[0].rdata.options.some(({ option_code }: { option_code: number }) => option_code === PADDING))
+  assert.equal(just_address_answers[0].address_data, ADDRESS)
+  assert.equal(replies_full[0].length, BLOCK)
+
+  const pin = (value: string): readonly string[] => ['-K', `pin-sha256="${value}"`]
+  assert.equal((await ask('localhost', ...pin(pinOf({ dot, ca, ...gateway })))).code, 0)
+  for (const wrong of [ask('dns.example.net', settings), ask('localhost', settings, ...pin(OTHER_PIN)), ask('localhost')]) {
+    const { code, text } = await wrong
+    assert.notEqual(code, 0, text)
+    assert.doesNotMatch(text, new RegExp(ADDRESS))
+  }
+}
+
+const UNBOUND = { skip: missing('dig', 'dnsperf') }
+
+test('unbound and the gateway forward to each other over TLS with the certificate checked', UNBOUND, async (t) => {
+  const lab = await startLab(t)
+  await assertUnboundForwards(lab)
+  await assertGatewayForwards(lab.gateway, lab.holdings)
 })
 
-async function assertUnboundForwards(gateway: RealGateway, holdings: Holdings): Promise<void> {
-  const port = await freePort()
-  const forward = `  tls-cert-bundle: "${gateway.ca}"
+async function assertUnboundForwards(lab: Lab): Promise<void> {
+  const { gateway, holdings } = lab
+  const startFront = async (name: string): Promise<number> => {
+    const port = await freePort()
+    const forward = `  tls-cert-bundle: "${gateway.ca}"
 forward-zone:
   name: "."
   forward-tls-upstream: yes
-  forward-addr: 127.0.0.1@${gateway.dot}#localhost
+  forward-addr: 127.0.0.1@${gateway.dot}#${name}
 `
-  await startUnbound(holdings, 'front', unboundServer(port) + forward)
+    await startUnbound(holdings, `front-${port}`, unboundServer(port) + forward)
+    return port
+  }
+  const port = await startFront('localhost')
   await assertForwards(port)
+  await assertForwardsMany(lab, port)
+  const refused = await dig(await startFront('dns.example.net'), NAMES.www)
+  assert.match(refused.text, /status: SERVFAIL/, refused.text)
 }
 
 /** unbound serves with the gateway's own certificate, and passes on to that gateway. */
 async function assertGatewayForwards(gateway: RealGateway, holdings: Holdings): Promise<void> {
   const port = await freePort()
-  const identity = join(gateway.state, 'identities/local/localhost')
+  const identity = join(gateway.state, IDENTITY)
   const server = `${unboundServer(port)}  tls-port: ${port}
   tls-service-pem: "${identity}/chain.pem"
   tls-service-key: "${identity}/key.pem"
@@ -76,6 +178,39 @@ forward-zone:
 `
   await startUnbound(holdings, 'tls', server)
   const upstream = `{ name: lab, url: "tls://127.0.0.1:${port}", serverName: localhost, ca: ${gateway.ca} }`
-  const front = await startGateway(holdings, upstream, 'front')
+  const front = await startGateway(holdings, upstream, { name: 'front' })
   await assertForwards(front.dns)
 }
+
+/** Without what a resolver does on its own: root servers and their keys. The last line is there when the addresses are bound. */
+function kresdConfig(port: number, { dot, ca }: RealGateway, name: string): string {
+  return `net.listen('127.0.0.1', ${port}, { kind = 'dns' })
+modules.unload('detect_time_skew')
+modules.unload('priming')
+trust_anchors.remove('.')
+cache.size = 10 * MB
+policy.add(policy.all(policy.TLS_FORWARD({ { '127.0.0.1@${dot}', hostname = '${name}', ca_file = '${ca}' } })))
+io.stderr:write('listening\\n')
+`
+}
+
+const KRESD = { skip: missing('kresd', 'dig', 'dnsperf') }
+
+test('knot-resolver forwards to the gateway over TLS with the certificate checked', KRESD, async (t) => {
+  const lab = await startLab(t)
+  const { gateway, holdings } = lab
+  const startKresd = async (name: string): Promise<number> => {
+    const port = await freePort()
+    const file = join(holdings.folder, `kresd-${port}.lua`)
+    writeFileSync(file, kresdConfig(port, gateway, name))
+    const folder = join(holdings.folder, `kresd-${port}`)
+    mkdirSync(folder)
+    await start(holdings, 'kresd', ['-n', '-c', file, folder]).until(/^listening$/m)
+    return port
+  }
+  const port = await startKresd('localhost')
+  await assertForwards(port)
+  await assertForwardsMany(lab, port)
+  const refused = await dig(await startKresd('dns.example.net'), NAMES.www)
+  assert.match(refused.text, /status: SERVFAIL/, refused.text)
+})

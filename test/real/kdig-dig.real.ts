@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { type Finished, missing, run } from '../harness/real.ts'
-import { ADDRESS, BIG_COUNT, NAMES, type RealGateway, startLab } from './lab.ts'
+import { ADDRESS, BIG_COUNT, metric, NAMES, OTHER_PIN, pinOf, type RealGateway, startLab } from './lab.ts'
 
 /** RFC 8467 §4.1: responses in blocks of this many octets. */
 const BLOCK = 468
+/** Queries on one connection. */
+const MANY = 100
+/** Queries after which one a second is too many, at the latest. */
+const PATIENCE = 40
+const DOT_HANDSHAKES = 'atlas_handshakes_total{transport="dot",outcome="ok"'
 const KDIG = { skip: missing('kdig') }
 const DIG = { skip: missing('dig') }
+const BOTH = { skip: missing('kdig', 'dig') }
 
 function tls(ca: string): readonly string[] {
   return [`+tls-ca=${ca}`, '+tls-hostname=localhost']
@@ -27,6 +33,10 @@ function assertAnswer({ code, text }: Finished): void {
   assert.match(text, new RegExp(`^www\\.lab\\.example\\.\\s+\\d+\\s+IN\\s+A\\s+${ADDRESS}$`, 'm'), text)
 }
 
+function countTexts({ text }: Finished): number {
+  return text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length ?? 0
+}
+
 /** That of the message, padding included. */
 function assertSize({ text }: Finished, octets: number): void {
   assert.match(text, new RegExp(`Received ${octets} B`), text)
@@ -35,6 +45,12 @@ function assertSize({ text }: Finished, octets: number): void {
 
 test('kdig over TLS, QUIC and HTTPS checks the certificate and gets answers padded to 468 octets', KDIG, async (t) => {
   const { gateway } = await startLab(t)
+  await assertAnswers(gateway)
+  await assertOneConnection(gateway)
+  await assertRefusesOthers(gateway, (await startLab(t)).gateway.ca)
+})
+
+async function assertAnswers(gateway: RealGateway): Promise<void> {
   for (const [port, protocol, session] of [
     [gateway.dot, '+tls', /TLS session \(TLS1\.3\)/],
     // it has to be the last option: kdig forgets it with each one about TLS that follows
@@ -46,19 +62,29 @@ test('kdig over TLS, QUIC and HTTPS checks the certificate and gets answers padd
     assert.match(result.text, session)
   }
   const big = await kdig(gateway.doq, ...tls(gateway.ca), '+quic', NAMES.big, 'TXT')
-  assert.equal(big.text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length, BIG_COUNT, big.text)
+  assert.equal(countTexts(big), BIG_COUNT, big.text)
   for (const method of [[], ['+https-get']]) {
     const result = await kdig(gateway.doh, '+https=/dns-query', ...method, ...tls(gateway.ca), NAMES.www)
     assertAnswer(result)
     assert.match(result.text, new RegExp(`HTTP/2-${method.length === 0 ? 'POST' : 'GET'}.*status: 200`, 's'))
     assertSize(result, BLOCK)
   }
-})
+}
 
-test('kdig refuses the certificate when it trusts another CA or expects another name', KDIG, async (t) => {
-  const { gateway } = await startLab(t)
-  const other = (await startLab(t)).gateway.ca
-  for (const wrong of [tls(other), [`+tls-ca=${gateway.ca}`, '+tls-hostname=dns.example.net']]) {
+/** RFC 7858 §3.3: many queries on one connection. */
+async function assertOneConnection(gateway: RealGateway): Promise<void> {
+  const before = await metric(gateway, DOT_HANDSHAKES)
+  const queries = Array.from({ length: MANY }, (_, i) => [`${i}.${NAMES.many}`, 'A']).flat()
+  const { code, text } = await kdig(gateway.dot, ...tls(gateway.ca), '+keepopen', ...queries)
+  assert.equal(code, 0, text)
+  assert.equal(text.match(new RegExp(`^\\d+\\.${NAMES.many}\\.\\s.*\\sA\\s+${ADDRESS}$`, 'gm'))?.length, MANY, text)
+  assert.equal(text.match(/PADDING: \d+ B/g)?.length, MANY, text)
+  assert.equal((await metric(gateway, DOT_HANDSHAKES)) - before, 1)
+}
+
+/** Those of another CA, with another name and with another key. */
+async function assertRefusesOthers(gateway: RealGateway, otherCa: string): Promise<void> {
+  for (const wrong of [tls(otherCa), [`+tls-ca=${gateway.ca}`, '+tls-hostname=dns.example.net'], [`+tls-pin=${OTHER_PIN}`]]) {
     for (const [port, protocol] of [
       [gateway.dot, '+tls'],
       [gateway.doh, '+https=/dns-query'],
@@ -70,61 +96,73 @@ test('kdig refuses the certificate when it trusts another CA or expects another 
       assert.doesNotMatch(text, new RegExp(ADDRESS))
     }
   }
+  assertAnswer(await kdig(gateway.dot, `+tls-pin=${pinOf(gateway)}`, NAMES.www))
+}
+
+test('dig over TLS and HTTPS, with several queries on a connection that stays for 30 seconds', DIG, async (t) => {
+  const { gateway } = await startLab(t)
+  assertAnswer(await dig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www))
+  assertAnswer(await dig(gateway.doh, '+https=/dns-query', ...tls(gateway.ca), NAMES.www))
+  assertAnswer(await dig(gateway.doh, '+https-get=/dns-query', ...tls(gateway.ca), NAMES.www))
+  const before = await metric(gateway, DOT_HANDSHAKES)
+  for (const [port, ...options] of [
+    [gateway.dns, '+tcp'],
+    [gateway.dot, '+tls', ...tls(gateway.ca)],
+  ] as const) {
+    const result = await dig(port, ...options, '+keepopen', '+keepalive', NAMES.www, 'A', NAMES.www, 'TXT', NAMES.big, 'TXT')
+    assertAnswer(result)
+    assert.match(result.text, /only-the-lab-knows/)
+    assert.equal(countTexts(result), BIG_COUNT, result.text)
+    assert.equal(result.text.match(/TCP[- ]KEEPALIVE: 30\.0 secs/gi)?.length, 3, result.text)
+  }
+  assert.equal((await metric(gateway, DOT_HANDSHAKES)) - before, 1)
 })
 
-test('kdig over UDP and over TCP', KDIG, async (t) => {
+test('kdig and dig over UDP and TCP; what is too long for UDP is cut there and whole over TCP', BOTH, async (t) => {
   const { gateway } = await startLab(t)
   for (const protocol of ['+notcp', '+tcp']) {
+    assertAnswer(await dig(gateway.dns, protocol, NAMES.www))
     const result = await kdig(gateway.dns, protocol, NAMES.www)
     assertAnswer(result)
     assert.match(result.text, protocol === '+tcp' ? /\(TCP\)/ : /\(UDP\)/)
     // RFC 7830 §6: padding makes no sense where anybody can read
     assert.doesNotMatch(result.text, /PADDING/)
   }
-})
-
-/** RFC 7858 §3.3: several queries on one connection. */
-async function assertReuse({ dot, ca }: RealGateway): Promise<void> {
-  const { code, text } = await dig(dot, '+tls', ...tls(ca), '+keepopen', NAMES.www, 'A', NAMES.www, 'TXT')
-  assert.equal(code, 0, text)
-  assert.match(text, /only-the-lab-knows/)
-}
-
-test('dig over TLS, HTTPS by POST and by GET, UDP with a cookie and TCP', DIG, async (t) => {
-  const { gateway } = await startLab(t)
-  assertAnswer(await dig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www))
-  assertAnswer(await dig(gateway.doh, '+https=/dns-query', ...tls(gateway.ca), NAMES.www))
-  assertAnswer(await dig(gateway.doh, '+https-get=/dns-query', ...tls(gateway.ca), NAMES.www))
-  assertAnswer(await dig(gateway.dns, NAMES.www))
-  assertAnswer(await dig(gateway.dns, '+tcp', NAMES.www))
-  const first = await dig(gateway.dns, '+cookie', NAMES.www)
-  const cookie = /COOKIE: ([0-9a-f]{48}) \(good\)/.exec(first.text)?.[1] ?? assert.fail(first.text)
-  assert.match((await dig(gateway.dns, `+cookie=${cookie}`, NAMES.www)).text, new RegExp(`COOKIE: ${cookie} \\(good\\)`))
-  await assertReuse(gateway)
-})
-
-test('dig gets a big TXT RRset truncated over UDP and whole over TCP', DIG, async (t) => {
-  const { gateway } = await startLab(t)
-  const texts = (text: string): number => text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length ?? 0
-
   const cut = await dig(gateway.dns, '+ignore', '+bufsize=1232', NAMES.big, 'TXT')
   assert.match(cut.text, /flags: qr tc /, cut.text)
-  assert.ok(texts(cut.text) < BIG_COUNT, cut.text)
+  assert.ok(countTexts(cut) < BIG_COUNT, cut.text)
   assert.ok(Number(/MSG SIZE\s+rcvd: (\d+)/.exec(cut.text)?.[1]) <= 1232, cut.text)
 
   const whole = await dig(gateway.dns, '+bufsize=1232', NAMES.big, 'TXT')
   assert.match(whole.text, /Truncated, retrying in TCP mode/)
   assert.doesNotMatch(whole.text, /flags: qr tc /)
-  assert.equal(texts(whole.text), BIG_COUNT, whole.text)
+  assert.equal(countTexts(whole), BIG_COUNT, whole.text)
 })
 
-test('dig +keepalive hears over TCP and TLS that the connection stays for 30 seconds', DIG, async (t) => {
-  const { gateway } = await startLab(t)
-  for (const result of [
-    await dig(gateway.dns, '+tcp', '+keepalive', NAMES.www),
-    await dig(gateway.dot, '+tls', ...tls(gateway.ca), '+keepalive', NAMES.www),
-  ]) {
-    assertAnswer(result)
-    assert.match(result.text, /TCP[- ]KEEPALIVE: 30\.0 secs/i, result.text)
+test('dig and kdig get past the limit of UDP with a cookie, and without one over TCP', BOTH, async (t) => {
+  const { gateway } = await startLab(t, 'limits: { udp: { perSecond: 1, slip: 1, exempt: [] } }')
+  /** Asks until the gateway has had enough. */
+  const askUntil = async (sign: RegExp, ...options: readonly string[]): Promise<Finished> => {
+    for (let i = 1; ; i++) {
+      const result = await dig(gateway.dns, ...options, NAMES.www)
+      if (sign.test(result.text) || i === PATIENCE) return result
+    }
   }
+  const bad = await askUntil(/BADCOOKIE/, '+cookie', '+nobadcookie')
+  assert.match(bad.text, /status: BADCOOKIE/, bad.text)
+  const [, cookie] = /COOKIE: ([0-9a-f]{48}) \(good\)/.exec(bad.text) ?? assert.fail(bad.text)
+  for (let i = 0; i < PATIENCE; i++) {
+    const good = await dig(gateway.dns, `+cookie=${cookie}`, '+nobadcookie', NAMES.www)
+    assertAnswer(good)
+    assert.match(good.text, new RegExp(`COOKIE: ${cookie} \\(good\\)`))
+    assert.match(good.text, /\(UDP\)/)
+  }
+  // both ask again by themselves
+  const again = await askUntil(/BADCOOKIE/, '+cookie')
+  assert.match(again.text, /BADCOOKIE, retrying/, again.text)
+  assertAnswer(again)
+  assertAnswer(await kdig(gateway.dns, '+cookie', '+badcookie', NAMES.www))
+  const overTcp = await askUntil(/TCP/)
+  assert.match(overTcp.text, /Truncated, retrying in TCP mode/, overTcp.text)
+  assertAnswer(overTcp)
 })

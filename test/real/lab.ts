@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs'
+import { createHash, X509Certificate } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { aRecord, response } from '../harness/messages.ts'
@@ -9,8 +10,14 @@ export const ADDRESS = '192.0.2.80'
 export const TTL = 600
 export const BIG_COUNT = 30
 
-/** Hosts, in one zone that only the lab's unbound has. `slow` is answered when the test says so. */
-export const NAMES = { www: 'www.lab.example', big: 'big.lab.example', page: 'page.lab.example', slow: 'slow.lab.example' } as const
+/** Hosts, in one zone that only the lab's unbound has. `slow` is answered when the test says so; every name below `many` is one. */
+export const NAMES = {
+  www: 'www.lab.example',
+  big: 'big.lab.example',
+  page: 'page.lab.example',
+  slow: 'slow.lab.example',
+  many: 'many.lab.example',
+} as const
 
 /** 30 texts of about 100 octets: too much for a datagram of 1,232. */
 const BIG = Array.from({ length: BIG_COUNT }, (_, i) => `${NAMES.big}. ${TTL} IN TXT ${String(i).padStart(2, '0')}${'x'.repeat(90)}`)
@@ -18,8 +25,14 @@ const RECORDS = [
   `${NAMES.www}. ${TTL} IN A ${ADDRESS}`,
   `${NAMES.www}. ${TTL} IN TXT only-the-lab-knows`,
   `${NAMES.page}. ${TTL} IN A 127.0.0.1`,
+  `${NAMES.many}. ${TTL} IN A ${ADDRESS}`,
   ...BIG,
 ]
+
+/** Of the local CA's certificate for the gateway, in its state directory. */
+export const IDENTITY = 'identities/local/localhost'
+/** Of nobody's key. */
+export const OTHER_PIN = `${'A'.repeat(43)}=`
 
 export interface RealGateway {
   readonly process: Running
@@ -29,6 +42,8 @@ export interface RealGateway {
   /** TCP, and UDP for HTTP/3. */
   readonly doh: number
   readonly admin: number
+  /** Path of the configuration. */
+  readonly config: string
   /** Path of the state directory. */
   readonly state: string
   /** Path of the local CA's certificate. */
@@ -54,13 +69,14 @@ export interface Lab {
   restartUnbound(): Promise<Running>
 }
 
-export async function startLab(t: TestContext): Promise<Lab> {
+/** `settings`: lines of the gateway's configuration besides listeners and upstreams. */
+export async function startLab(t: TestContext, settings = ''): Promise<Lab> {
   const holdings = new Holdings(t)
   const slow = await startSlow(holdings)
   const port = await freePort()
   const config = unboundConfig(port, slow.port)
   const unbound = await startUnbound(holdings, 'lab', config)
-  const gateway = await startGateway(holdings, `{ name: lab, url: "udp://127.0.0.1:${port}" }`)
+  const gateway = await startGateway(holdings, `{ name: lab, url: "udp://127.0.0.1:${port}" }`, { settings })
   return { holdings, gateway, unbound, slow, restartUnbound: () => startUnbound(holdings, 'lab', config) }
 }
 
@@ -113,6 +129,7 @@ export function unboundServer(port: number): string {
 function unboundConfig(port: number, slow: number): string {
   return `${unboundServer(port)}  local-zone: "lab.example." static
   local-zone: "${NAMES.slow}." transparent
+  local-zone: "${NAMES.many}." redirect
 ${RECORDS.map((record) => `  local-data: '${record}'`).join('\n')}
 forward-zone:
   name: "${NAMES.slow}"
@@ -122,8 +139,12 @@ remote-control:
 `
 }
 
-/** `upstream`: as an entry of the configuration. */
-export async function startGateway(holdings: Holdings, upstream: string, name = 'atlas'): Promise<RealGateway> {
+/** `upstream`: as an entry of the configuration; `settings`: more lines of it. */
+export async function startGateway(
+  holdings: Holdings,
+  upstream: string,
+  { name = 'atlas', settings = '' }: { name?: string; settings?: string } = {},
+): Promise<RealGateway> {
   const file = join(holdings.folder, `${name}.yaml`)
   const state = join(holdings.folder, `${name}-state`)
   const any = '["127.0.0.1:0"]'
@@ -132,6 +153,7 @@ export async function startGateway(holdings: Holdings, upstream: string, name = 
     `listen: { doh: ${any}, dot: ${any}, doq: ${any}, dns: ${any}, admin: "127.0.0.1:0" }
 state: ${state}
 upstreams: [${upstream}]
+${settings}
 `,
   )
   const process = startAtlas(holdings, ['run', '--config', file])
@@ -140,5 +162,20 @@ upstreams: [${upstream}]
   const bound = JSON.parse(line) as Record<Listener, { port: number }[]>
   const port = (kind: Listener): number => bound[kind][0]?.port ?? 0
   const ports = { dns: port('dns'), dot: port('dot'), doq: port('doq'), doh: port('doh'), admin: Number(admin) }
-  return { process, ...ports, state, ca: join(state, 'ca.pem') }
+  return { process, ...ports, config: file, state, ca: join(state, 'ca.pem') }
+}
+
+/** RFC 7858 §4.2: the hash of the key of the gateway's certificate. */
+export function pinOf({ state }: RealGateway): string {
+  const { publicKey } = new X509Certificate(readFileSync(join(state, IDENTITY, 'chain.pem')))
+  return createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('base64')
+}
+
+/** The sum of a family of metrics over all labels that begin so. */
+export async function metric({ admin }: RealGateway, begin: string): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()
+  const lines = text.split('\n').filter((line) => line.startsWith(begin))
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
 }

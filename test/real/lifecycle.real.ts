@@ -1,18 +1,24 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect as http2Connect } from 'node:http2'
-import { type Socket, connect as tcpConnect } from 'node:net'
+import { type AddressInfo, createServer, type Socket, connect as tcpConnect } from 'node:net'
+import { join } from 'node:path'
 import test from 'node:test'
 import { connect as tlsConnect } from 'node:tls'
 import { Deframer } from '../../net/framing.ts'
 import { question } from '../harness/messages.ts'
-import { type Finished, missing, run } from '../harness/real.ts'
+import { type Finished, type Holdings, missing, run } from '../harness/real.ts'
 import { frame } from '../harness/servers.ts'
-import { ADDRESS, type Lab, NAMES, type RealGateway, startLab } from './lab.ts'
+import { ADDRESS, type Lab, metric, NAMES, type RealGateway, startLab } from './lab.ts'
 
 const RAW = { skip: missing() }
 const PIPELINED = 1000
+/** Long enough for three reloads. */
+const STEADY_S = 5
+/** Octets of answers after which a connection is reset, amid one. */
+const RESET_AFTER = 20_000
+const GIVEN_BACK_WITHIN_MS = 10_000
 /** The client's patience of 4 s, and what starting kdig takes. */
 const FAILED_WITHIN_MS = 5000
 const PAGE = /IN\s+A\s+127\.0\.0\.1\n/
@@ -86,14 +92,18 @@ async function assertConcurrent({ gateway, holdings }: Lab): Promise<void> {
   await Promise.all(Array.from({ length: PIPELINED }, ask))
 }
 
-test('1,000 queries at once on one connection are all answered, over TLS and over HTTP/2', RAW, async (t) => {
-  const lab = await startLab(t)
-  await assertPipelined(lab)
-  await assertConcurrent(lab)
-})
+test(
+  '1,000 queries at once on one connection are all answered, over TLS and over HTTP/2; a slow answer holds up no other',
+  RAW,
+  async (t) => {
+    const lab = await startLab(t)
+    await assertPipelined(lab)
+    await assertConcurrent(lab)
+    await assertSlowIsPassed(lab)
+  },
+)
 
-test('a slow answer holds up no other of the same connection', RAW, async (t) => {
-  const { gateway, holdings, slow } = await startLab(t)
+async function assertSlowIsPassed({ gateway, holdings, slow }: Lab): Promise<void> {
   const socket = await openDot(gateway)
   holdings.defer(() => socket.destroy())
   const answers = answersOf(socket)
@@ -103,7 +113,7 @@ test('a slow answer holds up no other of the same connection', RAW, async (t) =>
   assertAnswers(await nextAnswer(answers), 2)
   slow.release()
   assertAnswers(await nextAnswer(answers), 1)
-})
+}
 
 test('a dead upstream is known answers and failures, and answers to all once it is back', { skip: missing('kdig') }, async (t) => {
   const lab = await startLab(t)
@@ -158,4 +168,71 @@ test('SIGTERM: open queries are answered, new connections refused, exit code 0',
   assertAnswers(await nextAnswer(answers), 7)
   assert.equal((await answers.next()).done, true, 'the connection ends')
   assert.equal(await gateway.process.exit, 0, gateway.process.text)
+})
+
+/** Passes connections on to a port, and resets each when so much has come back. */
+async function startResetting(holdings: Holdings, port: number): Promise<number> {
+  const open = new Set<Socket>()
+  const server = createServer((client) => {
+    const gateway = tcpConnect(port, '127.0.0.1')
+    const pair = [client, gateway]
+    let left = RESET_AFTER
+    for (const socket of pair) {
+      open.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => open.delete(socket))
+    }
+    client.pipe(gateway).pipe(client)
+    gateway.on('data', ({ length }: Buffer) => {
+      left -= length
+      if (left < 0) for (const socket of pair) socket.resetAndDestroy()
+    })
+  })
+  holdings.defer(() => {
+    server.close()
+    for (const socket of open) socket.destroy()
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** dnsperf over TLS for some seconds. */
+function perf({ holdings }: Lab, port: number, seconds: number, ...rest: readonly string[]): Promise<Finished> {
+  const file = join(holdings.folder, 'queries')
+  writeFileSync(file, `${NAMES.www} A\n${NAMES.www} TXT\n`)
+  const common = ['-s', '127.0.0.1', '-m', 'dot', '-d', file, '-e', '-W', '-O', 'suppress=sockready,timeouts']
+  return run('dnsperf', [...common, '-p', String(port), '-l', String(seconds), '-Q', '1000', ...rest])
+}
+
+async function reload({ gateway }: Lab, times: number): Promise<void> {
+  const before = readFileSync(gateway.config, 'latin1')
+  for (let i = 1; i <= times; i++) {
+    writeFileSync(gateway.config, `${before}timeouts: { query: ${4 + i}s }\n`)
+    gateway.process.signal('SIGHUP')
+    await gateway.process.until(new RegExp(`(?:"outcome":"applied"[^]*){${i}}`))
+  }
+}
+
+async function holdsAny(gateway: RealGateway): Promise<boolean> {
+  return (await metric(gateway, 'atlas_connections{transport="dot"}')) + (await metric(gateway, 'atlas_queries_open')) > 0
+}
+
+test('neither reloads nor connections that are reset cost other clients an answer', { skip: missing('dnsperf') }, async (t) => {
+  const lab = await startLab(t)
+  const { gateway, holdings } = lab
+  const resetting = await startResetting(holdings, gateway.dot)
+  const steady = perf(lab, gateway.dot, STEADY_S, '-c', '50')
+  const unlucky = perf(lab, resetting, STEADY_S - 1, '-c', '10', '-t', '1')
+  await Promise.race([reload(lab, 3), steady.then(() => assert.fail('the reloads took longer than the queries'))])
+  const { code, text } = await steady
+  assert.equal(code, 0, text)
+  assert.match(text, /Queries lost: +0 /, text)
+  assert.match(text, /NOERROR \d+ \(100\.00%\)/, text)
+  assert.match(text, /Reconnections: +0\b/, text)
+  const broken = await unlucky
+  assert.match(broken.text, /Reconnections: +[1-9]\d/, broken.text)
+  assert.match(broken.text, /NOERROR \d+ \(100\.00%\)/, broken.text)
+  const deadline = Date.now() + GIVEN_BACK_WITHIN_MS
+  while (await holdsAny(gateway)) assert.ok(Date.now() < deadline, 'what was reset is still held')
+  assert.equal(await metric(gateway, 'atlas_worker_restarts_total'), 0)
 })

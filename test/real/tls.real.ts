@@ -4,9 +4,11 @@ import { watch } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import { type Finished, missing, run, start } from '../harness/real.ts'
-import { type RealGateway, startLab } from './lab.ts'
+import { type Lab, metric, type RealGateway, startLab } from './lab.ts'
 
 const TICKET_MS = 10_000
+/** Connections after which both of two workers have had one, but for once in 500,000. */
+const SPREAD = 20
 const OPENSSL = { skip: missing('openssl') }
 
 function client(port: number, ca: string, ...rest: readonly string[]): readonly string[] {
@@ -38,7 +40,7 @@ test('openssl: the DoT port speaks "dot" alone, and TLS 1.3 alone', OPENSSL, asy
   }
 })
 
-/** s_client writes the file when a ticket arrives, which is after the handshake; what it prints stays in its buffer. */
+/** s_client writes the file when a ticket arrives, which in TLS 1.3 is after the handshake; what it prints stays in its buffer. */
 async function sessionFile(folder: string, name: string): Promise<void> {
   const changes = watch(folder, { signal: AbortSignal.timeout(TICKET_MS) })
   for await (const { filename } of changes) {
@@ -46,20 +48,39 @@ async function sessionFile(folder: string, name: string): Promise<void> {
   }
 }
 
-test('openssl resumes sessions on the DoT and the DoH port', OPENSSL, async (t) => {
-  const { gateway, holdings } = await startLab(t)
-  for (const [port, alpn] of [
-    [gateway.dot, 'dot'],
-    [gateway.doh, 'h2'],
+async function assertResumes({ gateway, holdings }: Lab, version: '1.2' | '1.3', times: number): Promise<void> {
+  const option = version === '1.2' ? '-tls1_2' : '-tls1_3'
+  for (const [port, alpn, transport] of [
+    [gateway.dot, 'dot', 'dot'],
+    [gateway.doh, 'h2', 'doh2'],
   ] as const) {
     const name = `session-${alpn}`
     const file = join(holdings.folder, name)
-    const first = start(holdings, 'openssl', client(port, gateway.ca, '-alpn', alpn, '-sess_out', file))
+    const first = start(holdings, 'openssl', client(port, gateway.ca, option, '-alpn', alpn, '-sess_out', file))
     await sessionFile(holdings.folder, name)
     first.input('')
     assert.equal(await first.exit, 0, first.text)
-    assert.match(first.text, /^New, TLSv1\.3/m)
-    const second = await run('openssl', client(port, gateway.ca, '-alpn', alpn, '-sess_in', file))
-    assert.match(second.text, /^Reused, TLSv1\.3/m, second.text)
+    assert.match(first.text, new RegExp(`^New, TLSv${version}`, 'm'))
+    for (let i = 0; i < times; i++) {
+      const again = await run('openssl', client(port, gateway.ca, option, '-alpn', alpn, '-sess_in', file))
+      assert.match(again.text, new RegExp(`^Reused, TLSv${version}`, 'm'), again.text)
+      assert.match(again.text, /Verify return code: 0 \(ok\)/)
+    }
+    const counter = `atlas_handshakes_total{transport="${transport}",outcome="ok",version="TLSv${version}",resumed="true"}`
+    assert.equal(await metric(gateway, counter), times)
   }
+}
+
+test('openssl resumes a session on the DoT and the DoH port with whatever worker it meets', OPENSSL, async (t) => {
+  await assertResumes(await startLab(t, 'workers: 2'), '1.3', SPREAD)
+})
+
+test('openssl speaks TLS 1.2 where that is switched on, and resumes sessions of it', OPENSSL, async (t) => {
+  const lab = await startLab(t, 'workers: 2\ntls: { minVersion: "1.2" }')
+  await assertResumes(lab, '1.2', SPREAD)
+  const best = await connect(lab.gateway, '-alpn', 'dot')
+  assert.match(best.text, /^New, TLSv1\.3/m, best.text)
+  const older = await connect(lab.gateway, '-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0')
+  assert.notEqual(older.code, 0)
+  assert.match(older.text, /alert number 70/, older.text)
 })

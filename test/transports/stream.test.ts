@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { connect as tlsConnect } from 'node:tls'
 import type { Config } from '../../gateway/config/config.ts'
@@ -55,6 +55,20 @@ async function collect(socket: Socket, count: number): Promise<Buffer[]> {
     socket.on('close', () => resolve(messages))
     socket.on('end', () => resolve(messages))
   })
+}
+
+/** Reads the lengths of TLS records off what passes by. */
+function recordLengths(): (chunk: Buffer) => number[] {
+  let rest = Buffer.alloc(0)
+  return (chunk) => {
+    rest = Buffer.concat([rest, chunk])
+    const lengths: number[] = []
+    while (rest.length >= 5 && rest.length >= 5 + rest.readUInt16BE(3)) {
+      lengths.push(rest.readUInt16BE(3))
+      rest = rest.subarray(5 + rest.readUInt16BE(3))
+    }
+    return lengths
+  }
 }
 
 const ids = (messages: readonly Buffer[]) => messages.map((message) => message.readUInt16BE(0))
@@ -262,6 +276,33 @@ describe('over dot', () => {
     await once(second, 'secureConnect')
     assert.ok(second.isSessionReused())
     second.destroy()
+  })
+
+  test('a few padded answers at once have a record each, for clients that take one message a time; many share them', async () => {
+    const records: number[] = []
+    const tap = createServer((client) => {
+      const server = connect(gateway.dot.port, gateway.dot.host)
+      client.pipe(server).pipe(client)
+      const lengths = recordLengths()
+      server.on('data', (chunk: Buffer) => records.push(...lengths(chunk)))
+    })
+    await once(tap.listen(0, '127.0.0.1'), 'listening')
+    const socket = tls({ port: (tap.address() as AddressInfo).port })
+    await once(socket, 'session')
+    for (const [count, isSpread] of [
+      [2, true],
+      [12, true],
+      [100, false],
+      [3, true],
+    ] as const) {
+      records.length = 0
+      const wanted = Array.from({ length: count }, (_, id) => frame(question({ id, name: 'localhost', opt: '000c0000' })))
+      socket.write(Buffer.concat(wanted))
+      assert.equal((await collect(socket, count)).length, count)
+      assert.equal(records.length >= count, isSpread, `${records.length} records for ${count} answers`)
+    }
+    socket.destroy()
+    tap.close()
   })
 
   test('DNS without TLS gets no DNS back', async () => {

@@ -15,6 +15,8 @@ import { type HeaderBlock, Http2Stream, type StreamOwner } from './stream.ts'
 
 /** Octets of content after which the client is told that it may send more: half a stream's window. */
 const CREDIT_THRESHOLD = 32_768
+/** How long a request may take to end when it has been answered already. */
+const LINGER_MS = 2000
 const NO_LINES: readonly FieldLine[] = []
 /** Field blocks are read one after the other: one for all connections of the thread. */
 const requestFields = new RequestFields()
@@ -119,7 +121,8 @@ export class StreamTable implements StreamOwner {
     }
     // first: who is given the last of it may answer at once
     if (endStream) this.#endRequest(stream)
-    if (content.length > 0) stream.receiver?.onData(content, endStream)
+    if (stream.isLingering) this.consume(stream, content.length)
+    else if (content.length > 0) stream.receiver?.onData(content, endStream)
     if (endStream && !stream.closed) this.#requestEnded(stream, NO_LINES)
   }
 
@@ -165,7 +168,7 @@ export class StreamTable implements StreamOwner {
 
   /** Ends what has taken too long: content that has not come, and content that the client does not take. */
   check(now: number): void {
-    if (this.incomplete > 0) for (const stream of this.#open.values()) checkContent(stream, now)
+    if (this.incomplete > 0) for (const stream of this.#open.values()) if (isLate(stream, now)) this.#onLate(stream)
     for (const stream of this.sender.stalledSince(now - this.#options.limits.stallMs)) {
       this.#options.host.dropped(Failure.slow_reader)
       this.reset(stream, ErrorCode.CANCEL)
@@ -292,8 +295,17 @@ export class StreamTable implements StreamOwner {
     stream.localEnded = true
     this.#options.guard.responseSent()
     if (stream.remoteEnded) this.#close(stream)
+    else if (stream.isTunnel) return
+    // curl 7 fails when it is reset while it sends, and forgets the response: what it may send anyway is let in
+    else if (stream.contentLength !== NO_CONTENT_LENGTH && stream.contentLength - stream.received <= stream.receiveWindow)
+      stream.linger(LINGER_MS)
     // RFC 9113 §8.1: the rest of the request is not wanted
-    else if (!stream.isTunnel) this.reset(stream, ErrorCode.NO_ERROR)
+    else this.reset(stream, ErrorCode.NO_ERROR)
+  }
+
+  #onLate(stream: Http2Stream): void {
+    if (stream.isLingering) this.reset(stream, ErrorCode.NO_ERROR)
+    else stream.receiver?.onLate()
   }
 
   /** RFC 9113 §5.4.2: the client has broken a rule that concerns this stream only. */
@@ -354,13 +366,11 @@ function isAsLongAsSaid({ contentLength, received }: Http2Stream, isEnd: boolean
   return isEnd ? received === contentLength : received <= contentLength
 }
 
-/** To the second, which is how often it is called. */
-function checkContent(stream: Http2Stream, now: number): void {
-  if (stream.remoteEnded || stream.contentMs === 0) return
+/** To the second, which is how often it is called; true once. */
+function isLate(stream: Http2Stream, now: number): boolean {
+  if (stream.remoteEnded || stream.contentMs === 0) return false
   if (stream.contentSince === 0) stream.contentSince = now
-  else if (now - stream.contentSince >= stream.contentMs) {
-    // said once
-    stream.contentMs = 0
-    stream.receiver?.onLate()
-  }
+  if (now - stream.contentSince < stream.contentMs) return false
+  stream.contentMs = 0
+  return true
 }

@@ -109,6 +109,17 @@ export class Http2Stream {
     if (!this.closed) this.#owner.reset(this, code)
   }
 
+  /** The response has ended, and the request may for so long: nobody hears the rest of it. */
+  linger(forMs: number): void {
+    this.receiver = null
+    this.contentMs = forMs
+    this.contentSince = 0
+  }
+
+  get isLingering(): boolean {
+    return this.localEnded && !this.isTunnel
+  }
+
   /** Whether the response may go on. */
   get #isOpen(): boolean {
     return !this.localEnded && !this.closed && this.trailers === null

@@ -133,6 +133,28 @@ describe('a request', () => {
     assert.deepEqual(peer.received(), ['HEADERS 3 :status=200 END_STREAM'])
   })
 
+  test('that is answered before it has ended may end if it fits the window: curl 7 takes a reset for a failure', () => {
+    const peer = Peer.ready()
+    const upload = (length: number) => [...UPLOAD, ['content-length', String(length)] as const]
+    peer.send(headers(1, upload(3), 0), headers(3, upload(65_536), 0), headers(5, upload(2), 0), headers(7, upload(2), 0))
+    for (const id of [1, 3, 5, 7]) peer.hearer(id).answer('no')
+    const answered = (id: number) => [`HEADERS ${id} :status=200`, `DATA ${id} "no" END_STREAM`]
+    assert.deepEqual(peer.received(), [...answered(1), ...answered(3), 'RST_STREAM 3 NO_ERROR', ...answered(5), ...answered(7)])
+    const heard = peer.log.length
+    peer.send(data(1, 'ab'), data(1, 'c', END_STREAM), data(5, 'abc'), data(7, 'a'))
+    assert.deepEqual(peer.received(), ['RST_STREAM 5 PROTOCOL_ERROR'])
+    assert.equal(peer.session.openStreams, 1)
+    assert.equal(peer.session.held, 0)
+    assert.equal(peer.hearer(1).content, '')
+    peer.session.check(peer.now)
+    peer.session.check(peer.now + 1999)
+    assert.deepEqual(peer.received(), [])
+    peer.session.check(peer.now + 2000)
+    assert.deepEqual(peer.received(), ['RST_STREAM 7 NO_ERROR'])
+    assert.equal(peer.session.needsCheck, false)
+    assert.equal(peer.log.length, heard)
+  })
+
   test('has a deadline for its content, if who serves it says so (H2-66)', () => {
     const peer = Peer.ready()
     peer.send(headers(1, UPLOAD, 0))
