@@ -74,6 +74,14 @@ export function isAddressInUse(error: unknown): boolean {
   return error instanceof OperationalError && systemCode(error.cause) === 'EADDRINUSE'
 }
 
+/** EINVAL and ENODEV: of a link-local address, whose interface is gone. */
+const MISSING: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EINVAL', 'ENODEV'])
+
+/** Whether `error` says that this machine does not have the address, or not yet: IPv6 first makes sure that nobody else has it (RFC 4862 §5.4). */
+export function isAddressMissing(error: unknown): boolean {
+  return error instanceof OperationalError && MISSING.has(systemCode(error.cause))
+}
+
 function systemCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -12,13 +12,14 @@ import {
 } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { Query } from '../dns/query.ts'
-import { type AddressBytes, type Endpoint, formatAddress, parseAddress } from '../net/address.ts'
+import { type AddressBytes, type Endpoint, formatAddress, formatEndpoint, isWildcard, parseAddress } from '../net/address.ts'
 import { bindDatagrams, closeDatagrams } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { INVALID, NEED_MORE, readProxyHeader } from '../net/proxy-header.ts'
 import { scratch } from '../net/scratch.ts'
 import { type AccessList, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import { type AddressObserver, AddressWatch, type BoundSocket, type ListenerTerms, WildcardListener } from './wildcard-listener.ts'
 
 export interface UdpSlice {
   readonly listen: readonly ListenerSlice[]
@@ -27,6 +28,9 @@ export interface UdpSlice {
 export interface UdpDependencies {
   readonly acceptor: QueryAcceptor
   readonly meter: TransportMeter
+  /** The addresses of this machine, which a wildcard stands for. */
+  readonly addresses: (family: 'IPv4' | 'IPv6') => readonly string[]
+  readonly observer: AddressObserver
 }
 
 /** Kernel buffer for datagrams that arrive while the thread is busy, octets: about 1,500 queries. */
@@ -39,6 +43,9 @@ export class UdpTransport implements Transport<UdpSlice> {
   readonly name = 'udp'
   readonly #dependencies: UdpDependencies
   readonly #listeners: ListenerGroup
+  readonly #watch = new AddressWatch()
+  /** What is bound by its name: on machines where sockets may share an address, a wildcard leaves it alone. */
+  readonly #named = new Set<string>()
   /** The sockets with queries that are not answered yet. */
   readonly #busy = new LiveSet<UdpSink>()
   #draining = false
@@ -53,7 +60,9 @@ export class UdpTransport implements Transport<UdpSlice> {
   }
 
   async reconfigure(slice: UdpSlice): Promise<void> {
-    await this.#listeners.apply(slice.listen)
+    // a wildcard stands for what is not named
+    const wildcardsLast = slice.listen.toSorted((a, b) => Number(isWildcard(a.endpoint.host)) - Number(isWildcard(b.endpoint.host)))
+    await this.#listeners.apply(wildcardsLast)
   }
 
   async settle(deadlineMs: number): Promise<void> {
@@ -61,7 +70,8 @@ export class UdpTransport implements Transport<UdpSlice> {
   }
 
   async rebind(endpoint: Endpoint): Promise<void> {
-    await this.#listeners.rebind(endpoint)
+    const wildcard = this.#watch.find(endpoint)
+    await (wildcard === undefined ? this.#listeners.rebind(endpoint) : wildcard.rebind())
   }
 
   /** New datagrams are ignored; the answers to what was asked leave through the same sockets. */
@@ -75,8 +85,40 @@ export class UdpTransport implements Transport<UdpSlice> {
     await this.#listeners.close()
   }
 
-  async #open(slice: ListenerSlice): Promise<Listener> {
-    const { endpoint, reusePort } = slice
+  #open(slice: ListenerSlice): Promise<Listener> {
+    return isWildcard(slice.endpoint.host) ? this.#openWildcard(slice) : this.#openNamed(slice)
+  }
+
+  #openWildcard(slice: ListenerSlice): Promise<Listener> {
+    const { addresses, observer } = this.#dependencies
+    const family = isIPv6(slice.endpoint.host) ? 'IPv6' : 'IPv4'
+    return WildcardListener.open(slice, {
+      addresses: () => addresses(family),
+      isNamed: (endpoint) => this.#named.has(formatEndpoint(endpoint)),
+      bind: (endpoint, terms) => this.#bind({ endpoint, reusePort: slice.reusePort }, terms),
+      observer,
+      watch: this.#watch,
+    })
+  }
+
+  async #openNamed(slice: ListenerSlice): Promise<Listener> {
+    const terms: ListenerTerms = { access: slice.access, proxies: slice.proxies ?? null }
+    const { endpoint, drain, close } = await this.#bind(slice, terms)
+    const name = formatEndpoint(endpoint)
+    this.#named.add(name)
+    const ended = async (closed: Promise<void>): Promise<void> => {
+      await closed
+      this.#named.delete(name)
+    }
+    return Object.assign(terms, {
+      endpoint,
+      connections: [],
+      close: () => ended(close()),
+      drain: (deadlineMs: number) => ended(drain(deadlineMs)),
+    })
+  }
+
+  async #bind({ endpoint, reusePort }: Pick<ListenerSlice, 'endpoint' | 'reusePort'>, terms: ListenerTerms): Promise<BoundSocket> {
     const v6 = isIPv6(endpoint.host)
     const socket = createSocket({
       type: v6 ? 'udp6' : 'udp4',
@@ -85,16 +127,19 @@ export class UdpTransport implements Transport<UdpSlice> {
       recvBufferSize: RECEIVE_BUFFER,
       lookup: literalLookup,
     })
-    const bound = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
+    const local = await bindDatagrams(socket, { name: 'dns (UDP)', endpoint })
     const sink = new UdpSink(socket, this.#busy)
+    const destination = { local, terms, sink }
     let isDraining = false
     let closed: Promise<void> | null = null
     const close = (): Promise<void> => (closed ??= closeDatagrams(socket))
-    const listener: Listener = {
-      access: slice.access,
-      proxies: slice.proxies ?? null,
-      endpoint: bound,
-      connections: [],
+    // an ICMP error for an answer that was sent concerns one client that is gone
+    socket.on('error', () => {})
+    socket.on('message', (message, from) => {
+      if (!isDraining) this.#onMessage(message, from, destination)
+    })
+    return {
+      endpoint: local,
       close,
       drain: async (deadlineMs) => {
         isDraining = true
@@ -102,50 +147,52 @@ export class UdpTransport implements Transport<UdpSlice> {
         await close()
       },
     }
-    // an ICMP error for an answer that was sent concerns one client that is gone
-    socket.on('error', () => {})
-    socket.on('message', (message, from) => {
-      if (!isDraining) this.#onMessage(message, from, { listener, sink })
-    })
-    return listener
   }
 
-  #onMessage(message: Buffer, from: RemoteInfo, { listener, sink }: { listener: Listener; sink: UdpSink }): void {
+  #onMessage(message: Buffer, from: RemoteInfo, { local, terms, sink }: Destination): void {
     if (this.#draining) return
     const address = parseAddress(from.address)
-    const ourselves = from.port === listener.endpoint.port && from.address === listener.endpoint.host
+    const ourselves = from.port === local.port && from.address === local.host
     if (address === null || ourselves || REFLECTION_PORTS.has(from.port)) {
       this.#dependencies.meter.dropped(Failure.reflection_port)
       return
     }
-    if (listener.proxies != null) {
-      this.#onProxied(message, { from, balancer: address, listener, proxies: listener.proxies, sink })
+    if (terms.proxies != null) {
+      this.#onProxied(message, { from, balancer: address, terms, proxies: terms.proxies, sink })
       return
     }
     const client = { address: from.address, octets: address, port: from.port }
     sink.opened()
-    this.#dependencies.acceptor.accept(new Query(clientOf(client, listener), sink, 0, message))
+    this.#dependencies.acceptor.accept(new Query(clientOf(client, terms), sink, 0, message))
   }
 
   /** A load balancer says in each datagram for whom it speaks, and passes the answer on. */
-  #onProxied(message: Buffer, { from, balancer, listener, proxies, sink }: ProxiedDatagram): void {
+  #onProxied(message: Buffer, { from, balancer, terms, proxies, sink }: ProxiedDatagram): void {
     const header = proxies.has(balancer) ? readProxyHeader(message, 'datagram') : null
     if (header === null || header === INVALID || header === NEED_MORE) {
       this.#dependencies.meter.dropped(header === null ? Failure.proxy_protocol_untrusted : Failure.proxy_protocol_error)
       return
     }
     const { octets, port } = header.source ?? { octets: balancer, port: from.port }
-    const client = clientOf({ address: formatAddress(octets), octets, port }, listener)
+    const client = clientOf({ address: formatAddress(octets), octets, port }, terms)
     sink.opened()
     this.#dependencies.acceptor.accept(new Query(client, new ProxiedSink(sink, from), 0, message.subarray(header.length)))
   }
+}
+
+/** Where a datagram arrived. */
+interface Destination {
+  /** The address that was asked. */
+  readonly local: Endpoint
+  readonly terms: ListenerTerms
+  readonly sink: UdpSink
 }
 
 interface ProxiedDatagram {
   readonly from: RemoteInfo
   /** Its own address. */
   readonly balancer: AddressBytes
-  readonly listener: Listener
+  readonly terms: ListenerTerms
   readonly proxies: AccessList
   readonly sink: UdpSink
 }
@@ -224,6 +271,6 @@ class ProxiedSink implements ReplySink {
   }
 }
 
-function clientOf({ address, octets, port }: Pick<Client, 'address' | 'octets' | 'port'>, { access }: Listener): Client {
+function clientOf({ address, octets, port }: Pick<Client, 'address' | 'octets' | 'port'>, { access }: ListenerTerms): Client {
   return { traits: TRANSPORTS.udp, address, octets, port, admitted: access.has(octets), keepalive: NO_KEEPALIVE }
 }

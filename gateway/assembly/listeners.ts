@@ -125,23 +125,23 @@ async function claimDatagrams(endpoint: Endpoint): Promise<void> {
 }
 
 /** What the operator should know about the listeners. */
-export function listenWarnings(config: Config): readonly string[] {
+export function listenWarnings(config: Config, interfaces = networkInterfaces()): readonly string[] {
   const { listen, tls } = config
-  const external = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
+  const external = Object.values(interfaces).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
   const warnings: string[] = []
-  const overUdp = { dns: listen.dns, doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(isDirect) : [] }
-  for (const [kind, entries] of Object.entries(overUdp)) {
+  const overQuic = { doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(isDirect) : [] }
+  for (const [kind, entries] of Object.entries(overQuic)) {
     for (const { endpoint } of entries) {
       const family = isIPv6(endpoint.host) ? 'IPv6' : 'IPv4'
       const own = external.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
       if (!isWildcard(endpoint.host) || own.length < 2) continue
-      // the system, not we, chooses the source of a datagram from a socket that is bound to no address
+      // the system, not we, chooses the source of a datagram from a socket that is bound to no address; plain DNS has one for each (ADR 22)
       warnings.push(
         `listen.${kind} ${formatEndpoint(endpoint)}: this machine has ${own.length} ${family} addresses, and UDP answers may leave from another than was asked: name the addresses`,
       )
     }
   }
-  if (tls.certificates.length > 1 && overUdp.doq.length + overUdp.doh.length > 0) {
+  if (tls.certificates.length > 1 && overQuic.doq.length + overQuic.doh.length > 0) {
     warnings.push('tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for')
   }
   return warnings

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino'
 import { type QueryAcceptor, TRANSPORTS, type Transport, type TransportMeter, type TransportTraits } from '../../dns/contracts.ts'
-import { type Endpoint, type Prefix, PrefixSet } from '../../net/address.ts'
+import { type Endpoint, formatEndpoint, type Prefix, PrefixSet } from '../../net/address.ts'
 import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
+import { interfaceAddresses } from '../../net/interface-addresses.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
@@ -15,6 +16,7 @@ import type { ListenerSlice } from '../../transports/listener.ts'
 import { createDotTransport, createTcpTransport, type StreamTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
 import type { OriginObserver } from '../../transports/web/reachability.ts'
+import { type AddressObserver, MAX_ADDRESSES } from '../../transports/wildcard-listener.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
 import { servesHttp3 } from './listeners.ts'
 
@@ -76,11 +78,16 @@ export class TransportAssembly {
   #servesHttp3 = false
 
   constructor(settings: TransportAssemblySettings, dependencies: TransportAssemblyDependencies) {
-    const { meter, limit, log: _, ...shared } = dependencies
+    const { meter, limit, log, ...shared } = dependencies
     this.#settings = settings
     this.#dependencies = dependencies
     this.#budget = new OutputBudget(settings.workers)
-    this.#udp = new UdpTransport({ ...shared, meter: meter(TRANSPORTS.udp) })
+    this.#udp = new UdpTransport({
+      ...shared,
+      addresses: (family) => interfaceAddresses(family),
+      observer: addressLog(log),
+      meter: meter(TRANSPORTS.udp),
+    })
     this.#tcp = createTcpTransport({ ...shared, limit, budget: this.#budget, meter: meter(TRANSPORTS.tcp) })
   }
 
@@ -240,5 +247,21 @@ function originLog(log: Logger): OriginObserver {
   return {
     lost: (origin, reason) => log.warn({ origin, reason }, 'the server of doh.proxy cannot be reached: its pages are 502'),
     found: (origin) => log.info({ origin }, 'the server of doh.proxy is reached again'),
+  }
+}
+
+function addressLog(log: Logger): AddressObserver {
+  const address = formatEndpoint
+  return {
+    appeared: (endpoint) => log.info({ address: address(endpoint) }, 'DNS over UDP is served on another address of this machine'),
+    vanished: (endpoint) =>
+      log.info({ address: address(endpoint) }, 'this machine has an address no more: DNS over UDP is not served there'),
+    failed: (endpoint, error) =>
+      log.warn({ address: address(endpoint), err: error }, 'cannot serve DNS over UDP there yet: trying again every 5 seconds'),
+    crowded: (endpoint, left) =>
+      log.warn(
+        { address: address(endpoint), left },
+        `DNS over UDP is served on ${MAX_ADDRESSES} addresses of this machine, and not on the others`,
+      ),
   }
 }
