@@ -24,7 +24,8 @@ const CLIENT: Client = {
   address: '127.0.0.1',
   octets: parseAddress('127.0.0.1') ?? new Uint8Array(16),
   port: 40_000,
-  admitted: true,
+  holder: null,
+  refusal: null,
   keepalive: 300,
 }
 const NOBODY: ReplySink = { deliver() {}, refuse() {} }

@@ -11,6 +11,8 @@ export interface LocalCaOptions {
   readonly stateDir: string
   /** Host names without wildcards; the first one names the directory. */
   readonly names: readonly string[]
+  /** Those of `names` whose direct subdomains the certificate is for too, as a wildcard. */
+  readonly subdomainsOf: readonly string[]
   /** IPv4 and IPv6, any notation. Together with `names` 1 to 100. */
   readonly addresses: readonly string[]
   /** Milliseconds since 1970. */
@@ -41,7 +43,7 @@ export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
   const names = parseLocalNames(options)
   const { previous, ...issuer } = await openAuthority({ stateDir: options.stateDir, names, now: options.now })
   const caFingerprint = issuer.certificate.fingerprint256
-  const leaf = new LocalLeaf({ issuer, names, stateDir: options.stateDir })
+  const leaf = new LocalLeaf({ issuer, names: withWildcards(names, options.subdomainsOf), stateDir: options.stateDir })
   let identity = leaf.stored(options.now) ?? (await leaf.issue(options.now))
   return {
     identity,
@@ -58,7 +60,7 @@ export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
 }
 
 /** Whether there is a CA that clients may trust, and openLocalCa() would put another in its place. Writes nothing; throws as that does. */
-export function isLocalCaForOthers(options: LocalCaOptions): boolean {
+export function isLocalCaForOthers(options: Omit<LocalCaOptions, 'subdomainsOf'>): boolean {
   return isAuthorityForOthers({ stateDir: options.stateDir, names: parseLocalNames(options), now: options.now })
 }
 
@@ -67,6 +69,12 @@ const RENEW_AT_SHARE_LEFT = 1 / 3
 
 function isDue({ notBefore, notAfter }: Identity, now: number): boolean {
   return notAfter - now < (notAfter - notBefore) * RENEW_AT_SHARE_LEFT
+}
+
+/** The CA may vouch for them without more: what it permits, it permits with all that is below. */
+function withWildcards({ names, addresses }: LocalNames, subdomainsOf: readonly string[]): LocalNames {
+  const wildcards = names.filter((name) => subdomainsOf.includes(name)).map((name) => `*.${name}`)
+  return { names: [...names, ...wildcards], addresses }
 }
 
 class LocalLeaf {

@@ -37,13 +37,28 @@ export interface Client {
   /** The same as 16 octets, IPv4 in its mapped form (RFC 4291 §2.5.5.2). */
   readonly octets: Uint8Array
   readonly port: number
-  /** Whether the listener's access list admits this address. */
-  readonly admitted: boolean
+  /** Whose token it has shown; null: none. */
+  readonly holder: TokenHolder | null
+  /** Why it may not ask; null: it may. */
+  readonly refusal: Failure | null
   /** The idle timeout to announce by RFC 7828, in units of 100 ms; NO_KEEPALIVE where the option has no meaning; 0 while draining. */
   readonly keepalive: number
 }
 
 export const NO_KEEPALIVE = -1
+
+/** Somebody whom the operator has given a token. */
+export interface TokenHolder {
+  /** As the operator calls it. */
+  readonly name: string
+  /** 16 octets under which its use is counted, as that of others is under their addresses; of a token it is always the same. */
+  readonly account: Uint8Array
+}
+
+/** What limits are counted under. */
+export function accountOf({ holder, octets }: Pick<Client, 'holder' | 'octets'>): Uint8Array {
+  return holder === null ? octets : holder.account
+}
 
 /** Where a query's answer goes. Implemented by transports; called by the pipeline only, exactly once per query. */
 export interface ReplySink {

@@ -10,8 +10,10 @@ import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
 import type { QuicEngine } from '../net/quic.ts'
 import { RateLimit } from '../net/rate-limit.ts'
+import { digestOf, type TokenEntry } from '../net/token.ts'
 import { Wheel } from '../net/wheel.ts'
 import { ConnectionLimit } from '../transports/connection-limit.ts'
+import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import { listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing, type RoutingPlan } from './assembly/routes.ts'
@@ -43,6 +45,8 @@ export interface DataPlaneSettings {
   readonly identities: readonly Identity[]
   /** Of DNS cookies, hexadecimal; none: there are no cookies. */
   readonly cookieSecrets: readonly string[]
+  /** Who may use encrypted DNS; null: nobody needs a token. */
+  readonly accessTokens: readonly TokenEntry[] | null
   readonly routing: RoutingPlan
   /** Whether another worker serves HTTP/3. */
   readonly http3Elsewhere: boolean
@@ -207,14 +211,15 @@ export class DataPlane {
     this.#route.table = this.#routing.table
   }
 
-  async #applyToTransports({ config, identities, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+  async #applyToTransports({ config, identities, accessTokens, http3Elsewhere }: DataPlaneSettings): Promise<void> {
     if (identities.length > 0) {
       const options = identityOptions(config)
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
       else this.#identities.replace(identities, options)
     }
     if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
-    await this.#transports.reconfigure({ config, identities: this.#identities, quic: this.#quic ?? null, http3Elsewhere })
+    const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])
+    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic: this.#quic ?? null, http3Elsewhere })
   }
 
   async #bind(): Promise<void> {
@@ -272,6 +277,11 @@ export class DataPlane {
     const observer = combine([this.#telemetry, ...(wantsLog ? [new QueryLog(this.#log, log.queries)] : [])])
     return { observer, queryTimeoutMs: timeouts.queryMs }
   }
+}
+
+/** The self-probe is a client like others. No operator's name has a space. */
+function probeEntry(token: string): TokenEntry {
+  return { name: 'self probe', digest: digestOf(token) }
 }
 
 function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {

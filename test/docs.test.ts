@@ -35,9 +35,10 @@ test('the full example of the README shows the defaults', () => {
   const { config } = loadConfig({ file: join(directory, 'atlas.yaml'), env: {}, cwd: directory })
   const { config: standard } = loadConfig({ file: null, env: {}, cwd: directory })
   // what the comments call an example is no default
-  const { public: _, tls, upstreams, listen, ...shown } = config
-  const { public: __, tls: standardTls, upstreams: ___, listen: standardListen, ...defaults } = standard
+  const { public: _, access, tls, upstreams, listen, ...shown } = config
+  const { public: __, access: standardAccess, tls: standardTls, upstreams: ___, listen: standardListen, ...defaults } = standard
   assert.deepEqual(shown, defaults)
+  assert.deepEqual({ ...access, tokenFile: null }, standardAccess)
   for (const kind of ['doh', 'dot', 'dns'] as const) {
     assert.deepEqual(
       listen[kind].map(({ endpoint }) => endpoint),

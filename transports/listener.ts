@@ -1,16 +1,12 @@
 import type { Client } from '../dns/contracts.ts'
-import { type AddressBytes, type Endpoint, formatEndpoint } from '../net/address.ts'
+import { type Endpoint, formatEndpoint } from '../net/address.ts'
 import type { LiveSet } from '../net/live-set.ts'
-
-/** Who may ask. */
-export interface AccessList {
-  has(address: AddressBytes): boolean
-}
+import { type Access, type AccessList, refusalOf } from './access.ts'
 
 /** One address to listen on, and who may ask there. */
 export interface ListenerSlice {
   readonly endpoint: Endpoint
-  readonly access: AccessList
+  readonly access: Access
   /** Without TLS, behind a proxy that has it. Of DoH only. */
   readonly cleartext?: boolean
   /** Who says by the PROXY protocol for whom it speaks, and has to; null: nobody, clients come by themselves. Not of QUIC. */
@@ -30,7 +26,7 @@ export interface ServedConnection {
 
 /** A bound socket. What it asks of connections that come may be exchanged while it serves. */
 export interface Listener {
-  access: AccessList
+  access: Access
   cleartext?: boolean
   proxies?: AccessList | null
   /** The bound address: the port is known even if the kernel chose it. */
@@ -172,7 +168,10 @@ function hasConnections({ connections }: Listener): boolean {
 
 /** What a client may do was decided when it came. */
 function drainStrangers({ connections, access }: Listener): void {
-  for (const connection of connections) if (access.has(connection.client.octets) !== connection.client.admitted) connection.drain()
+  for (const connection of connections) {
+    const { octets, holder, refusal } = connection.client
+    if (refusalOf(octets, holder, access) !== refusal) connection.drain()
+  }
 }
 
 function isAt({ slice }: Place, { host, port }: Endpoint): boolean {

@@ -3,8 +3,9 @@ import { Failure } from '../dns/failure.ts'
 import type { Clock } from '../net/clock.ts'
 import type { QuicCloseReason, QuicConnection, QuicHandler } from '../net/quic.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
+import type { AccessTerms } from './access.ts'
 import type { ServedConnection } from './listener.ts'
-import type { ServedPeer } from './stream-listener.ts'
+import type { ServedPeer } from './served-peer.ts'
 import type { Workload } from './workload.ts'
 
 /** Streams that a client may reset within a second (conformance DOQ-15, H3-17). */
@@ -218,6 +219,8 @@ export interface QuicConnectionFacts {
 /** One connection as its listener sees it. */
 export interface Arrival {
   readonly peer: ServedPeer
+  /** Who may ask there, as it is at any moment. */
+  readonly terms: AccessTerms
   /** Takes a place among the connections of the client; false when it has too many. Called once the handshake is complete. */
   readonly acquire: () => boolean
   readonly onClosed: () => void

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isIpv4 } from '../dns/address.ts'
 import type { QueryAcceptor, TransportMeter } from '../dns/contracts.ts'
-import { Failure } from '../dns/failure.ts'
 import { canonicalAddress, type Endpoint, parseAddress } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
 import type { QuicConnection, QuicEngine, QuicHandler, QuicIdentity, QuicListener } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
+import { type Access, refusalOf } from './access.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { drainConnections, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
 import type { Arrival, QuicConnectionDependencies, QuicConnectionSettings, QuicServerConnection } from './quic-connection.ts'
@@ -134,15 +134,17 @@ export class QuicListeners {
     const text = canonicalAddress(quic.address)
     const bytes = parseAddress(text)
     if (bytes === null || this.#draining || address.isLeaving) return null
-    const admitted = address.access.has(bytes)
-    if (!admitted && !explainsRefusal) {
-      meter.dropped(Failure.access_denied)
+    // the library does not tell for which name it was asked: a token can only come later, in a request
+    const refusal = refusalOf(bytes, null, address.access)
+    if (refusal !== null && !explainsRefusal) {
+      meter.dropped(refusal)
       return null
     }
     meter.connectionOpened()
     let isCounted = false
     const arrival: Arrival = {
-      peer: { address: text, octets: bytes, port: quic.port, admitted },
+      peer: { address: text, octets: bytes, port: quic.port, holder: null, refusal },
+      terms: address,
       acquire: () => (isCounted = limit.acquire(bytes)),
       onClosed: () => {
         this.#connections.delete(connection)
@@ -166,7 +168,11 @@ function dualStack(slices: readonly ListenerSlice[]): readonly ListenerSlice[] {
     .map((slice) => {
       if (slice.endpoint.host !== '::') return slice
       const ipv4 = at('0.0.0.0', slice.endpoint.port)
-      return { ...slice, access: { has: (address) => (isIpv4(address) ? ipv4?.access.has(address) === true : slice.access.has(address)) } }
+      const { access } = slice
+      return {
+        ...slice,
+        access: { ...access, has: (address) => (isIpv4(address) ? ipv4?.access.has(address) === true : access.has(address)) },
+      }
     })
 }
 
@@ -181,7 +187,7 @@ interface BoundAddressOptions {
  * drained, the listener is closed and bound again (a gap of milliseconds, docs/quic.md).
  */
 class BoundAddress implements Listener {
-  access: ListenerSlice['access']
+  access: Access
   /** With which it was bound last. */
   identity: QuicIdentity | null = null
   readonly connections = new LiveSet<QuicServerConnection>()

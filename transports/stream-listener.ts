@@ -7,6 +7,7 @@ import { bindServer, closeServer } from '../net/listen.ts'
 import { LiveSet } from '../net/live-set.ts'
 import type { ProxySource } from '../net/proxy-header.ts'
 import type { Wheel } from '../net/wheel.ts'
+import type { Access, AccessList } from './access.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { drainConnections, type Listener, type ListenerSlice, type ServedConnection } from './listener.ts'
 import { ProxiedConnection } from './proxied-connection.ts'
@@ -26,12 +27,6 @@ export interface StreamListener extends Listener {
   readonly connections: LiveSet<ServedConnection>
   /** What comes out of its handshake now has come too late. */
   readonly isDraining: boolean
-}
-
-/** A peer that is about to be served. */
-export interface ServedPeer extends Peer {
-  /** Whether it may ask. */
-  readonly admitted: boolean
 }
 
 /** Takes a connection; nothing of it has been read. */
@@ -63,9 +58,9 @@ export async function openStreamListener(slice: ListenerSlice, options: StreamLi
 }
 
 class TcpListener implements StreamListener {
-  access: ListenerSlice['access']
+  access: Access
   cleartext: boolean
-  proxies: ListenerSlice['access'] | null
+  proxies: AccessList | null
   readonly endpoint: Endpoint
   readonly connections = new LiveSet<ServedConnection>()
   isDraining = false

@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
 import { TRANSPORTS, type Transport, type TransportTraits } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
 import type { ConnectionLimit } from './connection-limit.ts'
 import { ListenerGroup, type ListenerSlice } from './listener.ts'
+import { countForHolder, servedPeer } from './served-peer.ts'
 import { openStreamListener, type Peer, type Serve, type StreamListener } from './stream-listener.ts'
 import { TlsTerminator, type TlsTerminatorOptions } from './tls-terminator.ts'
 
@@ -115,8 +117,14 @@ export class StreamTransport implements Transport<StreamSlice> {
       socket.destroy()
       return
     }
-    const { address, octets, port } = peer
-    const client = { traits: this.#traits, address, octets, port, admitted: listener.access.has(octets) }
+    const served = servedPeer(socket, peer, listener.access)
+    const failure = served.refusal ?? (countForHolder(socket, served, this.#dependencies.limit) ? null : Failure.connection_limit)
+    if (failure !== null) {
+      this.#dependencies.meter.dropped(failure)
+      socket.destroy()
+      return
+    }
+    const client = { traits: this.#traits, ...served }
     const onClose = () => {
       this.#connections.delete(connection)
       listener.connections.delete(connection)

@@ -18,7 +18,8 @@ import { LiveSet } from '../net/live-set.ts'
 import { literalLookup } from '../net/lookup.ts'
 import { INVALID, NEED_MORE, readProxyHeader } from '../net/proxy-header.ts'
 import { scratch } from '../net/scratch.ts'
-import { type AccessList, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import { type AccessList, refusalOf } from './access.ts'
+import { type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
 import { type AddressObserver, AddressWatch, type BoundSocket, type ListenerTerms, WildcardListener } from './wildcard-listener.ts'
 
 export interface UdpSlice {
@@ -272,5 +273,6 @@ class ProxiedSink implements ReplySink {
 }
 
 function clientOf({ address, octets, port }: Pick<Client, 'address' | 'octets' | 'port'>, { access }: ListenerTerms): Client {
-  return { traits: TRANSPORTS.udp, address, octets, port, admitted: access.has(octets), keepalive: NO_KEEPALIVE }
+  const refusal = refusalOf(octets, null, access)
+  return { traits: TRANSPORTS.udp, address, octets, port, holder: null, refusal, keepalive: NO_KEEPALIVE }
 }

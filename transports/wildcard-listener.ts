@@ -1,6 +1,7 @@
 import type { Endpoint } from '../net/address.ts'
 import { isAddressMissing, listenError } from '../net/listen.ts'
-import type { AccessList, Listener, ListenerSlice } from './listener.ts'
+import type { Access, AccessList } from './access.ts'
+import type { Listener, ListenerSlice } from './listener.ts'
 
 /** How soon an address that has appeared is served. A look costs 0.06 ms. */
 const LOOK_MS = 5000
@@ -11,7 +12,7 @@ export const MAX_ADDRESSES = 256
 
 /** What a listener is asked on; exchanged while it serves. */
 export interface ListenerTerms {
-  access: AccessList
+  access: Access
   proxies: AccessList | null
 }
 
@@ -58,7 +59,7 @@ interface Place {
  * answer by its routes, where RFC 2181 §4.1 asks for the address that the question was sent to.
  */
 export class WildcardListener implements Listener {
-  access: AccessList
+  access: Access
   proxies: AccessList | null
   readonly connections = []
   readonly #options: WildcardOptions

@@ -18,7 +18,12 @@ export type IdentitySource =
   /** Nothing is encrypted. */
   | { readonly kind: 'none' }
   | { readonly kind: 'files'; readonly identities: readonly Identity[]; readonly files: readonly string[] }
-  | { readonly kind: 'local'; readonly names: readonly string[]; readonly addresses: readonly string[] }
+  | {
+      readonly kind: 'local'
+      readonly names: readonly string[]
+      readonly addresses: readonly string[]
+      readonly subdomainsOf: readonly string[]
+    }
 
 /** Reads the files that are configured; writes nothing. Throws OperationalError. */
 export function identitySource(config: Config): IdentitySource {
@@ -27,8 +32,11 @@ export function identitySource(config: Config): IdentitySource {
   if (doh.length + dot.length + doq.length === 0) return { kind: 'none' }
   if (certificates.length > 0)
     return { kind: 'files', identities: certificates.map((files) => loadIdentityFiles(files)), files: certificates.map(({ cert }) => cert) }
-  const names = [...LOCAL_NAMES, ...(config.public.name === null ? [] : [config.public.name])]
-  return { kind: 'local', names, addresses: localAddresses(config) }
+  const { name } = config.public
+  const names = [...LOCAL_NAMES, ...(name === null ? [] : [name])]
+  // tokens are labels below it; clients accept no wildcard of a top-level domain
+  const subdomainsOf = config.access.tokenFile !== null && name?.includes('.') === true ? [name] : []
+  return { kind: 'local', names, addresses: localAddresses(config), subdomainsOf }
 }
 
 export interface IdentityAssembly {
@@ -58,7 +66,7 @@ async function localIdentity(
   source: IdentitySource & { kind: 'local' },
   { stateDir, log, onRenewed }: IdentityAssemblyDependencies,
 ): Promise<IdentityAssembly> {
-  const ca = await openLocalCa({ stateDir, names: source.names, addresses: source.addresses, now: Date.now() })
+  const ca = await openLocalCa({ ...source, stateDir, now: Date.now() })
   if (ca.reissuedCa) log.warn({ ca: ca.caPath }, REISSUED)
   let identities: readonly Identity[] = [ca.identity]
   const renew = async (): Promise<void> => {

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isLocalCaForOthers } from '../../certs/local-ca.ts'
+import type { TokenEntry } from '../../net/token.ts'
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
+import { readAccessTokens } from './access-tokens.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
@@ -17,6 +19,8 @@ export interface Prepared {
   readonly token: string | null
   /** Those of DNS cookies, hexadecimal; none where cookies are off, or before the first start. */
   readonly cookieSecrets: readonly string[]
+  /** Who may use encrypted DNS; null: nobody needs a token. */
+  readonly accessTokens: readonly TokenEntry[] | null
   /** Whether clients will have to trust another local CA. */
   readonly reissuesCa: boolean
   readonly warnings: readonly string[]
@@ -31,7 +35,9 @@ export function prepare(config: Config): Prepared {
   const identities = identitySource(config)
   const reissuesCa = identities.kind === 'local' && isLocalCaForOthers({ stateDir: config.state, ...identities, now: Date.now() })
   const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
-  return { config, identities, cookieSecrets, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+  const { tokenFile: accessFile } = config.access
+  const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)
+  return { config, identities, cookieSecrets, accessTokens, reissuesCa, upstreams, token: token?.token ?? null, warnings }
 }
 
 /** The same with a secret for cookies where one is needed: it is made, and kept in the state directory. Throws OperationalError. */
@@ -46,6 +52,13 @@ export function isSame(a: Prepared, b: Prepared): boolean {
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-function essence({ config, identities, cookieSecrets, upstreams, token }: Prepared) {
-  return [formOf(config), identities, cookieSecrets, upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]), token]
+function essence({ config, identities, cookieSecrets, accessTokens, upstreams, token }: Prepared) {
+  return [
+    formOf(config),
+    identities,
+    cookieSecrets,
+    accessTokens,
+    upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]),
+    token,
+  ]
 }

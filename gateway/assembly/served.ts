@@ -98,6 +98,7 @@ export class Served {
       config: withBoundPorts(config, this.#facts.endpoints),
       identities: this.#identities.identities,
       cookieSecrets: this.#prepared.cookieSecrets,
+      accessTokens: this.#prepared.accessTokens,
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -179,6 +180,7 @@ export class Served {
     const targets = probeTargets(this.#facts, {
       identities: this.#identities.identities,
       paths: doh.paths,
+      needsToken: this.#prepared.accessTokens !== null,
       cleartext,
       proxied: proxied.map(({ endpoint }) => endpoint),
     })

@@ -8,6 +8,7 @@ import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
+import type { Access, TokenHolders } from '../../transports/access.ts'
 import type { ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
 import { Http3Transport } from '../../transports/doh/http3.ts'
@@ -53,6 +54,8 @@ export interface TransportParts {
   readonly config: Config
   /** Null until something is encrypted. */
   readonly identities: ServerIdentities | null
+  /** Whoever uses encrypted DNS has to be among them; null: nobody needs a token. */
+  readonly tokens: TokenHolders | null
   /** Null until something listens on QUIC, and where there is none for this machine. */
   readonly quic: QuicEngine | null
   /** Whether another thread serves HTTP/3, so that it is announced here too. */
@@ -107,26 +110,28 @@ export class TransportAssembly {
 
   /** Serves as `config` says, as Transport.reconfigure() does. After an error some of it holds: the former parts bring back what was. */
   async reconfigure(parts: TransportParts): Promise<void> {
-    const { config, identities, quic } = parts
+    const { config, identities, tokens, quic } = parts
     if (identities !== null) this.#encrypted ??= this.#makeEncrypted(identities)
     if (identities !== null && quic !== null) this.#overQuic ??= this.#makeOverQuic(identities, quic)
     const { listen, access, timeouts, limits } = config
     const inFlight = limits.inFlightPerConnection
     const stream = { idleMs: limits.idle.streamMs, inFlight }
     const overQuic = { handshakeMs: timeouts.handshakeMs, idleMs: limits.idle.quicMs, inFlight }
-    const dns = this.#slices(listen.dns, access.dns)
+    const dns = this.#slices(listen.dns, { list: access.dns, tokens: null })
+    const encrypted = { list: access.encrypted, tokens }
     await bindTogether(dns, {
       first: (wanted) => this.#tcp.reconfigure({ listen: wanted, connection: stream }),
       second: () => this.#udp.reconfigure({ listen: withPorts(dns, this.#tcp.endpoints) }),
     })
-    await this.#encrypted?.dot.reconfigure({ listen: this.#slices(listen.dot, access.encrypted), connection: stream })
+    await this.#encrypted?.dot.reconfigure({ listen: this.#slices(listen.dot, encrypted), connection: stream })
     const http3 = servesHttp3(config) && this.#overQuic?.http3 != null
     const doh = {
-      listen: this.#slices(listen.doh, access.encrypted),
+      listen: this.#slices(listen.doh, encrypted),
       connection: { idleMs: limits.idle.httpMs, inFlight },
       handshakeMs: timeouts.handshakeMs,
       offer: {
         ...config.doh,
+        takesTokens: tokens !== null,
         // "/" is the origin's, also where HTTP/3 has none of its pages
         landing: config.doh.landing && config.doh.proxy === null,
         trustedProxies: new PrefixSet(config.doh.trustedProxies),
@@ -143,7 +148,7 @@ export class TransportAssembly {
         await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, offer })
       },
     })
-    await this.#overQuic?.doq.reconfigure({ listen: this.#slices(listen.doq, access.encrypted), connection: overQuic })
+    await this.#overQuic?.doq.reconfigure({ listen: this.#slices(listen.doq, encrypted), connection: overQuic })
     this.#servesHttp3 = http3
   }
 
@@ -164,11 +169,14 @@ export class TransportAssembly {
     await Promise.all(this.#all().map((transport) => transport.close()))
   }
 
-  #slices(entries: readonly ListenConfig[], list: readonly Prefix[]): readonly ListenerSlice[] {
+  #slices(
+    entries: readonly ListenConfig[],
+    { list, tokens }: { list: readonly Prefix[]; tokens: TokenHolders | null },
+  ): readonly ListenerSlice[] {
     const { reusePort } = this.#settings
     return entries.map(({ endpoint, access, cleartext, proxyProtocol }) => ({
       endpoint,
-      access: new PrefixSet(access ?? list),
+      access: accessOf(access ?? list, tokens),
       cleartext,
       proxies: proxyProtocol === null ? null : new PrefixSet(proxyProtocol),
       reusePort,
@@ -215,6 +223,11 @@ export class TransportAssembly {
       http3: engine.opensUnidirectional ? new Http3Transport(options, { ...shared, onTrouble, meter: meter(TRANSPORTS.doh3) }) : null,
     }
   }
+}
+
+function accessOf(list: readonly Prefix[], tokens: TokenHolders | null): Access {
+  const set = new PrefixSet(list)
+  return { has: (address) => set.has(address), tokens }
 }
 
 /** Ports that the kernel may choose in vain. */

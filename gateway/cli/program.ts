@@ -11,6 +11,7 @@ import { addReloadCommand } from './reload.ts'
 import { addRunCommand } from './run.ts'
 import { addSchemaCommand } from './schema.ts'
 import { addStatusCommand } from './status.ts'
+import { addTokenCommand } from './token.ts'
 import { addTopCommand } from './top.ts'
 import { addUpstreamsCommand } from './upstreams.ts'
 import { VERSION } from './version.ts'
@@ -36,6 +37,7 @@ export async function main(args: readonly string[], launcher: Launcher): Promise
   addCacheCommand(program)
   addUpstreamsCommand(program)
   addCertsCommand(program)
+  addTokenCommand(program)
   addTopCommand(program)
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -24,6 +24,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     ...each('DNS over QUIC', doq),
     ...each('plain DNS, UDP and TCP', dns),
     ...(facts.admin === null ? [] : [line('metrics', `http://${formatEndpoint(facts.admin)}/metrics`)]),
+    ...(config.access.tokenFile === null ? [] : [line('a token is needed', 'atlas-dns token <name> makes one, and shows where it goes')]),
     line('asks', facts.upstreams.length === 0 ? 'nobody: no resolver is known' : facts.upstreams.join(', ')),
     ...(facts.localCa === null
       ? []
@@ -94,7 +95,7 @@ function each(label: string, endpoints: readonly Endpoint[]): readonly string[] 
   return endpoints.length === 0 ? [] : [line(label, endpoints.map(formatEndpoint).join('  '))]
 }
 
-function portSuffix(port: number, standard: number): string {
+export function portSuffix(port: number, standard: number): string {
   return port === standard ? '' : `:${port}`
 }
 

@@ -13,6 +13,7 @@ import type { UpstreamForm } from './upstream-form.ts'
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
   const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
   const { listen, timeouts, limits } = form
+  const { tokens } = form.access
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
     return listen[kind].map((entry) => ({
@@ -48,7 +49,11 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       addresses: form.public.addresses,
       ports: { doh: form.public.ports.doh ?? null, dot: form.public.ports.dot ?? null, doq: form.public.ports.doq ?? null },
     },
-    access: { dns: form.access.dns.flat(), encrypted: form.access.encrypted.flat() },
+    access: {
+      dns: form.access.dns.flat(),
+      encrypted: form.access.encrypted.flat(),
+      tokenFile: tokens.file === undefined ? null : absolute(tokens.file, ['access', 'tokens', 'file']),
+    },
     doh: { ...form.doh, proxy: form.doh.proxy ?? null, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
       certificates: form.tls.certificates.map(({ cert, key }, i) => {

@@ -19,7 +19,12 @@ export interface Config {
     readonly addresses: readonly string[]
     readonly ports: { readonly doh: number | null; readonly dot: number | null; readonly doq: number | null }
   }
-  readonly access: { readonly dns: readonly Prefix[]; readonly encrypted: readonly Prefix[] }
+  readonly access: {
+    readonly dns: readonly Prefix[]
+    readonly encrypted: readonly Prefix[]
+    /** Who uses DNS over HTTPS, TLS and QUIC needs a token of this file besides: its absolute path; null: nobody needs one. */
+    readonly tokenFile: string | null
+  }
   readonly doh: {
     readonly paths: readonly string[]
     readonly http3: boolean

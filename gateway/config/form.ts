@@ -20,7 +20,11 @@ export function formOf(config: Config): Form {
       admin: listen.admin === null ? false : adminForm(listen.admin),
     },
     public: publicForm(config),
-    access: { dns: formatAccess(access.dns), encrypted: formatAccess(access.encrypted) },
+    access: {
+      dns: formatAccess(access.dns),
+      encrypted: formatAccess(access.encrypted),
+      ...(access.tokenFile !== null && { tokens: { file: access.tokenFile } }),
+    },
     doh: {
       paths: doh.paths,
       http3: doh.http3,

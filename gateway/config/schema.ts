@@ -202,6 +202,14 @@ const root = settings({
     settings({
       dns: access.prefault(['loopback', 'private']).describe('who may use plain DNS: loopback, private, any, CIDRs, addresses'),
       encrypted: access.prefault(['any']).describe('who may use DNS over HTTPS, TLS and QUIC: loopback, private, any, CIDRs, addresses'),
+      tokens: section(
+        settings({
+          file: filePath('a file')
+            .optional()
+            .describe('file with whose each token is and its SHA-256 (atlas-dns token); by default nobody needs one'),
+        }),
+        'tokens that DNS over HTTPS and TLS need besides, as last path segment or first label of the host name',
+      ),
     }),
     'who may ask',
   ),

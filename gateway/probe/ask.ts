@@ -8,6 +8,7 @@ import { readParts } from '../../dns/text-parts.ts'
 import { Class, Rcode, Type } from '../../dns/types.ts'
 import { formatEndpoint } from '../../net/address.ts'
 import type { QuicEngine } from '../../net/quic.ts'
+import { tokenPath } from '../../net/token.ts'
 import { DOQ } from '../client/doq.ts'
 import { type Exchange, RefusedError, type TlsChoice } from '../client/exchange.ts'
 import { http3 } from '../client/http3.ts'
@@ -16,7 +17,7 @@ import { askOverQuic, createClientEngine, type QuicProtocol } from '../client/qu
 import type { Reply } from '../client/session.ts'
 import { askOverTcp, askOverTls } from '../client/stream.ts'
 import { askOverUdp } from '../client/udp.ts'
-import { probeName } from '../stages/probe.ts'
+import { PROBE_ZONE, probeName } from '../stages/probe.ts'
 import type { ProbeOutcome } from './outcome.ts'
 import type { ProbeTarget, ProbeTransport } from './target.ts'
 
@@ -40,12 +41,14 @@ export interface ProbeClientOptions {
 
 /** Asks a listener of this gateway as clients do. Certificates are not verified: their ends are watched elsewhere. */
 export class ProbeClient {
+  readonly #token: string
   readonly #name: Uint8Array
   readonly #keyDirectory: string
   readonly #timeoutMs: number
   #engine: QuicEngine | null = null
 
   constructor({ token, keyDirectory, timeoutMs = TIMEOUT_MS }: ProbeClientOptions) {
+    this.#token = token
     this.#name = probeName(token)
     this.#keyDirectory = keyDirectory
     this.#timeoutMs = timeoutMs
@@ -79,11 +82,11 @@ export class ProbeClient {
       case 'tcp':
         return askOverTcp(exchange)
       case 'dot':
-        return askOverTls(exchange, tlsChoice(target))
+        return askOverTls(exchange, target.needsToken ? this.#tokenChoice() : tlsChoice(target))
       case 'doh':
-        return askOverHttps(exchange, { url: urlOf(target), get: false, tls: target.cleartext ? null : tlsChoice(target) })
+        return askOverHttps(exchange, { url: this.#urlOf(target), get: false, tls: target.cleartext ? null : tlsChoice(target) })
       case 'doh3':
-        return this.#askOverQuic(exchange, target, http3({ url: urlOf(target), get: false }))
+        return this.#askOverQuic(exchange, target, http3({ url: this.#urlOf(target), get: false }))
       case 'doq':
         return this.#askOverQuic(exchange, target, DOQ)
     }
@@ -92,6 +95,16 @@ export class ProbeClient {
   async #askOverQuic(exchange: Exchange, { host }: ProbeTarget, protocol: QuicProtocol): Promise<Reply> {
     this.#engine ??= createClientEngine(this.#keyDirectory)
     return askOverQuic(exchange, this.#engine, { protocol, trust: { serverName: host, roots: null } })
+  }
+
+  /** The token as first label of the server name. */
+  #tokenChoice(): TlsChoice {
+    return { servername: `${this.#token}.${PROBE_ZONE}`, rejectUnauthorized: false }
+  }
+
+  #urlOf({ host, server, path, cleartext, needsToken }: ProbeTarget): URL {
+    const origin = `${cleartext ? 'http' : 'https'}://${formatEndpoint({ host, port: server.port })}`
+    return new URL(needsToken ? tokenPath(path, this.#token) : path, origin)
   }
 
   #query(transport: ProbeTransport): Uint8Array {
@@ -110,10 +123,6 @@ export class ProbeClient {
 function tlsChoice({ host }: ProbeTarget): TlsChoice {
   // RFC 6066 §3: an address is never sent as a server name
   return { ...(isIP(host) === 0 ? { servername: host } : {}), rejectUnauthorized: false }
-}
-
-function urlOf({ host, server, path, cleartext }: ProbeTarget): URL {
-  return new URL(path, `${cleartext ? 'http' : 'https'}://${formatEndpoint({ host, port: server.port })}`)
 }
 
 /** The worker that gave the answer. Throws when it does not say. */

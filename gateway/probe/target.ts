@@ -19,6 +19,8 @@ export interface ProbeTarget {
   readonly path: string
   /** Of DNS over HTTPS: without TLS. */
   readonly cleartext: boolean
+  /** Whether clients have to show a token. */
+  readonly needsToken: boolean
 }
 
 /** What the gateway listens on: what all its workers have bound. */
@@ -32,6 +34,8 @@ export interface ProbeFacts {
   readonly identities: readonly { readonly names: readonly string[] }[]
   /** At least one. */
   readonly paths: readonly string[]
+  /** Whether clients of encrypted DNS have to show a token. */
+  readonly needsToken: boolean
   /** Addresses of DNS over HTTPS without TLS. */
   readonly cleartext: readonly Endpoint[]
   /** Addresses where only load balancers are served, which send the PROXY protocol: they are not asked. */
@@ -50,7 +54,7 @@ const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
 /** Every address on every transport. */
 export function probeTargets(
   { endpoints, http3 }: ProbedListeners,
-  { identities, paths: [path = ''], cleartext: clear, proxied }: ProbeFacts,
+  { identities, paths: [path = ''], needsToken, cleartext: clear, proxied }: ProbeFacts,
 ): readonly ProbeTarget[] {
   const name = nameOf(identities)
   return TRANSPORTS.filter(([, transport]) => transport !== 'doh3' || http3).flatMap(([kind, transport]) =>
@@ -61,7 +65,16 @@ export function probeTargets(
       if ((cleartext && transport === 'doh3') || (kind !== 'doq' && isAmong(proxied))) return []
       const server = { host: reachable(endpoint.host), port: endpoint.port }
       // an address is always an authority of ours (RFC 8484 §5 leaves that to us), but has no zone there (RFC 6874)
-      return { kind, transport, endpoint, server, host: name ?? canonicalAddress(server.host), path, cleartext }
+      return {
+        kind,
+        transport,
+        endpoint,
+        server,
+        host: name ?? canonicalAddress(server.host),
+        path,
+        cleartext,
+        needsToken: needsToken && kind !== 'dns',
+      }
     }),
   )
 }

@@ -1,4 +1,4 @@
-import { type Stage, TRANSPORTS, Verdict } from '../../dns/contracts.ts'
+import { accountOf, type Stage, TRANSPORTS, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import type { AddressBytes } from '../../net/address.ts'
@@ -34,12 +34,13 @@ export class LimitStage implements Stage {
 
   onQuery(query: Query): Verdict {
     const { octets, traits } = query.client
+    const account = accountOf(query.client)
     const { queries, udp } = this.terms
     // RFC 7873 §5.2.5: who has a cookie of ours is there
     const mayBeForged = traits.datagram && !query.isProven
     const isLimited = mayBeForged && udp.rate !== null && !udp.exempt.has(octets)
     if (isLimited && !this.#udp.take(octets, udp.rate, query.receivedAt)) return this.#slip(query)
-    if (queries === null || this.#queries.take(octets, queries, query.receivedAt)) return Verdict.NEXT
+    if (queries === null || this.#queries.take(account, queries, query.receivedAt)) return Verdict.NEXT
     if (mayBeForged) return this.#slip(query)
     query.failure = hasStatus(query) ? Failure.rate_limited : Failure.rate_refused
     return Verdict.FAILED

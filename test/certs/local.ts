@@ -19,7 +19,7 @@ export interface Start {
 }
 
 export function start({ stateDir, names = NAMES, addresses = ADDRESSES, now = NOW }: Start): Promise<LocalCa> {
-  return openLocalCa({ stateDir, names, addresses, now })
+  return openLocalCa({ subdomainsOf: [], stateDir, names, addresses, now })
 }
 
 export function emptyState(): string {

@@ -24,7 +24,7 @@ listen:
   dns: []
   admin: { address: "127.0.0.1:9353", hosts: [atlas.example], tokenFile: token.txt }
 public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
-access: { dns: [loopback, "2001:db8::/32"], encrypted: [] }
+access: { dns: [loopback, "2001:db8::/32"], encrypted: [], tokens: { file: /etc/atlas/tokens.txt } }
 doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, proxy: "https://origin.example:8443", trustedProxies: [loopback, 192.0.2.0/24] }
 tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2" }
 upstreams:
@@ -54,7 +54,7 @@ describe('formOf()', () => {
 
   test('uses the words of the operator', () => {
     const { access, listen } = formOf(load(FULL)) as { access: Form; listen: { doh: readonly unknown[] } }
-    assert.deepEqual(access, { dns: ['loopback', '2001:db8::/32'], encrypted: [] })
+    assert.deepEqual(access, { dns: ['loopback', '2001:db8::/32'], encrypted: [], tokens: { file: '/etc/atlas/tokens.txt' } })
     assert.deepEqual(listen.doh, [{ address: '0.0.0.0:443', access: ['private', '198.51.100.0/24'] }, '[::]:443'])
   })
 })

@@ -34,7 +34,7 @@ describe('configJsonSchema()', () => {
     const expected = `
       listen: doh doh[].address doh[].access doh[].proxyProtocol doh[].cleartext dot dot[].address dot[].access dot[].proxyProtocol doq doq[].address doq[].access dns dns[].address dns[].access dns[].proxyProtocol admin admin.address admin.hosts admin.tokenFile
       public: name addresses ports ports.doh ports.dot ports.doq
-      access: dns encrypted
+      access: dns encrypted tokens tokens.file
       doh: paths http3 json landing proxy trustedProxies
       tls: certificates certificates[].cert certificates[].key minVersion
       state

@@ -270,7 +270,7 @@ describe('policy', () => {
   test('who is not admitted is refused on every transport, whatever was sent', () => {
     for (const transport of Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[]) {
       for (const wire of [vector('V01'), vector('V24'), Buffer.alloc(3)]) {
-        const outcome = ask(wire, client(transport, { admitted: false }))
+        const outcome = ask(wire, client(transport, { refusal: Failure.access_denied }))
         assert.equal(outcome.refused, Failure.access_denied)
         assert.equal(outcome.reply, null)
       }

@@ -52,7 +52,7 @@ describe('access', () => {
   test('keeps plain DNS from who is not on its list, and leaves encrypted DNS open', async () => {
     await using upstream = await dnsServer(answering)
     await using gateway = await runGateway([upstream.endpoint], {
-      access: { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('0.0.0.0/0') },
+      access: { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('0.0.0.0/0'), tokenFile: null },
     })
     const [, tcp, dot] = CLIENTS
     assert.equal((await tcp?.send(gateway, EXAMPLE))?.kind, 'closed')

@@ -54,7 +54,7 @@ describe('the self-probe', () => {
 
   test('is no way around an access list, and an access list is no fault of a listener', async () => {
     await using upstream = await dnsServer(answering)
-    const access = { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24') }
+    const access = { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null }
     await using gateway = await runGateway([upstream.endpoint], { access }, { probing: {} })
     await until(async () => (await get(gateway, '/readyz')).status === 200)
     const outcomes = (await listeners(gateway)).flatMap(({ probes }) => probes.map(({ outcome }) => outcome))

@@ -108,7 +108,7 @@ describe('a reload', () => {
     await gateway.worker(0).tell({ name: 'rebind', socket: 'dot', endpoint: gateway.dot })
     const late = await dotAt(gateway, gateway.dot)
     await early.ask(ask())
-    await gateway.reload({ access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.0/24') } })
+    await gateway.reload({ access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null } })
     await early.closed()
     await late.closed()
   })

@@ -76,7 +76,7 @@ describe('a reload', () => {
     await using upstream = await dnsServer(answering)
     await using gateway = await runGateway([upstream.endpoint])
     const [dot, http1] = [await dotAt(gateway, gateway.dot), await http1At(gateway, gateway.doh)]
-    const access = { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.0/24') }
+    const access = { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null }
     assert.deepEqual(changesOf(await gateway.reload({ access })), [
       { path: 'access.encrypted', from: 'any', to: null },
       { path: 'access.encrypted', from: null, to: '192.0.2.0/24' },

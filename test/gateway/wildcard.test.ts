@@ -36,7 +36,7 @@ describe('a wildcard for plain DNS', () => {
       for (const host of interfaceAddresses('IPv4')) for (let i = 0; i < 4; i++) assert.equal(await sourceOf(gateway, host), host)
     }
     await answers()
-    const outcome = await gateway.reload({ access: { dns: prefixes('127.0.0.0/16'), encrypted: [] } })
+    const outcome = await gateway.reload({ access: { dns: prefixes('127.0.0.0/16'), encrypted: [], tokenFile: null } })
     assert.equal(outcome.outcome, 'applied', JSON.stringify(outcome))
     await answers()
     await gateway.worker(0).tell({ name: 'rebind', socket: 'udp', endpoint: { host: '0.0.0.0', port } })

@@ -90,9 +90,9 @@ const POST_HEADERS = { 'content-type': 'application/dns-message' }
 
 export type DohClient = (gateway: TestGateway, request: DohRequest) => Promise<DohResponse>
 
-/** A session of Node's own HTTP/2 client. */
-export function openHttp2({ doh, ca }: TestGateway): ClientHttp2Session {
-  return http2Connect(`https://localhost:${doh.port}`, {
+/** A session of Node's own HTTP/2 client, for the host `name`. */
+export function openHttp2({ doh, ca }: TestGateway, name = 'localhost'): ClientHttp2Session {
+  return http2Connect(`https://${name}:${doh.port}`, {
     ca,
     host: doh.host,
     lookup: (_host, _options, done) => done(null, [{ address: doh.host, family: 4 }]),

@@ -57,7 +57,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
       admin: { endpoint: { host: '127.0.0.1', port: 0 }, tokenFile: null, hosts: [] },
     },
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
-    access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0') },
+    access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0'), tokenFile: null },
     doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',

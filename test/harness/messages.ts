@@ -108,7 +108,16 @@ const LOOPBACK = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0,
 
 export function client(transport: keyof typeof TRANSPORTS = 'udp', rest: Partial<Client> = {}): Client {
   const keepalive = transport === 'tcp' || transport === 'dot' ? 300 : NO_KEEPALIVE
-  return { traits: TRANSPORTS[transport], address: '127.0.0.1', octets: LOOPBACK, port: 40_000, admitted: true, keepalive, ...rest }
+  return {
+    traits: TRANSPORTS[transport],
+    address: '127.0.0.1',
+    octets: LOOPBACK,
+    port: 40_000,
+    holder: null,
+    refusal: null,
+    keepalive,
+    ...rest,
+  }
 }
 
 /** A parsed query of its own, whose reply nobody waits for. */

@@ -37,5 +37,15 @@ export function answerOf(worker: number): (message: Uint8Array) => Buffer {
 export function targetAt(transport: ProbeTransport, port: number, rest: Partial<ProbeTarget> = {}): ProbeTarget {
   const kind = transport === 'udp' || transport === 'tcp' ? 'dns' : transport === 'doh3' ? 'doh' : transport
   const endpoint = { host: '127.0.0.1', port }
-  return { kind, transport, endpoint, server: endpoint, host: 'localhost', path: '/dns-query', cleartext: false, ...rest }
+  return {
+    kind,
+    transport,
+    endpoint,
+    server: endpoint,
+    host: 'localhost',
+    path: '/dns-query',
+    cleartext: false,
+    needsToken: false,
+    ...rest,
+  }
 }

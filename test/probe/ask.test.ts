@@ -185,7 +185,10 @@ describe('a probe has failed', () => {
 describe('a probe is refused', () => {
   const expectRefused = async (outcome: Promise<ProbeOutcome>): Promise<void> => assert.equal((await outcome).outcome, 'refused')
   const targetsOf = ({ gateway }: TestGateway): readonly ProbeTarget[] =>
-    probeTargets({ endpoints: gateway.facts.endpoints, http3: true }, { identities: [], paths: ['/dns-query'], cleartext: [], proxied: [] })
+    probeTargets(
+      { endpoints: gateway.facts.endpoints, http3: true },
+      { identities: [], paths: ['/dns-query'], needsToken: false, cleartext: [], proxied: [] },
+    )
 
   test('by a server that accepts and closes', async (t) => {
     const port = await listening(
@@ -223,7 +226,7 @@ describe('a probe is refused', () => {
 
   test('by the access lists of a gateway', async () => {
     const nobody = prefixes('192.0.2.0/24')
-    await using gateway = await runGateway([], { access: { dns: nobody, encrypted: nobody } })
+    await using gateway = await runGateway([], { access: { dns: nobody, encrypted: nobody, tokenFile: null } })
     const targets = targetsOf(gateway).filter(({ transport }) => transport !== 'udp')
     assert.equal(targets.length, 5)
     // DoQ closes while the handshake is still under way, and which code arrives is a matter of chance

@@ -8,6 +8,7 @@ const at = (host: string, port: number) => ({ host, port })
 const FACTS: ProbeFacts = {
   identities: [{ names: ['*.example.com', 'b.example'] }, { names: ['c.example'] }],
   paths: ['/q', '/r'],
+  needsToken: false,
   cleartext: [],
   proxied: [],
 }
@@ -60,7 +61,7 @@ test('a list admits this machine by the address that it asks from', () => {
   const admits = (host: string, list: readonly string[], own: readonly string[] | null = null) => {
     const [target] = probeTargets({ endpoints: { ...NOWHERE, dns: [at(host, 53)] }, http3: false }, FACTS)
     assert.ok(target)
-    const config = testConfig([], { access: { dns: prefixes(...list), encrypted: prefixes('0.0.0.0/0') } })
+    const config = testConfig([], { access: { dns: prefixes(...list), encrypted: prefixes('0.0.0.0/0'), tokenFile: null } })
     const dns = [
       { endpoint: at(host, 53), access: own === null ? null : prefixes(...own), proxyProtocol: null, cleartext: false, byDefault: false },
     ]

@@ -30,7 +30,7 @@ before(async () => {
   gateway = await runGateway([upstream.endpoint], { listen, timeouts: { ...config.timeouts, handshakeMs: 500 } })
   behind = await runGateway([upstream.endpoint], {
     listen,
-    access: { dns: [], encrypted: prefixes('192.0.2.7') },
+    access: { dns: [], encrypted: prefixes('192.0.2.7'), tokenFile: null },
     doh: { ...config.doh, trustedProxies: prefixes('127.0.0.1') },
     limits: { ...config.limits, connectionsPerClient: 1 },
   })

@@ -70,7 +70,7 @@ const FRIEND = '192.0.2.7'
 const STRANGER = '192.0.2.8'
 /** Only FRIEND may ask, and one connection is all that a client may have. */
 const strict: Partial<Config> = {
-  access: { dns: [], encrypted: prefixes(FRIEND) },
+  access: { dns: [], encrypted: prefixes(FRIEND), tokenFile: null },
   doh: { ...base.doh, trustedProxies: prefixes('127.0.0.1') },
   limits: { ...base.limits, connectionsPerClient: 1 },
   log: { level: 'info', queries: { kind: 'share', share: 1 } },
@@ -78,7 +78,7 @@ const strict: Partial<Config> = {
 /** The same for a peer that is no trusted proxy, and may ask itself. */
 const distrusting: Partial<Config> = {
   ...strict,
-  access: { dns: [], encrypted: prefixes('127.0.0.1') },
+  access: { dns: [], encrypted: prefixes('127.0.0.1'), tokenFile: null },
   doh: { ...base.doh, trustedProxies: prefixes('198.51.100.1') },
 }
 
@@ -156,7 +156,7 @@ for (const [name, open] of [
       await using changing = await runGateway([upstream.endpoint], strict)
       using connection = open(changing)
       assert.equal(await connection.get({ 'x-forwarded-for': FRIEND }), 200)
-      assert.equal((await changing.reload({ access: { dns: [], encrypted: prefixes(STRANGER) } })).outcome, 'applied')
+      assert.equal((await changing.reload({ access: { dns: [], encrypted: prefixes(STRANGER), tokenFile: null } })).outcome, 'applied')
       assert.equal(await connection.get({ 'x-forwarded-for': FRIEND }), 403)
       assert.equal(await connection.get({ 'x-forwarded-for': STRANGER }), 200)
     })
@@ -191,9 +191,9 @@ for (const [name, open] of [
 
 test('no proxy asks over HTTP/3: nobody is named there', async () => {
   const doh = { ...base.doh, trustedProxies: prefixes('127.0.0.1') }
-  await using open = await runGateway([upstream.endpoint], { doh, access: { dns: [], encrypted: prefixes('127.0.0.1') } })
+  await using open = await runGateway([upstream.endpoint], { doh, access: { dns: [], encrypted: prefixes('127.0.0.1'), tokenFile: null } })
   const ask = async (gateway: TestGateway, headers: Record<string, string>) => (await doh3(gateway, { path: PATH, headers })).status
   assert.equal(await ask(open, { 'x-forwarded-for': STRANGER, forwarded: `for=${FRIEND}` }), 200)
-  await using closed = await runGateway([upstream.endpoint], { doh, access: { dns: [], encrypted: prefixes(FRIEND) } })
+  await using closed = await runGateway([upstream.endpoint], { doh, access: { dns: [], encrypted: prefixes(FRIEND), tokenFile: null } })
   assert.equal(await ask(closed, { 'x-forwarded-for': FRIEND }), 403)
 })

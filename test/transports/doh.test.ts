@@ -33,7 +33,9 @@ before(async () => {
   const big = Array.from({ length: 40 }, () => record({ type: 16, rdata: Buffer.concat([hex('64'), Buffer.alloc(100, 97)]) }))
   upstream.tcp.handler = (query, reply) => reply(response(query, { answers: big }))
   gateway = await runGateway([upstream.endpoint])
-  closed = await runGateway([upstream.endpoint], { access: { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24') } })
+  closed = await runGateway([upstream.endpoint], {
+    access: { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null },
+  })
 })
 after(async () => {
   await gateway[Symbol.asyncDispose]()

@@ -272,7 +272,7 @@ describe('limits', () => {
 
   test('who is not on the access list is turned away', async () => {
     await using closed = await runGateway([upstream.endpoint], {
-      access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.1') },
+      access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.1'), tokenFile: null },
     })
     await assertRefused(closed)
     assert.equal(await metric('atlas_drops_total{reason="access_denied"}', closed), 1)

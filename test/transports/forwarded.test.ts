@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
 import fc from 'fast-check'
 import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
+import { Failure } from '../../dns/failure.ts'
 import { PrefixSet, parseAddress } from '../../net/address.ts'
 import { ConnectionClient } from '../../transports/doh/connection-client.ts'
 import { CONTRADICTION, forwardedAddress } from '../../transports/doh/forwarded.ts'
@@ -107,24 +108,25 @@ describe('the client of a connection', () => {
     address: PEER,
     octets: parseAddress(PEER) as Uint8Array,
     port: 4711,
-    admitted: false,
+    holder: null,
+    refusal: Failure.access_denied,
     keepalive: NO_KEEPALIVE,
   }
   const trusting = new DohRules({ ...NO_OFFER, trustedProxies: TRUSTED }, { covers: () => true, web: null })
-  const admits = (address: Uint8Array) => address[15] === 7
+  const terms = { access: { has: (address: Uint8Array) => address[15] === 7 } }
 
   test('is who the proxy names, each time anew, admitted by the list of the listener', () => {
-    const origin = new ConnectionClient(client, admits)
+    const origin = new ConnectionClient(client, terms)
     const named = origin.of(headOf({ forwardedFor: '203.0.113.7' }), trusting)
-    assert.deepEqual([named?.address, named?.port, named?.admitted], ['203.0.113.7', 0, true])
+    assert.deepEqual([named?.address, named?.port, named?.refusal], ['203.0.113.7', 0, null])
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7' }), trusting), named)
-    assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.8' }), trusting)?.admitted, false)
+    assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.8' }), trusting)?.refusal, Failure.access_denied)
     assert.equal(origin.of(headOf({}), trusting), client)
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7', forwarded: 'for=203.0.113.8' }), trusting), null)
   })
 
   test('is itself when it is not trusted, whatever it says, and from the moment that it is not', () => {
-    const origin = new ConnectionClient(client, admits)
+    const origin = new ConnectionClient(client, terms)
     const distrusting = new DohRules(NO_OFFER, { covers: () => true, web: null })
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7', forwarded: 'for=203.0.113.8' }), distrusting), client)
     assert.equal(origin.of(headOf({ forwardedFor: '203.0.113.7' }), trusting)?.address, '203.0.113.7')

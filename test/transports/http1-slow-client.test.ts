@@ -38,9 +38,9 @@ async function serve({ threads = 1 }: { threads?: number } = {}) {
   const front = new Http1Front(service, { budget })
   front.configure({ idleMs: IDLE_MS, inFlight: 100 })
   const socket = new TestSocket()
-  front.serve(socket.asSocket(), { address: '192.0.2.1', port: 1234, admitted: true } as never, {
+  front.serve(socket.asSocket(), { address: '192.0.2.1', port: 1234, holder: null, refusal: null } as never, {
     altSvc: null,
-    admits: () => true,
+    terms: { access: { has: () => true } },
   })
   const ask = async (text = GET) => {
     socket.push(text)

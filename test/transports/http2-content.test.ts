@@ -35,8 +35,8 @@ test('what is held of requests that are not complete fits one window of the conn
   const front = new Http2Front(service, { clock: () => 0, wheel, flusher: new Flusher(), budget, ...service } as never)
   front.configure({ idleMs: 60_000, inFlight: 100 })
   const socket = new TestSocket(100_000_000)
-  const peer = { address: '192.0.2.1', octets: new Uint8Array(16), port: 1, admitted: true }
-  front.serve(socket.asSocket(), peer, { altSvc: null, admits: () => true })
+  const peer = { address: '192.0.2.1', octets: new Uint8Array(16), port: 1, holder: null, refusal: null }
+  front.serve(socket.asSocket(), peer, { altSvc: null, terms: { access: { has: () => true } } })
   socket.push(Buffer.concat([PREFACE, SETTINGS, SETTINGS_ACK]))
   const send = async (id: number, octets: number) => {
     const frames = Array.from({ length: Math.ceil(octets / 16_384) }, (_, i) =>

@@ -297,7 +297,7 @@ describe('limits', () => {
   })
 
   test('who is not on the access list is told so, on any path', async () => {
-    const access = { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.1') }
+    const access = { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('192.0.2.1'), tokenFile: null }
     await using closed = await runGateway([upstream.endpoint], { access })
     await using client = await openHttp3(closed)
     for (const bytes of [GET, join(POST, frame(0, Buffer.alloc(3))), http3Request('GET', '/nowhere')]) {

@@ -23,7 +23,7 @@ const listening = (...proxies: string[]): readonly ListenConfig[] => [
   { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: prefixes(...proxies), cleartext: false, byDefault: false },
 ]
 /** Of clients, not of load balancers. */
-const ACCESS = { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24') }
+const ACCESS = { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null }
 
 let gateway: TestGateway
 /** Trusts only a load balancer that is elsewhere. */

@@ -171,7 +171,7 @@ test('what is named beside the wildcard has its own terms, until it is taken out
   await stage.transport.settle(0)
   await stage.listen({ '0.0.0.0': '192.0.2.0/24', [NAMED]: '127.0.0.0/8' })
   await using client = await Client.at()
-  const admitted = async (host: string) => (await client.send(stage, host)).client.admitted
+  const admitted = async (host: string) => (await client.send(stage, host)).client.refusal === null
   assert.deepEqual([await admitted('127.0.0.1'), await admittedFromPorts(stage, NAMED)], [false, new Set([true])])
   await stage.listen({ '0.0.0.0': '192.0.2.0/24' })
   await stage.look(1, () => true)
@@ -191,7 +191,7 @@ async function admittedFromPorts(stage: Stage, host: string): Promise<ReadonlySe
   const seen = new Set<boolean>()
   for (let i = 0; i < 8; i++) {
     await using client = await Client.at()
-    seen.add((await client.send(stage, host)).client.admitted)
+    seen.add((await client.send(stage, host)).client.refusal === null)
   }
   return seen
 }

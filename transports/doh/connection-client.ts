@@ -1,23 +1,23 @@
 import type { Client } from '../../dns/contracts.ts'
-import { type AddressBytes, parseAddress } from '../../net/address.ts'
+import { parseAddress } from '../../net/address.ts'
+import { type Access, type AccessTerms, refusalOf } from '../access.ts'
 import { CONTRADICTION, forwardedAddress } from './forwarded.ts'
 import type { DohRules, RequestHead } from './request.ts'
-
-/** Whether a listener's access list has an address. */
-export type Admits = (address: AddressBytes) => boolean
 
 /** Who asks on a connection: its client, or those whom a trusted proxy names. Nothing sticks: each request says it anew. */
 export class ConnectionClient {
   readonly client: Client
-  readonly #admits: Admits
+  readonly #terms: AccessTerms
   #rules: DohRules | null = null
   #isTrusted = false
   /** The last one that was named: proxies ask for the same clients again and again. */
   #named: Client
+  /** The last one with the token of a request. */
+  #shown: { readonly client: Client; readonly token: string; readonly access: Access; readonly asking: Client } | null = null
 
-  constructor(client: Client, admits: Admits) {
+  constructor(client: Client, terms: AccessTerms) {
     this.client = client
-    this.#admits = admits
+    this.#terms = terms
     this.#named = client
   }
 
@@ -39,9 +39,21 @@ export class ConnectionClient {
     const octets = address === this.#named.address ? this.#named.octets : parseAddress(address)
     if (octets === null) return this.client
     // the access list may have changed since, while the proxy keeps its connection
-    const admitted = this.#admits(octets)
-    if (octets !== this.#named.octets || admitted !== this.#named.admitted)
-      this.#named = { ...this.client, address, octets, port: 0, admitted }
+    const refusal = refusalOf(octets, this.client.holder, this.#terms.access)
+    if (octets !== this.#named.octets || refusal !== this.#named.refusal)
+      this.#named = { ...this.client, address, octets, port: 0, refusal }
     return this.#named
+  }
+
+  /** `client` with the token that came with its request, '' for none. */
+  holding(client: Client, token: string): Client {
+    if (token === '') return client
+    const { access } = this.#terms
+    const last = this.#shown
+    if (last !== null && last.client === client && last.token === token && last.access === access) return last.asking
+    const holder = access.tokens?.holderOf(token) ?? null
+    const asking = { ...client, holder, refusal: refusalOf(client.octets, holder, access) }
+    this.#shown = { client, token, access, asking }
+    return asking
   }
 }

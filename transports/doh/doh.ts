@@ -11,6 +11,7 @@ import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ConnectionLimit } from '../connection-limit.ts'
 import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
+import { countForHolder, servedPeer } from '../served-peer.ts'
 import { openStreamListener, type Peer, type StreamListener } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
 import type { OriginObserver } from '../web/reachability.ts'
@@ -58,6 +59,7 @@ export class DohTransport implements Transport<DohSlice> {
   readonly #options: DohOptions
   readonly #wheel: Wheel
   readonly #clock: Clock
+  readonly #limit: ConnectionLimit
   readonly #service: DohService
   readonly #pages: Pages
   readonly #http1: Http1Front
@@ -71,6 +73,7 @@ export class DohTransport implements Transport<DohSlice> {
   constructor(options: DohOptions, dependencies: DohTransportDependencies) {
     this.#options = options
     const { limit, meter } = dependencies
+    this.#limit = limit
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
     this.#pages = new Pages({ ...dependencies, count: (failure) => this.#service.dropped(Failure[failure]) })
@@ -174,12 +177,14 @@ export class DohTransport implements Transport<DohSlice> {
       socket.destroy()
       return
     }
+    const served = servedPeer(socket, peer, listener.access)
+    if (!countForHolder(socket, served, this.#limit)) {
+      this.#service.dropped(Failure.connection_limit)
+      socket.destroy()
+      return
+    }
     const front = isHttp2 ? this.#http2 : this.#http1
-    const connection = front.serve(
-      socket,
-      { ...peer, admitted: listener.access.has(peer.octets) },
-      { altSvc: this.#altSvc(listener), admits: (address) => listener.access.has(address) },
-    )
+    const connection = front.serve(socket, served, { altSvc: this.#altSvc(listener), terms: listener })
     listener.connections.add(connection)
     socket.once('close', () => listener.connections.delete(connection))
     if (listener.isDraining) connection.drain()

@@ -12,7 +12,7 @@ import type { Workload } from '../workload.ts'
 import type { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
 import { landingPage } from './landing-page.ts'
-import { type DohRules, messageFailure, planRequest, type RequestHead, type RequestPlan } from './request.ts'
+import { type DohRules, messageFailure, planRequest, type QuestionPlan, type RequestHead, type RequestPlan } from './request.ts'
 import { failureResponse, jsonResponse, optionsResponse, type PlainResponse } from './response.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -112,8 +112,8 @@ export class DohService {
       return null
     }
     exchange.client = client
-    // before anything is said about the request (conformance DNS-23)
-    if (!exchange.client.admitted) {
+    // before anything is said about the request (conformance DNS-23); pages need no token
+    if (client.refusal === Failure.access_denied) {
       this.fail(exchange, Failure.access_denied)
       return null
     }
@@ -132,19 +132,26 @@ export class DohService {
       case 'forward':
         this.#close(exchange)
         return { web: plan.web, client, authority: plan.authority, target: plan.target }
-      case 'json':
-        exchange.isJson = true
-        this.#ask(exchange, plan.message)
-        break
-      case 'message':
-        this.#ask(exchange, plan.message)
-        break
-      case 'content':
-        exchange.reading = true
-        exchange.awaitContent()
-        break
+      default:
+        this.#beginQuestion(exchange, plan)
     }
     return null
+  }
+
+  #beginQuestion(exchange: Exchange, plan: QuestionPlan): void {
+    exchange.client = exchange.origin.holding(exchange.client, plan.token)
+    const { refusal } = exchange.client
+    if (refusal !== null) {
+      this.fail(exchange, refusal)
+      return
+    }
+    if (plan.kind === 'content') {
+      exchange.reading = true
+      exchange.awaitContent()
+      return
+    }
+    exchange.isJson = plan.kind === 'json'
+    this.#ask(exchange, plan.message)
   }
 
   /** Content that is borrowed. `isLast`: there is no more. */

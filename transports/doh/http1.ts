@@ -7,14 +7,15 @@ import { createServer, STATUS_CODES } from '../../net/http.ts'
 import { date } from '../../net/http-date.ts'
 import { LiveCount } from '../../net/live-count.ts'
 import type { OutputBudget } from '../../net/output-budget.ts'
+import type { AccessTerms } from '../access.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { ServedConnection } from '../listener.ts'
-import type { ServedPeer } from '../stream-listener.ts'
+import type { ServedPeer } from '../served-peer.ts'
 import { Http1WebExchange } from '../web/http1-exchange.ts'
 import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
 import type { Workload } from '../workload.ts'
-import { type Admits, ConnectionClient } from './connection-client.ts'
+import { ConnectionClient } from './connection-client.ts'
 import { type DohService, Exchange, type ExchangeFacts, type PagePlace, SAFE_METHODS } from './exchange.ts'
 import { countOf, expectsContinue, headOf, isLast, isWebSocket, parseFailure } from './http1-request.ts'
 import { MAX_HEADER_LENGTH } from './request.ts'
@@ -100,11 +101,11 @@ export class Http1Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: Socket, peer: ServedPeer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
+  serve(socket: Socket, peer: ServedPeer, { altSvc, terms }: { altSvc: string | null; terms: AccessTerms }): ServedConnection {
     const client: Client = { traits: TRANSPORTS.doh1, ...peer, keepalive: NO_KEEPALIVE }
     const connection: ConnectionFacts = {
       client,
-      origin: new ConnectionClient(client, admits),
+      origin: new ConnectionClient(client, terms),
       workload: { questions: 0 },
       altSvc,
       socket,

@@ -3,6 +3,7 @@ import { type Client, NO_KEEPALIVE, TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Field } from '../../net/fields.ts'
 import { LiveSet } from '../../net/live-set.ts'
+import type { AccessTerms } from '../access.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import { Http2Connection, type Http2Dependencies } from '../http2/connection.ts'
 import type { Http2Handler } from '../http2/host.ts'
@@ -11,10 +12,10 @@ import { HTTP2_LIMITS } from '../http2/limits.ts'
 import type { RequestFields } from '../http2/request-fields.ts'
 import type { HeaderBlock, Http2Stream, StreamReceiver } from '../http2/stream.ts'
 import type { ServedConnection } from '../listener.ts'
-import type { ServedPeer } from '../stream-listener.ts'
+import type { ServedPeer } from '../served-peer.ts'
 import type { Workload } from '../workload.ts'
 import { AnswerBlock } from './answer-block.ts'
-import { type Admits, ConnectionClient } from './connection-client.ts'
+import { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS } from './content.ts'
 import { type DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { CONTINUE, expectsContinue, fieldsOf } from './fields.ts'
@@ -45,7 +46,7 @@ export class Http2Front {
   }
 
   /** `altSvc`: the value of Alt-Svc, null for none. */
-  serve(socket: Socket, peer: ServedPeer, { altSvc, admits }: { altSvc: string | null; admits: Admits }): ServedConnection {
+  serve(socket: Socket, peer: ServedPeer, { altSvc, terms }: { altSvc: string | null; terms: AccessTerms }): ServedConnection {
     const { idleMs, inFlight } = this.#settings
     const client: Client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
     const connection = new Http2Connection(socket, {
@@ -55,7 +56,7 @@ export class Http2Front {
       maxStreams: Math.max(inFlight, MIN_STREAMS),
       connects: this.#service.rules.web !== null,
       handler: new DohHandler(this.#service, {
-        origin: new ConnectionClient(client, admits),
+        origin: new ConnectionClient(client, terms),
         inFlight,
         answerBlock: this.#answerBlockFor(altSvc),
       }),

@@ -97,8 +97,7 @@ class Http3Connection extends QuicServerConnection {
   constructor(facts: QuicConnectionFacts, service: DohService) {
     super(facts)
     this.service = service
-    // no proxy asks over HTTP/3
-    this.origin = new ConnectionClient(this.client, () => false)
+    this.origin = new ConnectionClient(this.client, facts.arrival.terms)
   }
 
   override established(): void {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { tokenPath } from '../../net/token.ts'
 import type { PlainResponse } from './response.ts'
 
 const STYLE = `
@@ -19,9 +20,17 @@ const HEADERS = {
   'cache-control': 'max-age=3600',
 }
 
+interface PageFacts {
+  readonly authority: string
+  readonly paths: readonly string[]
+  readonly takesTokens: boolean
+  readonly json: boolean
+}
+
 /** What a browser shows to who opens the host itself. */
-export function landingPage({ authority, paths, json }: { authority: string; paths: readonly string[]; json: boolean }): PlainResponse {
+export function landingPage({ authority, takesTokens, json, ...offer }: PageFacts): PlainResponse {
   const host = escapeHtml(authority)
+  const paths = takesTokens ? offer.paths.map((path) => tokenPath(path, 'TOKEN')) : offer.paths
   const urls = paths.map((path) => `https://${host}${escapeHtml(path)}`)
   const [url = ''] = urls
   const body = `<!doctype html>
@@ -33,6 +42,7 @@ export function landingPage({ authority, paths, json }: { authority: string; pat
 <h1>Encrypted DNS</h1>
 <p class="dim">This server answers DNS over HTTPS (RFC 8484). Its address for browsers and systems:</p>
 ${urls.map((each) => `<code class="url">${each}</code>`).join('\n')}
+${takesTokens ? '<p>In place of TOKEN goes the one that you have been given.</p>' : ''}
 <h2>Firefox</h2>
 <p>Settings → Privacy &amp; Security → DNS over HTTPS → Max Protection → Custom, and paste the address.</p>
 <h2>Chrome, Edge, Brave</h2>

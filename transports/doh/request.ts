@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { Failure } from '../../dns/failure.ts'
 import { Flag, flagsOf, HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import { tokenPath } from '../../net/token.ts'
 import type { WebServer } from '../web/exchange.ts'
 import { decodeBase64url } from './base64url.ts'
 import type { TrustedProxies } from './forwarded.ts'
@@ -36,6 +37,8 @@ export interface RequestHead {
 export interface DohOffer {
   /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
   readonly paths: readonly string[]
+  /** Whether a token may follow a path, as its last segment. */
+  readonly takesTokens: boolean
   /** Whether GET with a name instead of a message is answered in JSON. */
   readonly json: boolean
   /** Whether "/" shows a page, unless DNS is served there. */
@@ -46,6 +49,7 @@ export interface DohOffer {
 
 export const NO_OFFER: DohOffer = Object.freeze({
   paths: [],
+  takesTokens: false,
   json: false,
   landing: false,
   trustedProxies: { has: () => false },
@@ -61,6 +65,8 @@ export class DohRules {
   readonly web: WebServer | null
   /** How the target of a GET begins that RFC 8484 §4.1 asks for. */
   readonly #plain: readonly string[]
+  /** What a token follows. */
+  readonly #prefixes: readonly string[]
 
   constructor(offer: DohOffer, { covers, web }: { covers: (host: string) => boolean; web: WebServer | null }) {
     this.offer = offer
@@ -68,6 +74,14 @@ export class DohRules {
     this.covers = covers
     this.web = web
     this.#plain = offer.paths.map((path) => `${path}?dns=`)
+    this.#prefixes = offer.takesTokens ? offer.paths.map((path) => tokenPath(path, '')) : []
+  }
+
+  /** The token in a path of ours, '' where it has none; null: it is no path of ours. */
+  tokenIn(path: string): string | null {
+    if (this.paths.has(path)) return ''
+    const prefix = this.#prefixes.find((each) => path.startsWith(each) && !path.includes('/', each.length))
+    return prefix === undefined || prefix.length === path.length ? null : path.slice(prefix.length)
   }
 
   /** The message of a target without anything unusual, as nearly all are; null when it needs a closer look. */
@@ -83,14 +97,17 @@ export type RequestPlan =
   | { readonly kind: 'options'; readonly allow: string }
   | { readonly kind: 'landing'; readonly authority: string }
   | { readonly kind: 'forward'; readonly web: WebServer; readonly authority: string; readonly target: string }
-  | { readonly kind: 'content' }
-  | { readonly kind: 'message' | 'json'; readonly message: Uint8Array }
+  | QuestionPlan
+
+/** `token`: what its path said, '' for nothing. */
+export type QuestionPlan =
+  | { readonly kind: 'content'; readonly token: string }
+  | { readonly kind: 'message' | 'json'; readonly message: Uint8Array; readonly token: string }
 
 /** RFC 9110 §10.2.1. */
 export const ALLOW = 'GET, HEAD, POST, OPTIONS'
 const ALLOW_PAGE = 'GET, HEAD, OPTIONS'
 const OPTIONS: RequestPlan = { kind: 'options', allow: ALLOW }
-const CONTENT: RequestPlan = { kind: 'content' }
 const fail = (failure: Failure, allow = ALLOW): RequestPlan => ({ kind: 'failure', failure, allow })
 
 /** RFC 9110 §9 and RFC 5789: known, but not served. */
@@ -100,7 +117,7 @@ const OTHER_METHODS = new Set(['PUT', 'DELETE', 'TRACE', 'PATCH', 'CONNECT'])
 export function planRequest(head: RequestHead, rules: DohRules): RequestPlan {
   const message = head.method === 'GET' ? rules.messageOf(head.target) : null
   const isPlain = message !== null && authorityFailure(head.authority, rules) === null && !isRefused(head.accept)
-  return isPlain ? { kind: 'message', message } : planAny(head, rules)
+  return isPlain ? { kind: 'message', message, token: '' } : planAny(head, rules)
 }
 
 function planAny(head: RequestHead, rules: DohRules): RequestPlan {
@@ -113,16 +130,17 @@ function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   const failure = authorityFailure(authority, rules)
   if (failure !== null) return fail(failure)
   if (head.method === 'OPTIONS' && target.path === '*') return OPTIONS
-  if (!rules.paths.has(target.path)) {
+  const token = rules.tokenIn(target.path)
+  if (token === null) {
     if (rules.web !== null) return { kind: 'forward', web: rules.web, authority, target: target.raw }
     return target.path === '/' && rules.offer.landing ? planPage(head.method, authority) : fail(Failure.http_path)
   }
   switch (head.method) {
     case 'GET':
     case 'HEAD':
-      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planGet(target.query, rules)
+      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planGet(target.query, token, rules)
     case 'POST':
-      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planPost(head)
+      return isRefused(head.accept) ? fail(Failure.http_not_acceptable) : planPost(head, token)
     case 'OPTIONS':
       return OPTIONS
     default:
@@ -150,10 +168,10 @@ function planPage(method: string, authority: string): RequestPlan {
   return fail(method === 'POST' || OTHER_METHODS.has(method) ? Failure.http_method : Failure.http_unknown_method, ALLOW_PAGE)
 }
 
-function planGet(query: string, rules: DohRules): RequestPlan {
+function planGet(query: string, token: string, rules: DohRules): RequestPlan {
   if (rules.offer.json && isJsonForm(query)) {
     const asked = messageOfForm(query)
-    return asked === null ? fail(Failure.http_parameters) : { kind: 'json', message: asked }
+    return asked === null ? fail(Failure.http_parameters) : { kind: 'json', message: asked, token }
   }
   const values = parameters(query, 'dns')
   const [value] = values
@@ -161,14 +179,14 @@ function planGet(query: string, rules: DohRules): RequestPlan {
   // 65,535 octets are 87,380 characters
   if (value.length > Math.ceil((MAX_MESSAGE_LENGTH * 4) / 3)) return fail(Failure.http_uri_too_long)
   const decoded = decodeBase64url(value, 0)
-  return decoded === null ? fail(Failure.http_bad_request) : { kind: 'message', message: decoded }
+  return decoded === null ? fail(Failure.http_bad_request) : { kind: 'message', message: decoded, token }
 }
 
-function planPost(head: RequestHead): RequestPlan {
+function planPost(head: RequestHead, token: string): RequestPlan {
   if (head.contentType !== MEDIA_TYPE && mediaTypeOf(head.contentType) !== MEDIA_TYPE) return fail(Failure.http_media_type)
   const coding = head.contentEncoding.trim().toLowerCase()
   if (coding !== '' && coding !== 'identity') return fail(Failure.http_content_coding)
-  return head.contentLength > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : CONTENT
+  return head.contentLength > MAX_MESSAGE_LENGTH ? fail(Failure.http_body_too_large) : { kind: 'content', token }
 }
 
 /** RFC 9110 §8.3.1: without its parameters. */

@@ -72,6 +72,7 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   http_not_acceptable: `only ${MEDIA_TYPE} is served`,
   http_body_timeout: 'the request did not arrive in time',
   access_denied: 'this address may not ask here',
+  token_required: 'whoever asks here needs a token, as the last segment of the path or the first label of the host name',
   rate_limited: 'too many queries',
   http_authority: 'this server does not answer for this host name',
   http_body_too_large: 'a DNS message has at most 65535 octets',

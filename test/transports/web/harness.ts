@@ -19,7 +19,8 @@ export const CLIENT: Client = {
   address: '192.0.2.7',
   octets: parseAddress('192.0.2.7') as Uint8Array,
   port: 1234,
-  admitted: true,
+  holder: null,
+  refusal: null,
   keepalive: NO_KEEPALIVE,
 }
 
