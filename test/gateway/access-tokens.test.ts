@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { describe, type TestContext } from 'node:test'
 import { readAccessTokens, tokenLine } from '../../gateway/assembly/access-tokens.ts'
+import { checkGateway } from '../../gateway/assembly/check.ts'
+import { testConfig } from '../harness/gateway.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 
 const [A, B] = ['a', 'b'].map((digit) => digit.repeat(64)) as [string, string]
@@ -49,8 +51,15 @@ describe('the file of access tokens', () => {
     })
   }
 
-  test('has to be there', (t) => {
+  test('has to be there, and is looked at by `check`, as that of the admin token is', (t) => {
     const file = join(temporaryDirectory(t), 'tokens.txt')
+    const { access, listen } = testConfig([])
+    assert.throws(
+      () => checkGateway(testConfig([], { access: { ...access, tokenFile: file } })),
+      /^OperationalError: Cannot use the access tokens/,
+    )
+    const admin = { endpoint: { host: '127.0.0.1', port: 0 }, tokenFile: file, hosts: [] }
+    assert.throws(() => checkGateway(testConfig([], { listen: { ...listen, admin } })), /^OperationalError: Cannot use the admin token/)
     assert.throws(
       () => readAccessTokens(file),
       new RegExp(`Cannot use the access tokens in ${file}: expected a file: received a path that does not exist`),
