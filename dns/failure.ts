@@ -51,6 +51,7 @@ const ROWS = {
   access_denied: unanswered(403),
   token_required: unanswered(403),
   rate_limited: unanswered(429, DOQ_EXCESSIVE_LOAD),
+  in_flight_limit: answered(Rcode.REFUSED, Ede.OTHER),
   rate_refused: { ...answered(Rcode.REFUSED, Ede.OTHER), edeText: new TextEncoder().encode('too many queries') },
 
   // the client's connection
@@ -58,6 +59,11 @@ const ROWS = {
   frame_too_short: unanswered(400, DOQ_PROTOCOL_ERROR),
   too_many_malformed: unanswered(400, DOQ_PROTOCOL_ERROR),
   connection_limit: unanswered(503, DOQ_EXCESSIVE_LOAD),
+  connection_ceiling: unanswered(503, DOQ_EXCESSIVE_LOAD),
+  handshake_limit: unanswered(503, DOQ_EXCESSIVE_LOAD),
+  overload_refused: unanswered(503, DOQ_EXCESSIVE_LOAD),
+  overload_shed: unanswered(503, DOQ_EXCESSIVE_LOAD),
+  buffer_limit: unanswered(503, DOQ_EXCESSIVE_LOAD),
   slow_reader: unanswered(408),
   handshake_failed: unanswered(400),
   cancel_flood: unanswered(400, DOQ_EXCESSIVE_LOAD),

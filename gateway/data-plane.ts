@@ -6,13 +6,14 @@ import { tlsPolicy } from '../certs/tls-policy.ts'
 import { ServerCookies } from '../dns/server-cookies.ts'
 import { PrefixSet } from '../net/address.ts'
 import { monotonicClock } from '../net/clock.ts'
+import { ConcurrencyLimit, type ConcurrencyTerms } from '../net/concurrency-limit.ts'
 import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
 import type { QuicEngine } from '../net/quic.ts'
-import { RateLimit } from '../net/rate-limit.ts'
+import { type Rate, RateLimit } from '../net/rate-limit.ts'
 import { digestOf, type TokenEntry } from '../net/token.ts'
 import { Wheel } from '../net/wheel.ts'
-import { ConnectionLimit } from '../transports/connection-limit.ts'
+import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import { listensOnQuic, openQuic } from './assembly/quic.ts'
@@ -20,6 +21,7 @@ import { Routing, type RoutingPlan } from './assembly/routes.ts'
 import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/config.ts'
+import { type OverloadTerms, OverloadWatch } from './overload.ts'
 import { Pipeline } from './pipeline.ts'
 import { AcceptStage } from './stages/accept.ts'
 import { AccessStage } from './stages/access.ts'
@@ -78,6 +80,8 @@ const BEAT_MS = 500
 /** A page of many names, or the start of a browser, is no flood; what is sent to an address that may be forged comes at most in such a gust. */
 const QUERY_BURST_MS = 10_000
 const UDP_BURST_MS = 1000
+/** Phones behind one address come back all at once when their network does. */
+const HANDSHAKE_BURST_MS = 10_000
 /** How long a worker waits for addresses that the one before it may still have: doubled from the first to the last, 6 s in all. */
 const FIRST_WAIT_MS = 50
 const LAST_WAIT_MS = 3200
@@ -89,7 +93,10 @@ export class DataPlane {
   readonly #shared = { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() }
   readonly #telemetry: Telemetry
   readonly #cache: Cache
-  readonly #limit: ConnectionLimit
+  readonly #connections: ConcurrencyLimit
+  readonly #inFlight: ConcurrencyLimit
+  readonly #governor: Governor
+  readonly #overload: OverloadWatch
   readonly #shape: ShapeStage
   readonly #accept: AcceptStage
   readonly #rateLimit: LimitStage
@@ -111,7 +118,15 @@ export class DataPlane {
     this.#log = log
     const { config, memory, cache, routing } = setup
     this.#telemetry = new Telemetry(new Slab(memory.counters))
-    this.#limit = new ConnectionLimit({ shared: memory.connections, worker: setup.index, perClient: config.limits.connectionsPerClient })
+    const { connections, inFlight } = memory.concurrency
+    this.#connections = new ConcurrencyLimit({ shared: connections, worker: setup.index, terms: connectionTerms(config) })
+    this.#inFlight = new ConcurrencyLimit({ shared: inFlight, worker: setup.index, terms: inFlightTerms(config) })
+    this.#governor = new Governor({
+      connections: this.#connections,
+      handshakes: new RateLimit(memory.rates.handshakes),
+      handshakeRate: rateOf(config.limits.handshakesPerSecond, HANDSHAKE_BURST_MS),
+      clock: monotonicClock,
+    })
     this.#cache = new Cache(cache.memory, {
       ...config.cache,
       owner: cache.owner,
@@ -132,11 +147,17 @@ export class DataPlane {
       {
         ...this.#shared,
         acceptor: this.#pipeline,
-        limit: this.#limit,
+        governor: this.#governor,
         log,
         meter: (traits) => this.#telemetry.transportMeter(traits),
       },
     )
+    this.#overload = new OverloadWatch(overloadTerms(config), {
+      governor: this.#governor,
+      load: () => this.#transports.load,
+      dropped: ({ traits }, failure) => this.#telemetry.transportMeter(traits).dropped(failure),
+      log,
+    })
   }
 
   get facts(): DataPlaneFacts {
@@ -201,7 +222,10 @@ export class DataPlane {
     await this.#applyToTransports(settings)
     this.#settings = settings
     this.#log.level = config.log.level
-    this.#limit.perClient = config.limits.connectionsPerClient
+    this.#connections.terms = connectionTerms(config)
+    this.#inFlight.terms = inFlightTerms(config)
+    this.#governor.handshakeRate = rateOf(config.limits.handshakesPerSecond, HANDSHAKE_BURST_MS)
+    this.#overload.terms = overloadTerms(config)
     this.#shape.padding = config.edns.padding
     this.#accept.cookies = cookiesOf(settings)
     this.#rateLimit.terms = limitTerms(config)
@@ -245,7 +269,9 @@ export class DataPlane {
       Atomics.add(beats, index, 1)
       const now = performance.now()
       const utilization = performance.eventLoopUtilization()
-      meter.beat(Math.max(0, now - due), performance.eventLoopUtilization(utilization, before).utilization)
+      const delayMs = Math.max(0, now - due)
+      meter.beat(delayMs, performance.eventLoopUtilization(utilization, before).utilization)
+      this.#overload.look({ delayMs, rss: process.memoryUsage.rss() })
       due = now + BEAT_MS
       before = utilization
     }, BEAT_MS).unref()
@@ -255,7 +281,7 @@ export class DataPlane {
     const cache = this.#cache
     return new Pipeline(
       (settler) => {
-        const forward = new ForwardStage({ ...this.#shared, cache, settler })
+        const forward = new ForwardStage({ ...this.#shared, cache, settler, inFlight: this.#inFlight })
         return [
           this.#shape, // first, so that every answer passes it on its way out
           new AccessStage(), // before any octet of the message is read
@@ -288,8 +314,25 @@ function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {
   return cookieSecrets.length === 0 ? null : new ServerCookies(cookieSecrets.map((secret) => Buffer.from(secret, 'hex')))
 }
 
+/** 0: no limit. */
+function rateOf(perSecond: number, burstMs: number): Rate | null {
+  return perSecond === 0 ? null : { perSecond, burstMs }
+}
+
+function connectionTerms({ limits }: Config): ConcurrencyTerms {
+  return { perClient: limits.connectionsPerClient, total: limits.connections }
+}
+
+/** How many may wait in all, each thread decides for itself. */
+function inFlightTerms({ limits }: Config): ConcurrencyTerms {
+  return { perClient: limits.inFlightPerClient, total: Number.POSITIVE_INFINITY }
+}
+
+function overloadTerms({ limits, workers, doh }: Config): OverloadTerms {
+  return { memory: limits.memory, threads: workers, exempt: new PrefixSet(doh.trustedProxies) }
+}
+
 function limitTerms({ limits: { queriesPerSecond, udp } }: Config): LimitTerms {
-  const rateOf = (perSecond: number, burstMs: number) => (perSecond === 0 ? null : { perSecond, burstMs })
   return {
     queries: rateOf(queriesPerSecond, QUERY_BURST_MS),
     udp: { rate: rateOf(udp.perSecond, UDP_BURST_MS), slip: udp.slip, exempt: new PrefixSet(udp.exempt) },

@@ -13,6 +13,11 @@ export class OutputBudget {
     this.#max = MAX_TOTAL_OUTPUT / threads
   }
 
+  /** Octets that are counted at present. */
+  get held(): number {
+    return this.#held
+  }
+
   /** False when there is no room for more: who asked has to end. The octets are counted in any case, until given back. */
   take(octets: number): boolean {
     this.#held += octets

@@ -1,31 +1,11 @@
-import { IPV4_AT, isIpv4 } from '../dns/address.ts'
 import type { AddressBytes } from './address.ts'
-import { AddressHash, drawHashKey, HASH_KEY_BYTES } from './address-hash.ts'
+import { drawHashKey, HASH_KEY_BYTES } from './address-hash.ts'
+import { type Level, SKETCH_ROWS, SketchPlaces } from './sketch-places.ts'
 
-const ROWS = 4
-/** A client has a place in each row, at every level: as many as so many bits name. */
+/** Of the places in a row. */
 const PLACE_BITS = 14
 const ROW_LENGTH = 2 ** PLACE_BITS
-const PLACE_MASK = ROW_LENGTH - 1
-const TABLE_BYTES = ROWS * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT
-
-/** A network that has a rate: the octets of its prefix, and how many times that of one client. */
-interface Level {
-  readonly octets: number
-  readonly times: number
-}
-
-/** IPv4 in its mapped form: /24 and /32. */
-const IPV4_LEVELS: readonly Level[] = [
-  { octets: 15, times: 4 },
-  { octets: 16, times: 1 },
-]
-/** RFC 6177: a site has a /48 to a /56, and RFC 4291 §2.5.4: a link has a /64. */
-const IPV6_LEVELS: readonly Level[] = [
-  { octets: 6, times: 16 },
-  { octets: 7, times: 4 },
-  { octets: 8, times: 1 },
-]
+const TABLE_BYTES = SKETCH_ROWS * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT
 
 /** Half a megabyte, and the key of the hash. */
 export function allocateRates(): SharedArrayBuffer {
@@ -52,21 +32,17 @@ export interface Rate {
  * moment may count once.
  */
 export class RateLimit {
-  readonly #hash: AddressHash
+  readonly #sketch: SketchPlaces
   readonly #table: Float64Array
-  /** The places of each level in question: an array of its own would be made for each query. */
-  readonly #places = new Uint32Array(ROWS * IPV6_LEVELS.length)
 
   constructor(memory: SharedArrayBuffer) {
-    this.#hash = new AddressHash(memory)
-    this.#table = new Float64Array(memory, HASH_KEY_BYTES, ROWS * ROW_LENGTH)
+    this.#sketch = new SketchPlaces(memory, PLACE_BITS)
+    this.#table = new Float64Array(memory, HASH_KEY_BYTES, SKETCH_ROWS * ROW_LENGTH)
   }
 
   /** Whether the client at `address` may once more, at `now` in milliseconds; if so, that is counted. */
   take(address: AddressBytes, { perSecond, burstMs }: Rate, now: number): boolean {
-    const isMapped = isIpv4(address)
-    const levels = isMapped ? IPV4_LEVELS : IPV6_LEVELS
-    this.#locate(address, isMapped ? IPV4_AT : 0, levels)
+    const levels = this.#sketch.locate(address)
     for (let i = 0; i < levels.length; i++) {
       const interval = intervalOf(levels[i] as Level, perSecond)
       if (this.#paidOff(i) - now > Math.max(0, burstMs - interval)) return false
@@ -75,33 +51,21 @@ export class RateLimit {
     return true
   }
 
-  /** Sets the places of all levels. */
-  #locate(address: AddressBytes, start: number, levels: readonly Level[]): void {
-    const hash = this.#hash
-    hash.clear()
-    for (let i = 0, from = start; i < levels.length; i++) {
-      const { octets } = levels[i] as Level
-      hash.add(address, from, octets)
-      from = octets
-      const at = ROWS * i
-      this.#places[at] = hash.low & PLACE_MASK
-      this.#places[at + 1] = ROW_LENGTH + ((hash.low >>> PLACE_BITS) & PLACE_MASK)
-      this.#places[at + 2] = 2 * ROW_LENGTH + (hash.high & PLACE_MASK)
-      this.#places[at + 3] = 3 * ROW_LENGTH + ((hash.high >>> PLACE_BITS) & PLACE_MASK)
-    }
-  }
-
   /** When the level owes nothing, at the latest. */
   #paidOff(level: number): number {
     let least = Number.POSITIVE_INFINITY
-    for (let i = ROWS * level; i < ROWS * (level + 1); i++) least = Math.min(least, this.#table[this.#places[i] as number] as number)
+    const { places } = this.#sketch
+    for (let i = SKETCH_ROWS * level; i < SKETCH_ROWS * (level + 1); i++) {
+      least = Math.min(least, this.#table[places[i] as number] as number)
+    }
     return least
   }
 
   /** Only what is less: places that others have pushed on stay as they are. */
   #raise(level: number, time: number): void {
-    for (let i = ROWS * level; i < ROWS * (level + 1); i++) {
-      const place = this.#places[i] as number
+    const { places } = this.#sketch
+    for (let i = SKETCH_ROWS * level; i < SKETCH_ROWS * (level + 1); i++) {
+      const place = places[i] as number
       if ((this.#table[place] as number) < time) this.#table[place] = time
     }
   }

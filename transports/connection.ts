@@ -13,6 +13,7 @@ import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { ServedConnection } from './listener.ts'
 import { RecordSize } from './record-size.ts'
+import { noWork, type Workload } from './workload.ts'
 
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
 const MAX_PENDING_OUTPUT = 262_144
@@ -49,6 +50,7 @@ export interface ConnectionOptions {
  * they are ready; all answers of one turn of the event loop leave in one write. It reads no more than it may have in flight.
  */
 export class StreamConnection extends WheelEntry implements ReplySink, ServedConnection {
+  readonly workload: Workload = noWork()
   readonly #client: { -readonly [Fact in keyof Client]: Client[Fact] }
   readonly #socket: Socket
   readonly #recordSize: RecordSize
@@ -60,7 +62,6 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   #outputLength = 0
   /** Octets counted in the budget: what waits here and what the socket has not passed on. */
   #held = 0
-  #inFlight = 0
   #malformed = 0
   #flushScheduled = false
   /** The client sent its FIN, or we drain: what has been read is still answered, nothing more is read. */
@@ -92,6 +93,10 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     dependencies.wheel.set(this, this.#lastActive + settings.idleMs)
   }
 
+  get held(): number {
+    return this.#held
+  }
+
   get client(): Client {
     return this.#client
   }
@@ -107,7 +112,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   }
 
   deliver(query: Query, answer: Answer): void {
-    this.#inFlight--
+    this.workload.questions--
     // RFC 7766 §6.2.4: the client is gone
     if (this.#closed || this.#ended) return
     if (query.failure === Failure.malformed_message && ++this.#malformed === MAX_MALFORMED + 1) this.#refuseMore(Failure.too_many_malformed)
@@ -119,7 +124,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     this.#outputLength += message.length
     this.#held += message.length
     if (!this.#dependencies.budget.take(message.length)) {
-      this.#dependencies.meter.dropped(Failure.slow_reader)
+      this.#dependencies.meter.dropped(Failure.output_limit)
       this.#socket.destroy()
       return
     }
@@ -128,7 +133,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
 
   /** Conformance P-1: a message that cannot be answered ends the connection, after the answers that are still due. */
   refuse(): void {
-    this.#inFlight--
+    this.workload.questions--
     this.#end()
   }
 
@@ -137,14 +142,14 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     if (this.#closed || this.#ended) return
     this.#write()
     this.#pump()
-    if (this.#ending && this.#inFlight === 0 && this.#output.length === 0) this.#finish()
+    if (this.#ending && this.workload.questions === 0 && this.#output.length === 0) this.#finish()
   }
 
   /** RFC 7766 §6.2.3: the idle time counts from the last complete message, so a trickle of octets keeps nothing open. */
   override onDeadline(now: number): void {
     const idleSince = now - this.#lastActive
     const limit = this.#ended ? LINGER_MS : this.#settings.idleMs
-    const waiting = !this.#ended && !this.#blocked && this.#inFlight > 0
+    const waiting = !this.#ended && !this.#blocked && this.workload.questions > 0
     if (idleSince < limit || waiting) {
       this.#dependencies.wheel.set(this, waiting ? now + Math.min(limit, WAITING_CHECK_MS) : this.#lastActive + limit)
       return
@@ -174,14 +179,15 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
         this.#refuseMore(Failure.frame_too_short)
         return
       }
-      this.#inFlight++
+      this.workload.questions++
+      this.workload.asked++
       this.#dependencies.acceptor.accept(new Query(this.#client, this, 0, message))
     }
     if (!this.#ending) this.#socket.pause()
   }
 
   #mayRead(): boolean {
-    return !this.#ending && !this.#blocked && this.#inFlight < this.#settings.inFlight && this.#outputLength < MAX_PENDING_OUTPUT
+    return !this.#ending && !this.#blocked && this.workload.questions < this.#settings.inFlight && this.#outputLength < MAX_PENDING_OUTPUT
   }
 
   #write(): void {

@@ -2,6 +2,7 @@ import type { Client } from '../dns/contracts.ts'
 import { type Endpoint, formatEndpoint } from '../net/address.ts'
 import type { LiveSet } from '../net/live-set.ts'
 import { type Access, type AccessList, refusalOf } from './access.ts'
+import type { Workload } from './workload.ts'
 
 /** One address to listen on, and who may ask there. */
 export interface ListenerSlice {
@@ -18,6 +19,9 @@ export interface ListenerSlice {
 /** A client's connection, as its listener sees it. */
 export interface ServedConnection {
   readonly client: Client
+  readonly workload: Workload
+  /** Octets that wait for the client to take them, or for the rest of a request. */
+  readonly held: number
   /** Answers what is open, takes nothing new, ends. */
   drain(): void
   /** Ends at once. */
@@ -63,6 +67,12 @@ export class ListenerGroup {
 
   get endpoints(): readonly Endpoint[] {
     return Array.from(this.#places.values(), ({ slice }) => slice.endpoint)
+  }
+
+  /** All that are open, those too whose listener is about to end. */
+  get connections(): readonly ServedConnection[] {
+    const places = [...this.#places.values(), ...this.#retired].flatMap(listenersOf)
+    return [...places, ...this.#draining].flatMap(({ connections }) => [...connections])
   }
 
   /**

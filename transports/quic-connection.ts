@@ -6,7 +6,7 @@ import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { AccessTerms } from './access.ts'
 import type { ServedConnection } from './listener.ts'
 import type { ServedPeer } from './served-peer.ts'
-import type { Workload } from './workload.ts'
+import { noWork, type Workload } from './workload.ts'
 
 /** Streams that a client may reset within a second (conformance DOQ-15, H3-17). */
 const MAX_CANCELS_PER_SECOND = 200
@@ -39,7 +39,7 @@ interface QuicCodes {
 /** What DoQ and HTTP/3 have in common: the life of one client's connection and its limits. */
 export abstract class QuicServerConnection extends WheelEntry implements QuicHandler, ServedConnection {
   readonly client: Client
-  readonly workload: Workload = { questions: 0 }
+  readonly workload: Workload = noWork()
   protected readonly quic: QuicConnection
   protected readonly dependencies: QuicConnectionDependencies
   protected readonly settings: QuicConnectionSettings
@@ -80,6 +80,10 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
     return this.#unfinishedInput > 0
   }
 
+  get held(): number {
+    return this.#unfinishedInput
+  }
+
   get isClosing(): boolean {
     return this.#closing
   }
@@ -90,8 +94,9 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
     // the library does not tell whether a ticket was used
     this.dependencies.meter.handshake('ok', 'TLSv1.3', false)
     // only now: before its address is validated, anybody could use up the connections of anybody (RFC 9000 §21.1.1.1)
-    if (!this.#arrival.acquire()) {
-      this.fail(Failure.connection_limit, this.#codes.excessiveLoad)
+    const failure = this.#arrival.enter()
+    if (failure !== null) {
+      this.fail(failure, this.#codes.excessiveLoad)
       return
     }
     if (this.#draining) this.announceDrain(false)
@@ -221,7 +226,7 @@ export interface Arrival {
   readonly peer: ServedPeer
   /** Who may ask there, as it is at any moment. */
   readonly terms: AccessTerms
-  /** Takes a place among the connections of the client; false when it has too many. Called once the handshake is complete. */
-  readonly acquire: () => boolean
+  /** Takes a place among the connections of the client; null: it has one. Called once the handshake is complete. */
+  readonly enter: () => Failure | null
   readonly onClosed: () => void
 }

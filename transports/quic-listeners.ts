@@ -6,8 +6,8 @@ import { LiveSet } from '../net/live-set.ts'
 import type { QuicConnection, QuicEngine, QuicHandler, QuicIdentity, QuicListener } from '../net/quic.ts'
 import type { ServerIdentities } from '../net/tls.ts'
 import { type Access, refusalOf } from './access.ts'
-import type { ConnectionLimit } from './connection-limit.ts'
-import { drainConnections, type Listener, ListenerGroup, type ListenerSlice } from './listener.ts'
+import type { Governor } from './governor.ts'
+import { drainConnections, type Listener, ListenerGroup, type ListenerSlice, type ServedConnection } from './listener.ts'
 import type { Arrival, QuicConnectionDependencies, QuicConnectionSettings, QuicServerConnection } from './quic-connection.ts'
 
 /** Of one address: with every connection each turn of the native loop takes longer (0.3 ms with none, 2 ms with 500 idle ones). */
@@ -17,6 +17,7 @@ const WINDOW = 262_144
 /** How long connections may take to end before a listener with a new certificate takes their place. */
 const REPLACE_MS = 1000
 const REBIND_MS = 1000
+const WITH_HANDSHAKE = { hasHandshake: true }
 
 /** What DoQ and HTTP/3 are made of. */
 export interface QuicTransportOptions {
@@ -32,7 +33,7 @@ export interface QuicSlice {
 
 export interface QuicTransportDependencies extends QuicConnectionDependencies {
   readonly acceptor: QueryAcceptor
-  readonly limit: ConnectionLimit
+  readonly governor: Governor
   readonly onTrouble: (error: unknown) => void
 }
 
@@ -43,7 +44,7 @@ interface QuicListenersOptions extends QuicTransportOptions {
   readonly protocol: string
   /** Whether a client that may not ask is told so by its protocol; otherwise its connection ends at once. */
   readonly explainsRefusal: boolean
-  readonly limit: ConnectionLimit
+  readonly governor: Governor
   readonly meter: TransportMeter
   readonly serve: (quic: QuicConnection, arrival: Arrival, settings: QuicConnectionSettings) => QuicServerConnection
   /** An address could not be bound again with a new certificate; it is tried again and again. */
@@ -66,6 +67,10 @@ export class QuicListeners {
 
   get endpoints(): readonly Endpoint[] {
     return this.#group.endpoints
+  }
+
+  get connections(): readonly ServedConnection[] {
+    return this.#group.connections
   }
 
   async apply({ listen, connection }: QuicSlice): Promise<void> {
@@ -130,7 +135,7 @@ export class QuicListeners {
   }
 
   #arrived(quic: QuicConnection, address: BoundAddress, settings: QuicConnectionSettings): QuicHandler | null {
-    const { limit, meter, explainsRefusal, serve } = this.#options
+    const { governor, meter, explainsRefusal, serve } = this.#options
     const text = canonicalAddress(quic.address)
     const bytes = parseAddress(text)
     if (bytes === null || this.#draining || address.isLeaving) return null
@@ -145,11 +150,15 @@ export class QuicListeners {
     const arrival: Arrival = {
       peer: { address: text, octets: bytes, port: quic.port, holder: null, refusal },
       terms: address,
-      acquire: () => (isCounted = limit.acquire(bytes)),
+      enter: () => {
+        const failure = governor.enter(bytes, WITH_HANDSHAKE)
+        isCounted = failure === null
+        return failure
+      },
       onClosed: () => {
         this.#connections.delete(connection)
         address.connections.delete(connection)
-        if (isCounted) limit.release(bytes)
+        if (isCounted) governor.leave(bytes)
         meter.connectionClosed()
       },
     }

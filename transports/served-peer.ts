@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Client } from '../dns/contracts.ts'
+import type { Failure } from '../dns/failure.ts'
 import { type Access, holderOfName, refusalOf } from './access.ts'
-import type { ConnectionLimit } from './connection-limit.ts'
+import type { Governor } from './governor.ts'
 import type { Peer } from './stream-listener.ts'
 
 /** A peer that is about to be served. */
@@ -17,10 +18,12 @@ export function servedPeer(socket: Socket, { address, octets, port }: Peer, acce
   return { address, octets, port, holder, refusal: refusalOf(octets, holder, access) }
 }
 
-/** Counts a connection for its holder too, who may be at many addresses; false when that one has too many. */
-export function countForHolder(socket: Socket, { holder }: ServedPeer, limit: ConnectionLimit): boolean {
-  if (holder === null) return true
-  if (!limit.acquire(holder.account)) return false
-  socket.once('close', () => limit.release(holder.account))
-  return true
+/** Counts a connection for its holder too, who may be at many addresses; null: it may. */
+export function enterForHolder(socket: Socket, { holder }: ServedPeer, governor: Governor): Failure | null {
+  if (holder === null) return null
+  const failure = governor.enter(holder.account, AFTER_HANDSHAKE)
+  if (failure === null) socket.once('close', () => governor.leave(holder.account))
+  return failure
 }
+
+const AFTER_HANDSHAKE = { hasHandshake: false }

@@ -8,7 +8,7 @@ import { LiveSet } from '../net/live-set.ts'
 import type { ProxySource } from '../net/proxy-header.ts'
 import type { Wheel } from '../net/wheel.ts'
 import type { Access, AccessList } from './access.ts'
-import type { ConnectionLimit } from './connection-limit.ts'
+import type { Governor } from './governor.ts'
 import { drainConnections, type Listener, type ListenerSlice, type ServedConnection } from './listener.ts'
 import { ProxiedConnection } from './proxied-connection.ts'
 
@@ -46,7 +46,9 @@ export interface StreamListenerOptions {
   readonly isExempt?: (address: AddressBytes) => boolean
   /** Every open connection, whatever its state. */
   readonly sockets: LiveSet<Socket>
-  readonly limit: ConnectionLimit
+  /** Whether a TLS handshake comes first, where the address is not without TLS. */
+  readonly isEncrypted: boolean
+  readonly governor: Governor
   readonly meter: TransportMeter
 }
 
@@ -79,6 +81,10 @@ class TcpListener implements StreamListener {
     // accept() can fail for lack of descriptors; the listener itself stays usable
     server.on('error', () => options.meter.dropped(Failure.connection_limit))
     server.on('connection', (socket) => this.#arrived(socket))
+  }
+
+  get hasHandshake(): boolean {
+    return this.#options.isEncrypted && !this.cleartext
   }
 
   /** The address is free at once; the server's own callback comes when the last connection has ended. */
@@ -118,17 +124,19 @@ class TcpListener implements StreamListener {
   #take(socket: Socket, peer: Peer): void {
     const { octets } = peer
     const { explainsRefusal, isExempt, meter } = this.#options
-    const limit = isExempt?.(octets) === true ? null : this.#options.limit
-    if (!explainsRefusal && !this.access.has(octets)) this.#refuse(socket, Failure.access_denied)
-    else if (limit?.acquire(octets) === false) this.#refuse(socket, Failure.connection_limit)
-    else {
-      meter.connectionOpened()
-      socket.once('close', () => {
-        limit?.release(octets)
-        meter.connectionClosed()
-      })
-      this.#serve(socket, peer)
+    const governor = isExempt?.(octets) === true ? null : this.#options.governor
+    const isAdmitted = explainsRefusal || this.access.has(octets)
+    const failure = isAdmitted ? (governor?.enter(octets, this) ?? null) : Failure.access_denied
+    if (failure !== null) {
+      this.#refuse(socket, failure)
+      return
     }
+    meter.connectionOpened()
+    socket.once('close', () => {
+      governor?.leave(octets)
+      meter.connectionClosed()
+    })
+    this.#serve(socket, peer)
   }
 
   #refuse(socket: Socket, failure: Failure): void {

@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net'
 import { TRANSPORTS, type Transport, type TransportTraits } from '../dns/contracts.ts'
-import { Failure } from '../dns/failure.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { type ConnectionDependencies, type ConnectionSettings, StreamConnection } from './connection.ts'
-import type { ConnectionLimit } from './connection-limit.ts'
-import { ListenerGroup, type ListenerSlice } from './listener.ts'
-import { countForHolder, servedPeer } from './served-peer.ts'
+import type { Governor } from './governor.ts'
+import { ListenerGroup, type ListenerSlice, type ServedConnection } from './listener.ts'
+import { enterForHolder, servedPeer } from './served-peer.ts'
 import { openStreamListener, type Peer, type Serve, type StreamListener } from './stream-listener.ts'
 import { TlsTerminator, type TlsTerminatorOptions } from './tls-terminator.ts'
 
@@ -16,7 +15,7 @@ export interface StreamSlice {
 }
 
 export interface StreamDependencies extends ConnectionDependencies {
-  readonly limit: ConnectionLimit
+  readonly governor: Governor
 }
 
 /** RFC 7858 §3: DNS over TLS, with the ALPN token of its registry. */
@@ -64,7 +63,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.name = traits.label
     this.#traits = traits
     this.#dependencies = dependencies
-    const { limit, meter, clock, wheel } = dependencies
+    const { governor, meter, clock, wheel } = dependencies
     const serve = (listener: StreamListener) => terminate((socket, peer) => this.#serve(socket, peer, listener))
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
@@ -73,7 +72,8 @@ export class StreamTransport implements Transport<StreamSlice> {
         allowHalfOpen: true,
         serve,
         sockets: this.#sockets,
-        limit,
+        isEncrypted: traits.encrypted,
+        governor,
         meter,
         clock,
         wheel,
@@ -83,6 +83,10 @@ export class StreamTransport implements Transport<StreamSlice> {
 
   get endpoints(): readonly Endpoint[] {
     return this.#listeners.endpoints
+  }
+
+  get connections(): readonly ServedConnection[] {
+    return this.#listeners.connections
   }
 
   async reconfigure(slice: StreamSlice): Promise<void> {
@@ -118,7 +122,7 @@ export class StreamTransport implements Transport<StreamSlice> {
       return
     }
     const served = servedPeer(socket, peer, listener.access)
-    const failure = served.refusal ?? (countForHolder(socket, served, this.#dependencies.limit) ? null : Failure.connection_limit)
+    const failure = served.refusal ?? enterForHolder(socket, served, this.#dependencies.governor)
     if (failure !== null) {
       this.#dependencies.meter.dropped(failure)
       socket.destroy()

@@ -9,11 +9,11 @@ import type { QuicEngine } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Access, TokenHolders } from '../../transports/access.ts'
-import type { ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
 import { Http3Transport } from '../../transports/doh/http3.ts'
 import { DoqTransport } from '../../transports/doq/doq.ts'
-import type { ListenerSlice } from '../../transports/listener.ts'
+import type { Governor } from '../../transports/governor.ts'
+import type { ListenerSlice, ServedConnection } from '../../transports/listener.ts'
 import { createDotTransport, createTcpTransport, type StreamTransport } from '../../transports/stream-transport.ts'
 import { UdpTransport } from '../../transports/udp.ts'
 import type { OriginObserver } from '../../transports/web/reachability.ts'
@@ -44,7 +44,7 @@ export interface TransportAssemblyDependencies {
   readonly clock: Clock
   readonly wheel: Wheel
   readonly flusher: Flusher
-  readonly limit: ConnectionLimit
+  readonly governor: Governor
   readonly meter: (traits: TransportTraits) => TransportMeter
   readonly log: Logger
 }
@@ -81,7 +81,7 @@ export class TransportAssembly {
   #servesHttp3 = false
 
   constructor(settings: TransportAssemblySettings, dependencies: TransportAssemblyDependencies) {
-    const { meter, limit, log, ...shared } = dependencies
+    const { meter, governor, log, ...shared } = dependencies
     this.#settings = settings
     this.#dependencies = dependencies
     this.#budget = new OutputBudget(settings.workers)
@@ -91,7 +91,7 @@ export class TransportAssembly {
       observer: addressLog(log),
       meter: meter(TRANSPORTS.udp),
     })
-    this.#tcp = createTcpTransport({ ...shared, limit, budget: this.#budget, meter: meter(TRANSPORTS.tcp) })
+    this.#tcp = createTcpTransport({ ...shared, governor, budget: this.#budget, meter: meter(TRANSPORTS.tcp) })
   }
 
   get endpoints(): BoundEndpoints {
@@ -150,6 +150,12 @@ export class TransportAssembly {
     })
     await this.#overQuic?.doq.reconfigure({ listen: this.#slices(listen.doq, encrypted), connection: overQuic })
     this.#servesHttp3 = http3
+  }
+
+  /** Connections that are open, and octets that wait for those who do not take them. */
+  get load(): { readonly connections: readonly ServedConnection[]; readonly held: number } {
+    const all = [this.#tcp, this.#encrypted?.dot, this.#encrypted?.doh, this.#overQuic?.doq, this.#overQuic?.http3]
+    return { connections: all.flatMap((transport) => transport?.connections ?? []), held: this.#budget.held }
   }
 
   async settle(deadlineMs: number): Promise<void> {

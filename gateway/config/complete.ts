@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
-import { WORKERS } from './knobs.ts'
+import { PROCESS_MEMORY, WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
 import type { UpstreamForm } from './upstream-form.ts'
@@ -75,10 +75,14 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     edns: form.edns,
     limits: {
+      connections: limits.connections,
       connectionsPerClient: limits.connectionsPerClient,
+      handshakesPerSecond: limits.handshakesPerSecond,
+      inFlightPerClient: limits.inFlightPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
       queriesPerSecond: limits.queriesPerSecond,
       udp: { ...limits.udp, exempt: limits.udp.exempt.flat() },
+      memory: limits.memory === 'auto' ? PROCESS_MEMORY.default : limits.memory,
       idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http, quicMs: limits.idle.quic },
     },
     workers: form.workers === 'auto' ? Math.min(availableParallelism(), WORKERS.default) : form.workers,

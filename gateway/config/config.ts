@@ -53,12 +53,20 @@ export interface Config {
   }
   readonly edns: { readonly padding: boolean; readonly cookies: boolean; readonly clientSubnet: 'off' }
   readonly limits: {
+    /** Of all clients together. */
+    readonly connections: number
     readonly connectionsPerClient: number
+    /** TLS handshakes of one client; 0 for any number. */
+    readonly handshakesPerSecond: number
+    /** Queries of one client that wait for upstreams. */
+    readonly inFlightPerClient: number
     readonly inFlightPerConnection: number
     /** Of one client; 0 for as many as it likes. */
     readonly queriesPerSecond: number
     /** Answers over UDP to clients that have not shown that they are there: see LimitTerms. */
     readonly udp: { readonly perSecond: number; readonly slip: number; readonly exempt: readonly Prefix[] }
+    /** Octets of the process beyond which nobody new is let in and the heaviest clients go. */
+    readonly memory: number
     readonly idle: { readonly streamMs: number; readonly httpMs: number; readonly quicMs: number }
   }
   /** Threads that serve. */

@@ -84,6 +84,20 @@ export function memoryOrNone(range: Knob, description: string) {
     .describe(`${description}: 0, or a size with its unit (KiB, MiB, GiB), from ${from}`)
 }
 
+/** Octets of memory, written with their unit; or "auto" for what the machine suggests. */
+export function memoryOrAuto(range: Knob, description: string) {
+  const [from, to] = [formatSize(range.min), formatSize(range.max)]
+  const expected = `expected "auto", or a size with its unit (KiB, MiB, GiB) from ${from} to ${to}, the memory of this machine`
+  const parse = (value: string): number | null => {
+    const octets = parseSize(value)
+    return octets !== null && octets >= range.min && octets <= range.max ? octets : null
+  }
+  return z
+    .union([z.literal('auto'), text(expected, { parse, pattern: SIZE_PATTERN })], { error: expected })
+    .prefault('auto')
+    .describe(`${description}: auto (four fifths of all), or a size with its unit (MiB, GiB), from ${from}`)
+}
+
 /** Zero needs no unit. */
 function orZero<T extends z.ZodType>(expected: (received: unknown) => string, form: T) {
   return z.union([z.literal(0), form], { error: ({ input }) => expected(input) })

@@ -55,10 +55,14 @@ export function formOf(config: Config): Form {
     edns: { padding: edns.padding, cookies: edns.cookies, clientSubnet: edns.clientSubnet },
     workers: config.workers,
     limits: {
+      connections: limits.connections,
       connectionsPerClient: limits.connectionsPerClient,
+      handshakesPerSecond: limits.handshakesPerSecond,
+      inFlightPerClient: limits.inFlightPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
       queriesPerSecond: limits.queriesPerSecond,
       udp: { perSecond: limits.udp.perSecond, slip: limits.udp.slip, exempt: formatAccess(limits.udp.exempt) },
+      memory: formatSize(limits.memory),
       idle: {
         stream: formatDuration(limits.idle.streamMs),
         http: formatDuration(limits.idle.httpMs),

@@ -12,8 +12,17 @@ export const HANDSHAKE_TIMEOUT_MS: Knob = knob(5_000, 500, 60_000)
 /** How long a stopping gateway finishes what it has begun. Shorter than the 30 s after which Kubernetes kills; 0 closes at once. */
 export const DRAIN_TIMEOUT_MS: Knob = knob(10_000, 0, 3_600_000)
 
+/** Connections of all clients; each costs a descriptor and some 45 kB with TLS. */
+export const CONNECTIONS: Knob = knob(20_000, 1, 1_000_000)
+
 /** Connections of one client address over all transports. A household or office behind one IPv4 address fits. */
 export const CONNECTIONS_PER_CLIENT: Knob = knob(100, 1, 1_000_000)
+
+/** TLS handshakes of one client: one costs about 1 ms, so that one address takes a twentieth of a core. Behind a carrier's NAT there are thousands of phones; 0: no limit. */
+export const HANDSHAKES_PER_SECOND: Knob = knob(50, 0, 1_000_000)
+
+/** Queries of one client that wait for upstreams: a fifth of what a worker can have waiting. */
+export const IN_FLIGHT_PER_CLIENT: Knob = knob(4_000, 1, 1_000_000)
 
 /** Unanswered queries of one connection, then we stop reading it. RFC 9113 §6.5.2 advises no less than 100 HTTP/2 streams. */
 export const IN_FLIGHT_PER_CONNECTION: Knob = knob(100, 1, 10_000)
@@ -29,8 +38,19 @@ export const UDP_SLIP: Knob = knob(2, 0, 100)
 /** Worker threads. A browser's or a household's resolver needs one core; more than eight compete for the same upstreams and memory. */
 export const WORKERS: Knob = knob(8, 1, 64)
 
+const MACHINE_MEMORY = Math.floor(Math.min(totalmem(), process.constrainedMemory() || Infinity) / MIB) * MIB
+
+const MIN_MEMORY = 128 * MIB
+
+/** Memory of the process, before the kernel ends it: four fifths of what this machine or container has. Node and its workers alone need some 150 MiB. */
+export const PROCESS_MEMORY: Knob = knob(
+  Math.max(MIN_MEMORY, Math.floor((0.8 * MACHINE_MEMORY) / MIB) * MIB),
+  MIN_MEMORY,
+  Math.max(MIN_MEMORY, MACHINE_MEMORY),
+)
+
 /** Octets of the answers that are kept: room for some 200,000. More than the machine has would only be found out when it fills. */
-export const CACHE_MEMORY: Knob = knob(64 * MIB, MIB, Math.floor(Math.min(totalmem(), process.constrainedMemory() || Infinity) / MIB) * MIB)
+export const CACHE_MEMORY: Knob = knob(64 * MIB, MIB, MACHINE_MEMORY)
 
 /** How long an answer may be given after its TTL while no upstream answers: RFC 8767 §5 suggests 1 to 3 days, at most 7. */
 export const SERVE_STALE_MS: Knob = knob(86_400_000, 0, 604_800_000)

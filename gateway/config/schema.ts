@@ -9,6 +9,7 @@ import {
   duration,
   durationOrNone,
   filePath,
+  memoryOrAuto,
   memoryOrNone,
   section,
   settings,
@@ -19,11 +20,15 @@ import {
 } from './fields.ts'
 import {
   CACHE_MEMORY,
+  CONNECTIONS,
   CONNECTIONS_PER_CLIENT,
   DRAIN_TIMEOUT_MS,
   HANDSHAKE_TIMEOUT_MS,
+  HANDSHAKES_PER_SECOND,
   HTTP_IDLE_MS,
+  IN_FLIGHT_PER_CLIENT,
   IN_FLIGHT_PER_CONNECTION,
+  PROCESS_MEMORY,
   PUBLIC_PORT_RANGE,
   QUERIES_PER_SECOND,
   QUERY_TIMEOUT_MS,
@@ -171,7 +176,10 @@ const workers = z
   .describe(`threads that serve: auto (one a core, at most ${WORKERS.default}) or ${WORKERS.min} to ${WORKERS.max}`)
 
 const limits = settings({
+  connections: count(CONNECTIONS, 'connections of all clients together'),
   connectionsPerClient: count(CONNECTIONS_PER_CLIENT, 'connections of one client address, all transports together'),
+  handshakesPerSecond: count(HANDSHAKES_PER_SECOND, 'TLS handshakes of one client; 0 for no limit'),
+  inFlightPerClient: count(IN_FLIGHT_PER_CLIENT, 'queries of one client that wait for upstreams'),
   inFlightPerConnection: count(IN_FLIGHT_PER_CONNECTION, 'unanswered queries of one connection, which is then no longer read'),
   queriesPerSecond: count(QUERIES_PER_SECOND, 'queries of one client, all transports together; 0 for no limit'),
   udp: section(
@@ -182,6 +190,7 @@ const limits = settings({
     }),
     'what is sent over UDP to addresses that may be forged',
   ),
+  memory: memoryOrAuto(PROCESS_MEMORY, 'memory of the process beyond which nobody new is let in'),
   idle: section(
     settings({
       stream: duration(STREAM_IDLE_MS, 'after this long without a query a TCP or DoT connection is closed'),

@@ -1,9 +1,10 @@
 import type { Answer } from '../../dns/answer.ts'
-import { type ReplySink, type Stage, Verdict } from '../../dns/contracts.ts'
+import { accountOf, type ReplySink, type Stage, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import { isSameQuestion } from '../../dns/question.ts'
 import type { Clock } from '../../net/clock.ts'
+import type { ConcurrencyLimit } from '../../net/concurrency-limit.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Cache } from '../cache/cache.ts'
 import type { Settler } from '../pipeline.ts'
@@ -20,6 +21,8 @@ export interface ForwardOptions {
   readonly settler: Settler
   readonly clock: Clock
   readonly wheel: Wheel
+  /** Of each client: queries that wait for upstreams. */
+  readonly inFlight: ConcurrencyLimit
 }
 
 const NOBODY: ReplySink = { deliver() {}, refuse() {} }
@@ -31,6 +34,7 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
   readonly clock: Clock
   readonly wheel: Wheel
   readonly #settler: Settler
+  readonly #inFlight: ConcurrencyLimit
   readonly #flights = new Map<number, Flight>()
   #waiting = 0
 
@@ -39,6 +43,7 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
     this.clock = options.clock
     this.wheel = options.wheel
     this.#settler = options.settler
+    this.#inFlight = options.inFlight
   }
 
   onQuery(query: Query): Verdict {
@@ -47,6 +52,10 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
     const isNew = same === undefined || !isSameQuestion(same.query, query) || same.query.route.space !== query.route.space
     if (this.#waiting >= MAX_WAITING || (isNew && this.#flights.size >= MAX_FLIGHTS)) {
       query.failure = Failure.overloaded
+      return Verdict.FAILED
+    }
+    if (this.#inFlight.acquire(accountOf(query.client)) !== null) {
+      query.failure = Failure.in_flight_limit
       return Verdict.FAILED
     }
     query.park()
@@ -78,13 +87,18 @@ export class ForwardStage implements Stage, Refresher, FlightContext {
   }
 
   answer(query: Query, answer: Answer): void {
-    this.#waiting--
+    this.#settled(query)
     this.#settler.answer(query, answer)
   }
 
   fail(query: Query, failure: Failure): void {
-    this.#waiting--
+    this.#settled(query)
     this.#settler.fail(query, failure)
+  }
+
+  #settled({ client }: Query): void {
+    this.#waiting--
+    this.#inFlight.release(accountOf(client))
   }
 
   /** Two questions of the same number: the later flies without taking others along. */

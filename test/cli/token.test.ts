@@ -10,7 +10,10 @@ import { temporaryDirectory } from '../harness/temporary.ts'
 
 function recorder() {
   let text = ''
-  const output = new Output({ out: (piece) => void (text += piece), err: (piece) => void (text += piece), colour: false })
+  const write = (piece: string): void => {
+    text += piece
+  }
+  const output = new Output({ out: write, err: write, colour: false })
   return { output, read: () => text }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
 import { parseAccess } from '../../gateway/config/addresses.ts'
 import type { Config } from '../../gateway/config/config.ts'
+import { PROCESS_MEMORY } from '../../gateway/config/knobs.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { formatAddress } from '../../net/address.ts'
 import { wireName } from '../harness/messages.ts'
@@ -42,7 +43,7 @@ timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
 edns: { clientSubnet: off, padding: false, cookies: false }
 workers: 3
-limits: { connectionsPerClient: 7, inFlightPerConnection: 50, queriesPerSecond: 20, udp: { perSecond: 5, slip: 3, exempt: [192.0.2.1] }, idle: { stream: 10s, http: 1h, quic: 20s } }
+limits: { connections: 500, connectionsPerClient: 7, handshakesPerSecond: 9, inFlightPerClient: 70, memory: 128MiB, inFlightPerConnection: 50, queriesPerSecond: 20, udp: { perSecond: 5, slip: 3, exempt: [192.0.2.1] }, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
 `
 
@@ -92,10 +93,14 @@ describe('loadConfig()', () => {
       workers: Math.min(availableParallelism(), 8),
       edns: { padding: true, cookies: true, clientSubnet: 'off' },
       limits: {
+        connections: 20_000,
         connectionsPerClient: 100,
+        handshakesPerSecond: 50,
+        inFlightPerClient: 4_000,
         inFlightPerConnection: 100,
         queriesPerSecond: 0,
         udp: { perSecond: 100, slip: 2, exempt: ['loopback', 'private'].flatMap((word) => parseAccess(word) ?? []) },
+        memory: PROCESS_MEMORY.default,
         idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
       },
       log: { level: 'info', queries: { kind: 'share', share: 0 } },
@@ -212,10 +217,14 @@ describe('loadConfig()', () => {
       workers: 3,
       edns: { padding: false, cookies: false, clientSubnet: 'off' },
       limits: {
+        connections: 500,
         connectionsPerClient: 7,
+        handshakesPerSecond: 9,
+        inFlightPerClient: 70,
         inFlightPerConnection: 50,
         queriesPerSecond: 20,
         udp: { perSecond: 5, slip: 3, exempt: parseAccess('192.0.2.1') ?? [] },
+        memory: 134_217_728,
         idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 },
       },
       log: { level: 'debug', queries: { kind: 'share', share: 0.25 } },

@@ -24,8 +24,9 @@ test('parseSize() reads a whole number with its unit, and nothing else', () => {
 
 test('formatDuration() writes what parseDuration() reads', () => {
   assert.deepEqual([0, 1, 1500, 60_000, 90_000, 86_400_000].map(formatDuration), ['0s', '1ms', '1500ms', '1m', '90s', '1d'])
-  const { CACHE_MEMORY, ...others } = knobs
-  for (const octets of [CACHE_MEMORY.default, CACHE_MEMORY.min, CACHE_MEMORY.max]) assert.equal(parseSize(formatSize(octets)), octets)
+  const { CACHE_MEMORY, PROCESS_MEMORY, ...others } = knobs
+  for (const { min, max, default: standard } of [CACHE_MEMORY, PROCESS_MEMORY])
+    for (const octets of [standard, min, max]) assert.equal(parseSize(formatSize(octets)), octets)
   for (const knob of Object.values(others)) {
     if (typeof knob !== 'object' || !('default' in knob)) continue
     for (const ms of [knob.default, knob.min, knob.max]) assert.equal(parseDuration(formatDuration(ms)), ms)

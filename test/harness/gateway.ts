@@ -30,12 +30,16 @@ const LOOPBACK: readonly ListenConfig[] = [
   { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
 ]
 
-/** The defaults. */
+/** The defaults, but for what depends on the machine and on its other tests. */
 export const LIMITS: Config['limits'] = {
+  connections: 20_000,
   connectionsPerClient: 100,
+  handshakesPerSecond: 0,
+  inFlightPerClient: 4_000,
   inFlightPerConnection: 100,
   queriesPerSecond: 0,
   udp: { perSecond: 100, slip: 2, exempt: prefixes('127.0.0.0/8', '::1') },
+  memory: 2 ** 40,
   idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
 }
 

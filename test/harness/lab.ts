@@ -15,6 +15,7 @@ import { RouteTable } from '../../gateway/stages/route-table.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { type TestCacheOptions, testCache } from './cache.ts'
+import { concurrencyLimit } from './limits.ts'
 import { aRecord, client, type QuestionParts, question, type ResponseParts, response } from './messages.ts'
 import { edeOf, rcode } from './pipeline.ts'
 
@@ -79,7 +80,7 @@ export class Lab {
     this.#wheel = wheel
     this.#pipeline = new Pipeline(
       (settler) => {
-        const forward = new ForwardStage({ cache: this.cache, settler, clock, wheel })
+        const forward = new ForwardStage({ cache: this.cache, settler, clock, wheel, inFlight: concurrencyLimit({ perClient: 100_000 }) })
         return [
           new ShapeStage({ padding: true }),
           new AcceptStage({ cookies: null }),

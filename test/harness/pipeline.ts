@@ -14,6 +14,7 @@ import { ShapeStage } from '../../gateway/stages/shape.ts'
 import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { testCache } from './cache.ts'
+import { concurrencyLimit } from './limits.ts'
 import { aRecord, client, hex, readAnswer, response } from './messages.ts'
 
 /** One gateway without sockets: what a message is answered with on one kind of transport, and whether an upstream was asked. */
@@ -42,7 +43,7 @@ export function ask(
       new AcceptStage({ cookies }),
       new SpecialNamesStage(),
       new RouteStage(new RouteTable([], { space: 1, upstream })),
-      new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0) }),
+      new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0), inFlight: concurrencyLimit() }),
     ],
     { clock: () => 0, observer: { onQuery() {}, onAnswer() {}, onRefusal() {} }, queryTimeoutMs: 4000 },
   )

@@ -13,10 +13,10 @@ import type { Failure } from '../../dns/failure.ts'
 import { type Endpoint, PrefixSet } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
-import { allocateConnections, ConnectionLimit } from '../../transports/connection-limit.ts'
 import { DoqTransport } from '../../transports/doq/doq.ts'
 import { started } from '../certs/local.ts'
 import { prefixes } from '../harness/gateway.ts'
+import { testGovernor } from '../harness/limits.ts'
 import { dialQuic, engine } from '../harness/quic.ts'
 
 const METER = { connectionOpened: () => {}, connectionClosed: () => {}, handshake: () => {}, dropped: () => {} }
@@ -31,7 +31,7 @@ function doq(identities: IdentityStore, meter: TransportMeter = METER): DoqTrans
     { engine: engine(), identities },
     {
       acceptor: { accept: () => {} },
-      limit: new ConnectionLimit({ shared: allocateConnections(1), worker: 0, perClient: 100 }),
+      governor: testGovernor(),
       onTrouble: () => {},
       clock: monotonicClock,
       wheel: new Wheel(monotonicClock),

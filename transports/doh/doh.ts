@@ -9,9 +9,9 @@ import type { OutputBudget } from '../../net/output-budget.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionSettings } from '../connection.ts'
-import type { ConnectionLimit } from '../connection-limit.ts'
-import { type Listener, ListenerGroup, type ListenerSlice } from '../listener.ts'
-import { countForHolder, servedPeer } from '../served-peer.ts'
+import type { Governor } from '../governor.ts'
+import { type Listener, ListenerGroup, type ListenerSlice, type ServedConnection } from '../listener.ts'
+import { enterForHolder, servedPeer } from '../served-peer.ts'
 import { openStreamListener, type Peer, type StreamListener } from '../stream-listener.ts'
 import { TlsTerminator } from '../tls-terminator.ts'
 import type { OriginObserver } from '../web/reachability.ts'
@@ -46,7 +46,7 @@ export interface DohTransportDependencies {
   readonly wheel: Wheel
   readonly flusher: Flusher
   readonly budget: OutputBudget
-  readonly limit: ConnectionLimit
+  readonly governor: Governor
   /** Of who has all other paths. */
   readonly observer: OriginObserver
   /** Connections and handshakes are all counted under HTTP/2: when they begin, no version is chosen yet. */
@@ -59,7 +59,7 @@ export class DohTransport implements Transport<DohSlice> {
   readonly #options: DohOptions
   readonly #wheel: Wheel
   readonly #clock: Clock
-  readonly #limit: ConnectionLimit
+  readonly #governor: Governor
   readonly #service: DohService
   readonly #pages: Pages
   readonly #http1: Http1Front
@@ -72,8 +72,8 @@ export class DohTransport implements Transport<DohSlice> {
 
   constructor(options: DohOptions, dependencies: DohTransportDependencies) {
     this.#options = options
-    const { limit, meter } = dependencies
-    this.#limit = limit
+    const { governor, meter } = dependencies
+    this.#governor = governor
     this.#wheel = dependencies.wheel
     this.#clock = dependencies.clock
     this.#pages = new Pages({ ...dependencies, count: (failure) => this.#service.dropped(Failure[failure]) })
@@ -99,7 +99,8 @@ export class DohTransport implements Transport<DohSlice> {
         allowHalfOpen: false,
         serve,
         sockets: this.#sockets,
-        limit,
+        isEncrypted: true,
+        governor,
         meter,
         clock: this.#clock,
         wheel: this.#wheel,
@@ -109,6 +110,10 @@ export class DohTransport implements Transport<DohSlice> {
 
   get endpoints(): readonly Endpoint[] {
     return this.#listeners.endpoints
+  }
+
+  get connections(): readonly ServedConnection[] {
+    return this.#listeners.connections
   }
 
   async reconfigure(slice: DohSlice): Promise<void> {
@@ -178,8 +183,9 @@ export class DohTransport implements Transport<DohSlice> {
       return
     }
     const served = servedPeer(socket, peer, listener.access)
-    if (!countForHolder(socket, served, this.#limit)) {
-      this.#service.dropped(Failure.connection_limit)
+    const failure = enterForHolder(socket, served, this.#governor)
+    if (failure !== null) {
+      this.#service.dropped(failure)
       socket.destroy()
       return
     }

@@ -219,6 +219,7 @@ export class DohService {
       return
     }
     exchange.workload.questions++
+    exchange.workload.asked++
     this.#dependencies.acceptor.accept(new Query(exchange.client, exchange, 0, message))
   }
 

@@ -14,7 +14,7 @@ import type { ServedPeer } from '../served-peer.ts'
 import { Http1WebExchange } from '../web/http1-exchange.ts'
 import { hasContent } from '../web/http1-head.ts'
 import { Http1WebTunnel } from '../web/http1-tunnel.ts'
-import type { Workload } from '../workload.ts'
+import { noWork, type Workload } from '../workload.ts'
 import { ConnectionClient } from './connection-client.ts'
 import { type DohService, Exchange, type ExchangeFacts, type PagePlace, SAFE_METHODS } from './exchange.ts'
 import { countOf, expectsContinue, headOf, isLast, isWebSocket, parseFailure } from './http1-request.ts'
@@ -106,7 +106,7 @@ export class Http1Front {
     const connection: ConnectionFacts = {
       client,
       origin: new ConnectionClient(client, terms),
-      workload: { questions: 0 },
+      workload: noWork(),
       altSvc,
       socket,
       due: new Map(),
@@ -116,6 +116,9 @@ export class Http1Front {
       broken: null,
       isDraining: false,
       isOver: false,
+      get held() {
+        return socket.writableLength
+      },
       drain: () => drain(connection),
       close: () => void socket.destroy(),
     }

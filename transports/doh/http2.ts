@@ -13,7 +13,7 @@ import type { RequestFields } from '../http2/request-fields.ts'
 import type { HeaderBlock, Http2Stream, StreamReceiver } from '../http2/stream.ts'
 import type { ServedConnection } from '../listener.ts'
 import type { ServedPeer } from '../served-peer.ts'
-import type { Workload } from '../workload.ts'
+import { noWork, type Workload } from '../workload.ts'
 import { AnswerBlock } from './answer-block.ts'
 import { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS } from './content.ts'
@@ -49,22 +49,31 @@ export class Http2Front {
   serve(socket: Socket, peer: ServedPeer, { altSvc, terms }: { altSvc: string | null; terms: AccessTerms }): ServedConnection {
     const { idleMs, inFlight } = this.#settings
     const client: Client = { traits: TRANSPORTS.doh2, ...peer, keepalive: NO_KEEPALIVE }
+    const handler = new DohHandler(this.#service, {
+      origin: new ConnectionClient(client, terms),
+      inFlight,
+      answerBlock: this.#answerBlockFor(altSvc),
+    })
     const connection = new Http2Connection(socket, {
       ...this.#dependencies,
       limits: HTTP2_LIMITS,
       idleMs,
       maxStreams: Math.max(inFlight, MIN_STREAMS),
       connects: this.#service.rules.web !== null,
-      handler: new DohHandler(this.#service, {
-        origin: new ConnectionClient(client, terms),
-        inFlight,
-        answerBlock: this.#answerBlockFor(altSvc),
-      }),
+      handler,
       dropped: (failure) => this.#service.dropped(failure),
     })
     this.#connections.add(connection)
     for (const end of ['finish', 'close']) socket.once(end, () => this.#connections.delete(connection))
-    return { client, drain: () => connection.drain(), close: () => connection.close() }
+    return {
+      client,
+      workload: handler.workload,
+      get held() {
+        return connection.held
+      },
+      drain: () => connection.drain(),
+      close: () => connection.close(),
+    }
   }
 
   /** One for all connections that have the same one before them. */
@@ -90,7 +99,7 @@ class DohHandler implements Http2Handler {
   readonly #origin: ConnectionClient
   readonly #inFlight: number
   readonly #answerBlock: AnswerBlock
-  readonly #workload: Workload = { questions: 0 }
+  readonly workload: Workload = noWork()
 
   constructor(
     service: DohService,
@@ -103,7 +112,7 @@ class DohHandler implements Http2Handler {
   }
 
   get mayAccept(): boolean {
-    return this.#workload.questions < this.#inFlight
+    return this.workload.questions < this.#inFlight
   }
 
   request(stream: Http2Stream, fields: RequestFields): void {
@@ -125,7 +134,7 @@ class DohHandler implements Http2Handler {
   #exchangeOf(stream: Http2Stream, method: string): Http2Exchange {
     const exchange = new Http2Exchange(stream, this.#answerBlock, {
       origin: this.#origin,
-      workload: this.#workload,
+      workload: this.workload,
       service: this.#service,
       method,
     })

@@ -10,6 +10,7 @@ import { CONTROL_PREAMBLE, GOAWAY_SOON, goaway } from '../../net/http3/own-contr
 import { PeerStreams } from '../../net/http3/peer-streams.ts'
 import { FIRST_SERVER_UNIDIRECTIONAL, UNIDIRECTIONAL } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
+import type { ServedConnection } from '../listener.ts'
 import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { ConnectionClient } from './connection-client.ts'
@@ -38,7 +39,7 @@ export class Http3Transport implements Transport<Http3Slice> {
   readonly #listeners: QuicListeners
 
   constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
-    const { limit, onTrouble, ...rest } = dependencies
+    const { governor, onTrouble, ...rest } = dependencies
     this.#identities = options.identities
     const service = new DohService(this.#rules(NO_OFFER), rest)
     this.#service = service
@@ -48,7 +49,7 @@ export class Http3Transport implements Transport<Http3Slice> {
       name: this.name,
       protocol: 'h3',
       explainsRefusal: true,
-      limit,
+      governor,
       meter: rest.meter,
       onTrouble,
       serve: (quic, arrival, settings) => new Http3Connection({ ...facts, quic, arrival, settings }, service),
@@ -57,6 +58,10 @@ export class Http3Transport implements Transport<Http3Slice> {
 
   get endpoints(): readonly Endpoint[] {
     return this.#listeners.endpoints
+  }
+
+  get connections(): readonly ServedConnection[] {
+    return this.#listeners.connections
   }
 
   async reconfigure(slice: Http3Slice): Promise<void> {

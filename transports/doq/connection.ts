@@ -120,6 +120,7 @@ export class DoqConnection extends QuicServerConnection implements ReplySink {
     }
     if (!this.admit()) return
     this.workload.questions++
+    this.workload.asked++
     if (!fin) {
       if (this.#unfinished.size === 0) this.watch()
       this.#unfinished.set(stream, this.dependencies.clock())

@@ -1,5 +1,6 @@
 import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
 import type { Endpoint } from '../../net/address.ts'
+import type { ServedConnection } from '../listener.ts'
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
 import { DOQ_CODES, DoqConnection } from './connection.ts'
 
@@ -9,14 +10,14 @@ export class DoqTransport implements Transport<QuicSlice> {
   readonly #listeners: QuicListeners
 
   constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
-    const { acceptor, limit, onTrouble, ...rest } = dependencies
+    const { acceptor, governor, onTrouble, ...rest } = dependencies
     const facts = { traits: TRANSPORTS.doq, codes: DOQ_CODES, dependencies: rest }
     this.#listeners = new QuicListeners({
       ...options,
       name: this.name,
       protocol: 'doq',
       explainsRefusal: false,
-      limit,
+      governor,
       meter: rest.meter,
       onTrouble,
       serve: (quic, arrival, settings) => new DoqConnection({ ...facts, quic, arrival, settings }, acceptor),
@@ -25,6 +26,10 @@ export class DoqTransport implements Transport<QuicSlice> {
 
   get endpoints(): readonly Endpoint[] {
     return this.#listeners.endpoints
+  }
+
+  get connections(): readonly ServedConnection[] {
+    return this.#listeners.connections
   }
 
   async reconfigure(slice: QuicSlice): Promise<void> {

@@ -62,6 +62,11 @@ export class Http2Connection extends WheelEntry implements SessionHost, Flushabl
     socket.on('close', () => this.#onClose())
   }
 
+  /** Octets that wait for the client, or for the rest of a request. */
+  get held(): number {
+    return this.#held
+  }
+
   get mayAccept(): boolean {
     return this.#options.handler.mayAccept
   }
