@@ -30,10 +30,14 @@ export class AddressHash {
 
   /** Adds the octets from `from` up to `to`. */
   add(address: AddressBytes, from: number, to: number): void {
+    const key = this.#key
+    let { low, high } = this
     for (let i = from; i < to; i++) {
       const at = 2 * (256 * i + (address[i] as number))
-      this.low ^= this.#key[at] as number
-      this.high ^= this.#key[at + 1] as number
+      low ^= key[at] as number
+      high ^= key[at + 1] as number
     }
+    this.low = low
+    this.high = high
   }
 }

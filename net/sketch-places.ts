@@ -44,16 +44,18 @@ export class SketchPlaces {
     const bits = this.#bits
     const length = 1 << bits
     const mask = length - 1
+    const { places } = this
     hash.clear()
     for (let i = 0, from = isMapped ? IPV4_AT : 0; i < levels.length; i++) {
       const { octets } = levels[i] as Level
       hash.add(address, from, octets)
       from = octets
+      const { low, high } = hash
       const at = SKETCH_ROWS * i
-      this.places[at] = hash.low & mask
-      this.places[at + 1] = length + ((hash.low >>> bits) & mask)
-      this.places[at + 2] = 2 * length + (hash.high & mask)
-      this.places[at + 3] = 3 * length + ((hash.high >>> bits) & mask)
+      places[at] = low & mask
+      places[at + 1] = length + ((low >>> bits) & mask)
+      places[at + 2] = 2 * length + (high & mask)
+      places[at + 3] = 3 * length + ((high >>> bits) & mask)
     }
     return levels
   }

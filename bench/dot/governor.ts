@@ -9,7 +9,9 @@ const BAR_NS = 300
 const CALLS = 1_000_000
 const ROUNDS = 9
 const CLIENTS = 4096
+const FLYING = 64
 const WORKERS = [1, 8] as const
+const OTHER: AddressBytes = new Uint8Array(16)
 /** Never met: a refusal costs less. */
 const PLENTY = { perSecond: 1_000_000, burstMs: 10_000 }
 
@@ -45,18 +47,29 @@ function jobsOf(workers: number, calls: number) {
     new ConcurrencyLimit({ shared: allocateConcurrency(workers), worker: 0, terms: { perClient, total: Number.POSITIVE_INFINITY } })
   const rate = new RateLimit(allocateRates())
   const inFlight = limit(4000)
+  const connections = limit(2)
+  // more than one client may have: from now on each is looked at
+  for (let i = 0; i < 3; i++) connections.acquire(OTHER)
   const governor = new Governor({
-    // each has one, or none: every count is looked at
-    connections: limit(1),
+    connections,
     handshakes: new RateLimit(allocateRates()),
     handshakeRate: PLENTY,
     clock: () => performance.now(),
   })
   let now = 0
-  const take = (client: AddressBytes) => void rate.take(client, PLENTY, (now += 0.001))
+  const take = (client: AddressBytes) => {
+    now += 0.001
+    rate.take(client, PLENTY, now)
+  }
+  // those that came before are given back in between, as upstreams answer
+  const flying: AddressBytes[] = Array.from({ length: FLYING }, () => OTHER)
+  for (const client of flying) inFlight.acquire(client)
+  let turn = 0
   const fly = (client: AddressBytes) => {
     inFlight.acquire(client)
-    inFlight.release(client)
+    inFlight.release(flying[turn] as AddressBytes)
+    flying[turn] = client
+    turn = (turn + 1) % FLYING
   }
   const enter = (client: AddressBytes) => {
     if (governor.enter(client, { hasHandshake: true }) === null) governor.leave(client)

@@ -7,7 +7,7 @@ import { doh1, doh2, exchange, openTcp, openTls } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
-import { dnsServer } from '../harness/servers.ts'
+import { dnsServer, holding } from '../harness/servers.ts'
 
 const CLIENT_COOKIE = '2464c4abcf10c957'
 const asking = (id: number, cookie = '') =>
@@ -76,4 +76,60 @@ test('queries are counted over all transports; too many are REFUSED, and 429 ove
     const { status, headers } = await client(gateway, { path })
     assert.deepEqual([status, headers['retry-after']], [429, '2'])
   }
+})
+
+describe('who waits for upstreams', () => {
+  test('waits in so many queries at most, over all transports; what they are told, and what is known, does not count', async () => {
+    const held: (() => void)[] = []
+    await using slow = await dnsServer(holding((send) => void held.push(send)))
+    const limits = { ...LIMITS, inFlightPerClient: 3 }
+    await using gateway = await runGateway([slow.endpoint], { limits })
+    const ask = (name: string) => doh2(gateway, { path: `/dns-query?dns=${question({ name, opt: '' }).toString('base64url')}` })
+    const waiting = [1, 2, 3].map((i) => ask(`slow${i}.example.com`))
+    while (held.length < 3) await turn()
+    const { body } = await ask('slow4.example.com')
+    assert.equal((body[3] ?? 0) & 15, 5)
+    const overTls = await exchange(await openTls(gateway), question({ name: 'slow5.example.com' }))
+    assert.ok(overTls.kind === 'answer' && ((overTls.message[3] ?? 0) & 15) === 5)
+    assert.equal(((await ask('localhost')).body[3] ?? 0) & 15, 0)
+    assert.equal(await dropped(gateway, 'in_flight_limit'), 2)
+    for (const send of held.splice(0)) send()
+    for (const each of await Promise.all(waiting)) assert.equal((each.body[3] ?? 0) & 15, 0)
+    assert.equal(((await ask('www.example.com')).body[3] ?? 0) & 15, 0, 'there is room again')
+  })
+})
+
+describe('connections', () => {
+  /** How many of so many connections, one after the other, were let in. */
+  const letIn = async (count: number, open: () => Promise<{ destroy(): void }>) => {
+    let opened = 0
+    for (let i = 0; i < count; i++) {
+      const connection = await open().catch(() => null)
+      connection?.destroy()
+      if (connection !== null) opened++
+    }
+    return opened
+  }
+
+  test('may each cost a handshake so often; without TLS they cost none', async () => {
+    await using gateway = await runGateway([upstream.endpoint], { limits: { ...LIMITS, handshakesPerSecond: 1 } })
+    // ten seconds' worth at once, and what comes meanwhile
+    const opened = await letIn(20, () => openTls(gateway))
+    assert.ok(opened >= 10 && opened <= 15, String(opened))
+    assert.equal(await dropped(gateway, 'handshake_limit'), 20 - opened)
+    assert.equal(await letIn(20, () => openTcp(gateway)), 20)
+    await gateway.reload({ limits: LIMITS })
+    assert.equal(await letIn(5, () => openTls(gateway)), 5)
+  })
+
+  test('have a ceiling for all clients together', async () => {
+    await using gateway = await runGateway([upstream.endpoint], { limits: { ...LIMITS, connections: 3 } })
+    const sockets: { destroy(): void }[] = await Promise.all([openTcp(gateway), openTls(gateway), openTls(gateway)])
+    const open = () => openTls(gateway).then((socket) => void sockets.push(socket))
+    // a TCP connection is open before it is counted
+    while ((await dropped(gateway, 'connection_ceiling')) === 0) await assert.rejects(open())
+    for (const socket of sockets.splice(0)) socket.destroy()
+    while (sockets.length === 0) await open().catch(turn)
+    for (const socket of sockets) socket.destroy()
+  })
 })
