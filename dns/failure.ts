@@ -57,6 +57,7 @@ const ROWS = {
   // the client's connection
   reflection_port: unanswered(400),
   frame_too_short: unanswered(400, DOQ_PROTOCOL_ERROR),
+  query_timeout: unanswered(408),
   too_many_malformed: unanswered(400, DOQ_PROTOCOL_ERROR),
   connection_limit: unanswered(503, DOQ_EXCESSIVE_LOAD),
   connection_ceiling: unanswered(503, DOQ_EXCESSIVE_LOAD),

@@ -21,6 +21,8 @@ const MAX_PENDING_OUTPUT = 262_144
 const MAX_MALFORMED = 10
 /** How often a connection with open queries is looked at again. */
 const WAITING_CHECK_MS = 1000
+/** How long the first query may take: who connects wants to ask, and stub resolvers send at once. */
+const FIRST_QUERY_MS = 10_000
 /** How long a connection that we end may take to take the rest. */
 const LINGER_MS = 2000
 
@@ -90,7 +92,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     // a reset is followed by 'close', which is where everything is given back
     socket.on('error', () => {})
     socket.on('close', () => this.#onClose())
-    dependencies.wheel.set(this, this.#lastActive + settings.idleMs)
+    dependencies.wheel.set(this, this.#lastActive + this.#patience)
   }
 
   get held(): number {
@@ -148,15 +150,22 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   /** RFC 7766 §6.2.3: the idle time counts from the last complete message, so a trickle of octets keeps nothing open. */
   override onDeadline(now: number): void {
     const idleSince = now - this.#lastActive
-    const limit = this.#ended ? LINGER_MS : this.#settings.idleMs
+    const limit = this.#patience
     const waiting = !this.#ended && !this.#blocked && this.workload.questions > 0
     if (idleSince < limit || waiting) {
       this.#dependencies.wheel.set(this, waiting ? now + Math.min(limit, WAITING_CHECK_MS) : this.#lastActive + limit)
       return
     }
     if (this.#blocked) this.#dependencies.meter.dropped(Failure.slow_reader)
+    else if (!this.#ended && (this.workload.asked === 0 || this.#deframer.hasRest)) this.#dependencies.meter.dropped(Failure.query_timeout)
     if (this.#blocked || this.#ended) this.#socket.destroy()
     else this.#finish()
+  }
+
+  /** How long nothing may happen. */
+  get #patience(): number {
+    if (this.#ended) return LINGER_MS
+    return this.workload.asked > 0 ? this.#settings.idleMs : Math.min(this.#settings.idleMs, FIRST_QUERY_MS)
   }
 
   #onData(chunk: Buffer): void {
