@@ -5,4 +5,6 @@ import { HANDSHAKES } from './handshakes.ts'
 import { LATENCY } from './latency.ts'
 import { MEMORY } from './memory.ts'
 
-export const DOT: Bench = { name: 'dot', title: 'DNS over TLS', parts: [CPU, HANDSHAKES, MEMORY, LATENCY, GOVERNOR] }
+import { SOAK } from './soak.ts'
+
+export const DOT: Bench = { name: 'dot', title: 'DNS over TLS', parts: [CPU, HANDSHAKES, MEMORY, LATENCY, GOVERNOR, SOAK] }

@@ -1,10 +1,10 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Context, type Outcome, type Part, type Row, skipped } from '../bench.ts'
 import { hasDnsperf } from '../dnsperf.ts'
 import { openFiles } from '../servers/programs.ts'
+import { residentBytes } from '../servers/resident-bytes.ts'
 import type { Server } from '../servers/server.ts'
 import { Stage } from '../servers/stage.ts'
 import { contenders, SERVERS, type ServerName } from './servers.ts'
@@ -72,10 +72,6 @@ async function idle({ port, pid }: Server, count: number): Promise<number> {
   await exit
   if (ended > 0) throw new Error(`Cannot measure: ${ended} of ${count} connections were ended by the server`)
   return (after - before) / KB / count
-}
-
-function residentBytes(pid: number): number {
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
 }
 
 const COLUMNS = [{ title: 'connections' }, ...SERVERS.map((name) => ({ title: `${name}, kB`, digits: 1 }))]
