@@ -4,30 +4,30 @@ import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
 import { ServerCookies } from '../dns/server-cookies.ts'
-import { PrefixSet } from '../net/address.ts'
 import { monotonicClock } from '../net/clock.ts'
-import { ConcurrencyLimit, type ConcurrencyTerms } from '../net/concurrency-limit.ts'
+import { ConcurrencyLimit } from '../net/concurrency-limit.ts'
 import { Flusher } from '../net/flusher.ts'
 import { isAddressInUse } from '../net/listen.ts'
 import type { QuicEngine } from '../net/quic.ts'
-import { type Rate, RateLimit } from '../net/rate-limit.ts'
+import { RateLimit } from '../net/rate-limit.ts'
 import { digestOf, type TokenEntry } from '../net/token.ts'
 import { Wheel } from '../net/wheel.ts'
 import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
+import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
 import { listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing, type RoutingPlan } from './assembly/routes.ts'
 import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/config.ts'
-import { type OverloadTerms, OverloadWatch } from './overload.ts'
+import { OverloadWatch } from './overload.ts'
 import { Pipeline } from './pipeline.ts'
 import { AcceptStage } from './stages/accept.ts'
 import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
 import { ForwardStage } from './stages/forward.ts'
-import { LimitStage, type LimitTerms } from './stages/limit.ts'
+import { LimitStage } from './stages/limit.ts'
 import { ProbeStage } from './stages/probe.ts'
 import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
@@ -77,11 +77,6 @@ export interface DataPlaneFacts {
 
 /** How often a data plane shows that it is alive: often enough to be seen between two looks of the main thread. */
 const BEAT_MS = 500
-/** A page of many names, or the start of a browser, is no flood; what is sent to an address that may be forged comes at most in such a gust. */
-const QUERY_BURST_MS = 10_000
-const UDP_BURST_MS = 1000
-/** Phones behind one address come back all at once when their network does. */
-const HANDSHAKE_BURST_MS = 10_000
 /** How long a worker waits for addresses that the one before it may still have: doubled from the first to the last, 6 s in all. */
 const FIRST_WAIT_MS = 50
 const LAST_WAIT_MS = 3200
@@ -124,7 +119,7 @@ export class DataPlane {
     this.#governor = new Governor({
       connections: this.#connections,
       handshakes: new RateLimit(memory.rates.handshakes),
-      handshakeRate: rateOf(config.limits.handshakesPerSecond, HANDSHAKE_BURST_MS),
+      terms: handshakeTerms(config),
       clock: monotonicClock,
     })
     this.#cache = new Cache(cache.memory, {
@@ -224,7 +219,7 @@ export class DataPlane {
     this.#log.level = config.log.level
     this.#connections.terms = connectionTerms(config)
     this.#inFlight.terms = inFlightTerms(config)
-    this.#governor.handshakeRate = rateOf(config.limits.handshakesPerSecond, HANDSHAKE_BURST_MS)
+    this.#governor.terms = handshakeTerms(config)
     this.#overload.terms = overloadTerms(config)
     this.#shape.padding = config.edns.padding
     this.#accept.cookies = cookiesOf(settings)
@@ -312,31 +307,6 @@ function probeEntry(token: string): TokenEntry {
 
 function cookiesOf({ cookieSecrets }: DataPlaneSettings): ServerCookies | null {
   return cookieSecrets.length === 0 ? null : new ServerCookies(cookieSecrets.map((secret) => Buffer.from(secret, 'hex')))
-}
-
-/** 0: no limit. */
-function rateOf(perSecond: number, burstMs: number): Rate | null {
-  return perSecond === 0 ? null : { perSecond, burstMs }
-}
-
-function connectionTerms({ limits }: Config): ConcurrencyTerms {
-  return { perClient: limits.connectionsPerClient, total: limits.connections }
-}
-
-/** How many may wait in all, each thread decides for itself. */
-function inFlightTerms({ limits }: Config): ConcurrencyTerms {
-  return { perClient: limits.inFlightPerClient, total: Number.POSITIVE_INFINITY }
-}
-
-function overloadTerms({ limits, workers, doh }: Config): OverloadTerms {
-  return { memory: limits.memory, threads: workers, exempt: new PrefixSet(doh.trustedProxies) }
-}
-
-function limitTerms({ limits: { queriesPerSecond, udp } }: Config): LimitTerms {
-  return {
-    queries: rateOf(queriesPerSecond, QUERY_BURST_MS),
-    udp: { rate: rateOf(udp.perSecond, UDP_BURST_MS), slip: udp.slip, exempt: new PrefixSet(udp.exempt) },
-  }
 }
 
 function identityOptions({ tls, timeouts, public: { name } }: Config) {

@@ -53,7 +53,7 @@ function jobsOf(workers: number, calls: number) {
   const governor = new Governor({
     connections,
     handshakes: new RateLimit(allocateRates()),
-    handshakeRate: PLENTY,
+    terms: { rate: PLENTY, exempt: { has: () => false } },
     clock: () => performance.now(),
   })
   let now = 0

@@ -35,8 +35,7 @@ export async function startGateway(
       listen: { dns: [], dot: [], doq: [], doh: [], [kind]: [`127.0.0.1:${port}`], admin: false },
       tls: { certificates: [{ cert: certificate, key }] },
       upstreams: [upstream.url],
-      // the load comes from one address
-      limits: { connectionsPerClient, handshakesPerSecond: 0, idle: { stream: '10m' } },
+      limits: { connectionsPerClient, idle: { stream: '10m' } },
       log: { level: 'warn' },
     }),
   )

@@ -81,6 +81,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       inFlightPerClient: limits.inFlightPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
       queriesPerSecond: limits.queriesPerSecond,
+      exempt: limits.exempt.flat(),
       udp: { ...limits.udp, exempt: limits.udp.exempt.flat() },
       memory: limits.memory === 'auto' ? PROCESS_MEMORY.default : limits.memory,
       idle: { streamMs: limits.idle.stream, httpMs: limits.idle.http, quicMs: limits.idle.quic },

@@ -63,6 +63,8 @@ export interface Config {
     readonly inFlightPerConnection: number
     /** Of one client; 0 for as many as it likes. */
     readonly queriesPerSecond: number
+    /** For whom queriesPerSecond and handshakesPerSecond do not hold. */
+    readonly exempt: readonly Prefix[]
     /** Answers over UDP to clients that have not shown that they are there: see LimitTerms. */
     readonly udp: { readonly perSecond: number; readonly slip: number; readonly exempt: readonly Prefix[] }
     /** Octets of the process beyond which nobody new is let in and the heaviest clients go. */

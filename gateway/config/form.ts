@@ -61,6 +61,7 @@ export function formOf(config: Config): Form {
       inFlightPerClient: limits.inFlightPerClient,
       inFlightPerConnection: limits.inFlightPerConnection,
       queriesPerSecond: limits.queriesPerSecond,
+      exempt: formatAccess(limits.exempt),
       udp: { perSecond: limits.udp.perSecond, slip: limits.udp.slip, exempt: formatAccess(limits.udp.exempt) },
       memory: formatSize(limits.memory),
       idle: {

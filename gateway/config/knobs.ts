@@ -27,8 +27,8 @@ export const IN_FLIGHT_PER_CLIENT: Knob = knob(4_000, 1, 1_000_000)
 /** Unanswered queries of one connection, then we stop reading it. RFC 9113 §6.5.2 advises no less than 100 HTTP/2 streams. */
 export const IN_FLIGHT_PER_CONNECTION: Knob = knob(100, 1, 10_000)
 
-/** Queries of one client; a household of browsers asks some ten a second. 0, the default, is no limit, since many may stand behind one address. */
-export const QUERIES_PER_SECOND: Knob = knob(0, 0, 1_000_000)
+/** Queries of one client; a household of browsers asks some ten a second, an office or a carrier's NAT some hundred. 0: no limit. */
+export const QUERIES_PER_SECOND: Knob = knob(500, 0, 1_000_000)
 
 /** Answers over UDP to one client without a cookie. RFC 8932 §5 and others advise a limit: it bounds what somebody can have sent to a forged address. */
 export const UDP_PER_SECOND: Knob = knob(100, 0, 1_000_000)

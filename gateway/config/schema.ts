@@ -182,6 +182,9 @@ const limits = settings({
   inFlightPerClient: count(IN_FLIGHT_PER_CLIENT, 'queries of one client that wait for upstreams'),
   inFlightPerConnection: count(IN_FLIGHT_PER_CONNECTION, 'unanswered queries of one connection, which is then no longer read'),
   queriesPerSecond: count(QUERIES_PER_SECOND, 'queries of one client, all transports together; 0 for no limit'),
+  exempt: access
+    .prefault(['loopback', 'private'])
+    .describe('for whom queriesPerSecond and handshakesPerSecond do not hold: words, CIDRs, addresses'),
   udp: section(
     settings({
       perSecond: count(UDP_PER_SECOND, 'answers to one client that has no cookie of ours; 0 for no limit'),

@@ -6,8 +6,12 @@ import type { Rate, RateLimit } from '../../net/rate-limit.ts'
 import { ASK_OVER_STREAM } from './ask-over-stream.ts'
 
 export interface LimitTerms {
-  /** Queries of one client over all transports; null for no limit. */
-  readonly queries: Rate | null
+  readonly queries: {
+    /** Of one client over all transports; null for no limit. */
+    readonly rate: Rate | null
+    /** Who may ask as much as it likes. */
+    readonly exempt: { has(address: AddressBytes): boolean }
+  }
   readonly udp: {
     /** Answers over UDP to one client that has not shown that it is there; null for no limit. */
     readonly rate: Rate | null
@@ -34,13 +38,13 @@ export class LimitStage implements Stage {
 
   onQuery(query: Query): Verdict {
     const { octets, traits } = query.client
-    const account = accountOf(query.client)
     const { queries, udp } = this.terms
     // RFC 7873 §5.2.5: who has a cookie of ours is there
     const mayBeForged = traits.datagram && !query.isProven
     const isLimited = mayBeForged && udp.rate !== null && !udp.exempt.has(octets)
     if (isLimited && !this.#udp.take(octets, udp.rate, query.receivedAt)) return this.#slip(query)
-    if (queries === null || this.#queries.take(account, queries, query.receivedAt)) return Verdict.NEXT
+    if (queries.rate === null || queries.exempt.has(octets)) return Verdict.NEXT
+    if (this.#queries.take(accountOf(query.client), queries.rate, query.receivedAt)) return Verdict.NEXT
     if (mayBeForged) return this.#slip(query)
     query.failure = hasStatus(query) ? Failure.rate_limited : Failure.rate_refused
     return Verdict.FAILED

@@ -45,7 +45,7 @@ describe('configJsonSchema()', () => {
       cache: memory serveStale prefetch persist
       edns: padding cookies clientSubnet
       workers
-      limits: connections connectionsPerClient handshakesPerSecond inFlightPerClient inFlightPerConnection queriesPerSecond memory udp udp.perSecond udp.slip udp.exempt idle idle.stream idle.http idle.quic
+      limits: connections connectionsPerClient handshakesPerSecond inFlightPerClient inFlightPerConnection queriesPerSecond exempt memory udp udp.perSecond udp.slip udp.exempt idle idle.stream idle.http idle.quic
       log: level queries`
     const lines = expected.trim().split(/\n\s*/)
     const paths = lines.flatMap((line) => {

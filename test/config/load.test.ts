@@ -43,7 +43,7 @@ timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
 edns: { clientSubnet: off, padding: false, cookies: false }
 workers: 3
-limits: { connections: 500, connectionsPerClient: 7, handshakesPerSecond: 9, inFlightPerClient: 70, memory: 128MiB, inFlightPerConnection: 50, queriesPerSecond: 20, udp: { perSecond: 5, slip: 3, exempt: [192.0.2.1] }, idle: { stream: 10s, http: 1h, quic: 20s } }
+limits: { connections: 500, connectionsPerClient: 7, handshakesPerSecond: 9, inFlightPerClient: 70, memory: 128MiB, inFlightPerConnection: 50, queriesPerSecond: 20, exempt: [192.0.2.2], udp: { perSecond: 5, slip: 3, exempt: [192.0.2.1] }, idle: { stream: 10s, http: 1h, quic: 20s } }
 log: { level: debug, queries: sample:0.25 }
 `
 
@@ -98,7 +98,8 @@ describe('loadConfig()', () => {
         handshakesPerSecond: 50,
         inFlightPerClient: 4_000,
         inFlightPerConnection: 100,
-        queriesPerSecond: 0,
+        queriesPerSecond: 500,
+        exempt: ['loopback', 'private'].flatMap((word) => parseAccess(word) ?? []),
         udp: { perSecond: 100, slip: 2, exempt: ['loopback', 'private'].flatMap((word) => parseAccess(word) ?? []) },
         memory: PROCESS_MEMORY.default,
         idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
@@ -223,6 +224,7 @@ describe('loadConfig()', () => {
         inFlightPerClient: 70,
         inFlightPerConnection: 50,
         queriesPerSecond: 20,
+        exempt: parseAccess('192.0.2.2') ?? [],
         udp: { perSecond: 5, slip: 3, exempt: parseAccess('192.0.2.1') ?? [] },
         memory: 134_217_728,
         idle: { streamMs: 10_000, httpMs: 3_600_000, quicMs: 20_000 },

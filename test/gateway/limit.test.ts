@@ -15,7 +15,10 @@ function stage(terms: Partial<Omit<LimitTerms['udp'], 'rate'>> & { queriesPerSec
   const { queriesPerSecond = 0, perSecond = 10, ...udp } = terms
   return new LimitStage(
     {
-      queries: queriesPerSecond === 0 ? null : { perSecond: queriesPerSecond, burstMs: 10_000 },
+      queries: {
+        rate: queriesPerSecond === 0 ? null : { perSecond: queriesPerSecond, burstMs: 10_000 },
+        exempt: { has: (address) => address[15] === 99 },
+      },
       udp: { rate: perSecond === 0 ? null : { perSecond, burstMs: 1000 }, slip: 2, exempt: NOBODY, ...udp },
     },
     { queries: new RateLimit(allocateRates()), udp: new RateLimit(allocateRates()) },
@@ -118,6 +121,24 @@ describe('a client that asks more than it may', () => {
     const other = parseAddress('203.0.113.7') ?? assert.fail()
     assert.deepEqual(
       outcomes(limit, 1, () => queryFrom('dot', {}, { octets: other })),
+      ['on'],
+    )
+  })
+
+  test('may be one of those that ask as much as they like', () => {
+    const exempt = parseAddress('203.0.113.99') ?? assert.fail()
+    assert.deepEqual(new Set(outcomes(stage(terms), 100, () => queryFrom('dot', {}, { octets: exempt }))), new Set(['on']))
+  })
+
+  test('is a token, whatever addresses it is used from', () => {
+    const limit = stage(terms)
+    const holder = { name: 'alice', account: Uint8Array.of(0xff, ...Array<number>(15).fill(7)) }
+    const from = (n: number, facts: Partial<Client>) =>
+      queryFrom('dot', {}, { octets: parseAddress(`198.51.${n}.1`) ?? assert.fail(), ...facts })
+    let n = 0
+    assert.deepEqual(outcomes(limit, 21, () => from(n++, { holder })).at(-1), 'rate_refused')
+    assert.deepEqual(
+      outcomes(limit, 1, () => from(0, {})),
       ['on'],
     )
   })

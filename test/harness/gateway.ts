@@ -38,6 +38,7 @@ export const LIMITS: Config['limits'] = {
   inFlightPerClient: 4_000,
   inFlightPerConnection: 100,
   queriesPerSecond: 0,
+  exempt: [],
   udp: { perSecond: 100, slip: 2, exempt: prefixes('127.0.0.0/8', '::1') },
   memory: 2 ** 40,
   idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },

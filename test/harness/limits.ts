@@ -1,6 +1,6 @@
 import { allocateConcurrency, ConcurrencyLimit, type ConcurrencyTerms } from '../../net/concurrency-limit.ts'
-import { allocateRates, type Rate, RateLimit } from '../../net/rate-limit.ts'
-import { Governor } from '../../transports/governor.ts'
+import { allocateRates, RateLimit } from '../../net/rate-limit.ts'
+import { Governor, type HandshakeTerms } from '../../transports/governor.ts'
 
 /** Those of so many threads, which count together. */
 export function concurrencyLimits(workers: number, { perClient = 100, total = 20_000 }: Partial<ConcurrencyTerms> = {}) {
@@ -17,8 +17,9 @@ export function concurrencyLimit(terms: Partial<ConcurrencyTerms> = {}): Concurr
 
 export function testGovernor({
   clock = () => 0,
-  handshakeRate = null,
+  rate = null,
+  exempt = { has: () => false },
   ...terms
-}: Partial<ConcurrencyTerms> & { clock?: () => number; handshakeRate?: Rate | null } = {}): Governor {
-  return new Governor({ connections: concurrencyLimit(terms), handshakes: new RateLimit(allocateRates()), handshakeRate, clock })
+}: Partial<ConcurrencyTerms> & { clock?: () => number } & Partial<HandshakeTerms> = {}): Governor {
+  return new Governor({ connections: concurrencyLimit(terms), handshakes: new RateLimit(allocateRates()), terms: { rate, exempt }, clock })
 }

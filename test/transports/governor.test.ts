@@ -4,7 +4,7 @@ import { parseAddress } from '../../net/address.ts'
 import { testGovernor } from '../harness/limits.ts'
 
 const address = (text: string) => parseAddress(text) ?? assert.fail(text)
-const [ONE, TWO] = ['192.0.2.1', '198.51.100.1'].map(address) as [Uint8Array, Uint8Array]
+const [ONE, TWO, THREE] = ['192.0.2.1', '198.51.100.1', '203.0.113.1'].map(address) as [Uint8Array, Uint8Array, Uint8Array]
 const PLAIN = { hasHandshake: false }
 const TLS = { hasHandshake: true }
 
@@ -20,7 +20,7 @@ describe('the governor', () => {
 
   test('bounds how often a client makes it do a handshake, and nobody else for it', () => {
     let now = 0
-    const governor = testGovernor({ clock: () => now, handshakeRate: { perSecond: 2, burstMs: 2000 } })
+    const governor = testGovernor({ clock: () => now, rate: { perSecond: 2, burstMs: 2000 }, exempt: { has: (each) => each === THREE } })
     const knock = (each: Uint8Array, how: typeof TLS) => {
       const failure = governor.enter(each, how)
       if (failure === null) governor.leave(each)
@@ -33,7 +33,8 @@ describe('the governor', () => {
     assert.deepEqual([knock(ONE, PLAIN), knock(TWO, TLS)], ['in', 'in'])
     now = 500
     assert.deepEqual([knock(ONE, TLS), knock(ONE, TLS)], ['in', 'handshake_limit'])
-    governor.handshakeRate = null
+    for (let i = 0; i < 9; i++) assert.equal(knock(THREE, TLS), 'in')
+    governor.terms = { ...governor.terms, rate: null }
     assert.equal(knock(ONE, TLS), 'in')
   })
 
