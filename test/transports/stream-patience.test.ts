@@ -27,7 +27,11 @@ function connection(idleMs = 30_000) {
     budget: new OutputBudget(1),
     meter: { dropped: (failure: { code: string }) => void dropped.push(failure.code) } as never,
   }
-  new StreamConnection(socket.asSocket(), client('dot'), { settings: { idleMs, inFlight: 100 }, dependencies, onClose: () => {} })
+  const { workload } = new StreamConnection(socket.asSocket(), client('dot'), {
+    settings: { idleMs, inFlight: 100 },
+    dependencies,
+    onClose: () => {},
+  })
   const send = async (octets: Uint8Array) => {
     socket.push(octets)
     for (let i = 0; i < 5; i++) await turn()
@@ -37,7 +41,7 @@ function connection(idleMs = 30_000) {
     hand.advance(ms)
     return socket.writableEnded
   }
-  return { socket, dropped, send, endsIn }
+  return { socket, workload, dropped, send, endsIn }
 }
 
 describe('a connection', () => {
@@ -56,10 +60,10 @@ describe('a connection', () => {
   })
 
   test('is idle as long as it may be once it has asked, and no reason is counted then', async () => {
-    const { socket, dropped, send, endsIn } = connection()
+    const { socket, workload, dropped, send, endsIn } = connection()
     assert.equal(endsIn(9000), false)
     await send(QUERY)
-    assert.equal(socket.writes.length, 1)
+    assert.deepEqual([socket.writes.length, workload], [1, { questions: 0, asked: 1 }])
     assert.deepEqual([endsIn(29_900), endsIn(200), dropped], [false, true, []])
   })
 
