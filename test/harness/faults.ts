@@ -63,9 +63,14 @@ export async function openMany<T>(count: number, open: (index: number) => Promis
   return opened
 }
 
+export interface ClientManners {
+  /** It does not end its side when the gateway has ended its own. */
+  readonly neverEnds?: boolean
+}
+
 /** A bare connection: whatever becomes of it is no error, and nothing of it is read unless somebody does. */
-export async function openBare({ host, port }: Endpoint): Promise<Socket> {
-  const socket = connect(port, host)
+export async function openBare({ host, port }: Endpoint, { neverEnds = false }: ClientManners = {}): Promise<Socket> {
+  const socket = connect({ port, host, allowHalfOpen: neverEnds })
   socket.on('error', () => {})
   await once(socket, 'connect')
   socket.setNoDelay(true)
@@ -85,23 +90,28 @@ export interface FaultClient {
   readonly stream: Socket
 }
 
-export async function openSecure({ ca }: TestGateway, endpoint: Endpoint, protocol: string): Promise<FaultClient> {
-  const raw = await openBare(endpoint)
+export interface SecureManners extends ClientManners {
+  readonly endpoint: Endpoint
+  readonly protocol: string
+}
+
+export async function openSecure({ ca }: TestGateway, { endpoint, protocol, ...manners }: SecureManners): Promise<FaultClient> {
+  const raw = await openBare(endpoint, manners)
   const stream = tlsConnect({ socket: raw, servername: 'localhost', ca, ALPNProtocols: [protocol] })
   stream.on('error', () => {})
   await once(stream, 'secureConnect')
   return { raw, stream }
 }
 
-async function openPlain({ dns }: TestGateway): Promise<FaultClient> {
-  const raw = await openBare(dns)
+async function openPlain({ dns }: TestGateway, manners: ClientManners = {}): Promise<FaultClient> {
+  const raw = await openBare(dns, manners)
   return { raw, stream: raw }
 }
 
 /** Length-prefixed DNS, by transport. */
 export const STREAMS = {
   tcp: openPlain,
-  dot: (gateway: TestGateway) => openSecure(gateway, gateway.dot, 'dot'),
+  dot: (gateway: TestGateway, manners: ClientManners = {}) => openSecure(gateway, { ...manners, endpoint: gateway.dot, protocol: 'dot' }),
 } as const
 
 /** What a TLS client says first to a gateway. */

@@ -50,12 +50,12 @@ const ASKERS: Readonly<Record<string, Asker>> = {
   tcp: { open: STREAMS.tcp, ask: askStream },
   dot: { open: STREAMS.dot, ask: askStream },
   'HTTP/1.1': {
-    open: (gateway) => openSecure(gateway, gateway.doh, 'http/1.1'),
+    open: (gateway) => openSecure(gateway, { endpoint: gateway.doh, protocol: 'http/1.1' }),
     ask: (stream, queries) =>
       write(stream, Buffer.from(queries.map((query) => `GET ${target(query)} HTTP/1.1\r\nhost: localhost\r\n\r\n`).join(''))),
   },
   'HTTP/2': {
-    open: (gateway) => openSecure(gateway, gateway.doh, 'h2'),
+    open: (gateway) => openSecure(gateway, { endpoint: gateway.doh, protocol: 'h2' }),
     ask: (stream, queries) => {
       const session = connectHttp2('https://localhost', { createConnection: () => stream })
       session.on('error', () => {})

@@ -74,7 +74,7 @@ const SILENCES: readonly Silence[] = [
   {
     what: 'a handshake and one octet of an HTTP/1.1 request',
     count: 100,
-    open: async (gateway) => (await openSecure(gateway, gateway.doh, 'http/1.1')).stream,
+    open: async (gateway) => (await openSecure(gateway, { endpoint: gateway.doh, protocol: 'http/1.1' })).stream,
     text: () => Buffer.from(`GET /dns-query?dns=${'A'.repeat(1000)} HTTP/1.1\r\n`),
     drops: (count) => ({ http_body_timeout: count }),
   },
