@@ -126,6 +126,8 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
     this.#outputLength += message.length
     this.#held += message.length
     if (!this.#dependencies.budget.take(message.length)) {
+      // once, however many answers follow before the socket has closed
+      this.#ended = true
       this.#dependencies.meter.dropped(Failure.output_limit)
       this.#socket.destroy()
       return

@@ -5,8 +5,9 @@ import { connect } from 'node:net'
 import test, { describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { CLIENTS, exchange, openTcp, openTls, type Reaction } from '../harness/clients.ts'
-import { prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
+import { prefixes, runGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response, vector } from '../harness/messages.ts'
+import { metric } from '../harness/metrics.ts'
 import { dnsServer, frame, type Handler } from '../harness/servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
@@ -17,12 +18,6 @@ function summary(reaction: Reaction): { rcode: number; ede: number | null } | Re
   const { message } = reaction
   const ede = message.indexOf(hex('000f'), message.indexOf(hex('00002904d0')) + 11)
   return { rcode: (message[3] ?? 0) & 15, ede: ede < 0 ? null : message.readUInt16BE(ede + 4) }
-}
-
-async function metric(gateway: TestGateway, line: string): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${gateway.admin.port}/metrics`)).text()
-  const found = text.split('\n').find((each) => each.startsWith(`${line} `))
-  return Number(found?.slice(line.length + 1))
 }
 
 describe('an upstream that goes away', () => {

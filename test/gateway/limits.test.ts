@@ -6,6 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { doh1, doh2, exchange, openTcp, openTls } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
+import { dropped } from '../harness/metrics.ts'
 import { doh3 } from '../harness/quic.ts'
 import { dnsServer, holding } from '../harness/servers.ts'
 
@@ -18,11 +19,6 @@ before(async () => {
   upstream = await dnsServer((query, reply) => reply(response(query, { answers: [aRecord()] })))
 })
 after(() => upstream[Symbol.asyncDispose]())
-
-const dropped = async ({ admin }: TestGateway, reason: string) => {
-  const text = await (await fetch(`http://127.0.0.1:${admin.port}/metrics`)).text()
-  return Number(new RegExp(`atlas_drops_total\\{reason="${reason}"\\} (\\d+)`).exec(text)?.[1] ?? 0)
-}
 
 describe('over UDP', () => {
   /** What comes back for so many queries at once, when all are answered or counted as dropped. */

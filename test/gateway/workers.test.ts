@@ -9,6 +9,7 @@ import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { CLIENTS, doh1, exchange, openTcp, openTls } from '../harness/clients.ts'
 import { runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
+import { metric } from '../harness/metrics.ts'
 import { dnsServer, frame, type Handler } from '../harness/servers.ts'
 import { runThreads, type ThreadedGateway } from '../harness/threads.ts'
 
@@ -20,12 +21,6 @@ let asked = 0
 /** Another question each time, so that each is asked of the upstream. */
 function ask(): Buffer {
   return question({ name: `q${asked++}.example.com`, opt: '' })
-}
-
-async function metric(gateway: TestGateway, line: string): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${gateway.admin.port}/metrics`)).text()
-  const found = text.split('\n').find((each) => each.startsWith(`${line} `))
-  return Number(found?.slice(line.length + 1))
 }
 
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
