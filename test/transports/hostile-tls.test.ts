@@ -125,6 +125,19 @@ test('who negotiates anew within TLS 1.2 is refused (conformance T18), and distu
   await untilNothingIsLeft(gateway)
 })
 
+test('a client that leaves in the middle of its handshake is not waited for', async () => {
+  const timeouts = { queryMs: 4000, handshakeMs: 600_000, drainMs: 5000 }
+  await using patient = await openFaultStand({ timeouts })
+  const { gateway } = patient
+  const hello = await clientHello()
+  const before = await untilNothingIsLeft(gateway)
+  const places = [gateway.dot, gateway.doh]
+  for (const place of places) {
+    for (const octets of [0, 1, 100, hello.length]) (await openBare(place)).resume().end(hello.subarray(0, octets))
+  }
+  assert.deepEqual(dropsBetween(before, await untilNothingIsLeft(gateway)), { handshake_failed: 8 })
+})
+
 test('what TLS cuts off in the middle of a message is no message (conformance T21)', async () => {
   const { gateway } = stand
   const before = await untilNothingIsLeft(gateway)
