@@ -182,6 +182,19 @@ test('a header may come octet by octet, and TLS right behind it', async () => {
   assert.equal((await exchange(secured, QUERY)).kind, 'answer')
 })
 
+test('a load balancer that leaves before its header is whole is not waited for', async () => {
+  const before = await drops(gateway)
+  for (const place of [gateway.dns, gateway.dot, gateway.doh]) {
+    for (const first of [Buffer.alloc(0), header('192.0.2.7').subarray(0, 10)]) {
+      const socket = connect(place.port, place.host)
+      const closed = once(socket, 'close')
+      socket.resume().end(first)
+      await closed
+    }
+  }
+  assert.deepEqual([(await drops(gateway)) - before, await dropped('proxy_protocol_timeout')], [0, 0])
+})
+
 test('a header may take five seconds', () => {
   let now = 0
   const wheel = new Wheel(() => now)
