@@ -8,6 +8,7 @@ import {
   clientHello,
   dropsBetween,
   ended,
+  FAULT_TIMEOUTS,
   type FaultStand,
   heldMebibytes,
   openBare,
@@ -126,8 +127,7 @@ test('who negotiates anew within TLS 1.2 is refused (conformance T18), and distu
 })
 
 test('a client that leaves in the middle of its handshake is not waited for', async () => {
-  const timeouts = { queryMs: 4000, handshakeMs: 600_000, drainMs: 5000 }
-  await using patient = await openFaultStand({ timeouts })
+  await using patient = await openFaultStand({ timeouts: { ...FAULT_TIMEOUTS, handshakeMs: 600_000 } })
   const { gateway } = patient
   const hello = await clientHello()
   const before = await untilNothingIsLeft(gateway)
