@@ -34,6 +34,7 @@ export abstract class FirstOctets extends WheelEntry {
   start(): void {
     const { wheel, clock, timeoutMs } = this.#options
     this.socket.on('data', this.#onData)
+    this.socket.on('end', this.#onEnd)
     this.socket.on('close', this.#stop)
     // 'close' follows
     this.socket.on('error', () => {})
@@ -61,9 +62,15 @@ export abstract class FirstOctets extends WheelEntry {
     this.handOver()
   }
 
+  /** Nothing more will come: who leaves here, as load balancers do that look whether we are there, is not waited for. */
+  readonly #onEnd = (): void => {
+    this.socket.destroy()
+  }
+
   readonly #stop = (): void => {
     this.#options.wheel.clear(this)
     this.socket.off('data', this.#onData)
+    this.socket.off('end', this.#onEnd)
     this.socket.off('close', this.#stop)
   }
 }

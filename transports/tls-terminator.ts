@@ -12,6 +12,7 @@ export interface TlsTerminatorOptions {
   readonly protocols: readonly string[]
   /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
   readonly ticketKeys: Buffer
+  /** Whether a client that has sent its FIN still gets its answers; one that has not ended its handshake does not. */
   readonly allowHalfOpen: boolean
   readonly meter: TransportMeter
   readonly onSecure: (socket: TLSSocket, peer: Peer) => void
@@ -41,6 +42,8 @@ export class TlsTerminator {
       this.#madeFor = identities.options
       this.#server = makeServer(this.#options)
     }
+    // no handshake goes on behind a FIN (RFC 8446 §6.1): a client that leaves in the middle must not keep its place until the deadline
+    socket.allowHalfOpen = false
     peers.run(peer, () => this.#server.emit('connection', socket))
   }
 }
@@ -53,7 +56,6 @@ function makeServer(options: TlsTerminatorOptions): Server {
     ...identities.options,
     ALPNProtocols: [...options.protocols],
     ticketKeys: options.ticketKeys,
-    allowHalfOpen: options.allowHalfOpen,
     // a handshake that waits for it costs 3 % more
     ...(identities.isSingle
       ? {}
@@ -68,8 +70,12 @@ function makeServer(options: TlsTerminatorOptions): Server {
   server.on('secureConnection', (socket) => {
     meter.handshake('ok', socket.getProtocol() ?? 'none', socket.isSessionReused())
     const peer = peers.getStore()
-    if (peer === undefined) socket.destroy()
-    else options.onSecure(socket, peer)
+    if (peer === undefined) {
+      socket.destroy()
+      return
+    }
+    socket.allowHalfOpen = options.allowHalfOpen
+    options.onSecure(socket, peer)
   })
   return server
 }

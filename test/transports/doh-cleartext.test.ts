@@ -11,6 +11,7 @@ import { loadConfig } from '../../gateway/config/load.ts'
 import { doh1, doh2 } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
+import { dropped } from '../harness/metrics.ts'
 import { dnsServer } from '../harness/servers.ts'
 
 const QUESTION = question({ name: 'www.example.com' })
@@ -89,8 +90,10 @@ describe('without TLS', () => {
     assert.deepEqual(statuses(await raw(asked)), [200])
   })
 
-  test('who says nothing has timeouts.handshake', async () => {
-    assert.equal(await raw('PRI'), '')
+  test('who says nothing, or only begins to, has timeouts.handshake', async () => {
+    const before = await dropped(gateway, 'http_body_timeout')
+    for (const text of ['', 'P', 'PRI']) assert.equal(await raw(text), '')
+    assert.equal(await dropped(gateway, 'http_body_timeout'), before + 3)
   })
 
   test('a foreign host is 421 here too', async () => {

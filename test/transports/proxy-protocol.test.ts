@@ -15,6 +15,7 @@ import { ProxiedConnection } from '../../transports/proxied-connection.ts'
 import { exchange } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
+import { dropped as droppedOf, metric } from '../harness/metrics.ts'
 import { dnsServer } from '../harness/servers.ts'
 
 const QUERY = question({ name: 'www.example.com' })
@@ -123,16 +124,7 @@ async function udp(first: Uint8Array, of = gateway): Promise<string> {
   return outcome
 }
 
-async function metric(name: string, of = gateway): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${of.admin.port}/metrics`)).text()
-  return Number(
-    text
-      .split('\n')
-      .find((each) => each.startsWith(`${name} `))
-      ?.split(' ')[1] ?? 0,
-  )
-}
-const dropped = (reason: string, of = gateway) => metric(`atlas_drops_total{reason="${reason}"}`, of)
+const dropped = (reason: string, of = gateway) => droppedOf(of, reason)
 async function drops(of: TestGateway): Promise<number> {
   let sum = 0
   for (const reason of ['proxy_protocol_error', 'proxy_protocol_untrusted', 'access_denied']) sum += await dropped(reason, of)
@@ -190,6 +182,19 @@ test('a header may come octet by octet, and TLS right behind it', async () => {
   assert.equal((await exchange(secured, QUERY)).kind, 'answer')
 })
 
+test('a load balancer that leaves before its header is whole is not waited for', async () => {
+  const before = await drops(gateway)
+  for (const place of [gateway.dns, gateway.dot, gateway.doh]) {
+    for (const first of [Buffer.alloc(0), header('192.0.2.7').subarray(0, 10)]) {
+      const socket = connect(place.port, place.host)
+      const closed = once(socket, 'close')
+      socket.resume().end(first)
+      await closed
+    }
+  }
+  assert.deepEqual([(await drops(gateway)) - before, await dropped('proxy_protocol_timeout')], [0, 0])
+})
+
 test('a header may take five seconds', () => {
   let now = 0
   const wheel = new Wheel(() => now)
@@ -220,7 +225,7 @@ test('the limit of connections holds for clients, not for their load balancer', 
   assert.equal(await dot(header('192.0.2.1'), strict), 'closed')
   assert.equal(await dropped('connection_limit', strict), 1)
   first.destroy()
-  while ((await metric('atlas_connections{transport="dot"}', strict)) > 1) await turn()
+  while ((await metric(strict, 'atlas_connections{transport="dot"}')) > 1) await turn()
   assert.equal(await dot(header('192.0.2.1'), strict), 'answer')
   second.destroy()
 })
@@ -229,4 +234,31 @@ test('a header on an address that has none is garbage', async () => {
   await using plain = await runGateway([upstream.endpoint])
   assert.equal(await dot(header('127.0.0.1'), plain), 'closed')
   assert.equal(await dropped('handshake_failed', plain), 1)
+})
+
+// conformance PX7
+test('a header on plain TCP that has none announces a long message: nothing behind it is answered', async () => {
+  const idle = { streamMs: 500, httpMs: 5000, quicMs: 5000 }
+  await using plain = await runGateway([upstream.endpoint], { limits: { ...LIMITS, idle } })
+  for (const first of [header('127.0.0.1'), line('127.0.0.1')]) assert.equal(await tcp(first, plain), 'closed')
+  assert.equal(await metric(plain, 'atlas_queries_total{transport="tcp"}'), 0)
+})
+
+// conformance CK-11: a cookie for the load balancer would be one for everybody behind it
+test('a DNS cookie belongs to the client that the header names', async () => {
+  const CLIENT_COOKIE = '2464c4abcf10c957'
+  const socket = createSocket('udp4')
+  socket.connect(gateway.dns.port, gateway.dns.host)
+  await once(socket, 'connect')
+  const learn = async (address: string, cookie: string) => {
+    const opt = `000a${(cookie.length / 2).toString(16).padStart(4, '0')}${cookie}`
+    socket.send(Buffer.concat([header(address, '12'), question({ name: 'www.example.com', opt })]))
+    const [reply] = (await once(socket, 'message')) as [Buffer]
+    const at = reply.indexOf(hex('000a0018')) + 4
+    return reply.toString('hex', at, at + 24)
+  }
+  const cookie = await learn('192.0.2.7', CLIENT_COOKIE)
+  assert.equal(await learn('192.0.2.7', cookie), cookie)
+  assert.notEqual(await learn('192.0.2.8', cookie), cookie)
+  socket.close()
 })

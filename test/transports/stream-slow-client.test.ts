@@ -67,3 +67,13 @@ test('who goes beyond what the process may hold for its clients is cut off at on
   await turn()
   assert.deepEqual([budget.take(1000), wheel.size], [true, 0])
 })
+
+// RFC 7766 §6.2.4
+test('what is answered after a client has gone is held by nobody', async () => {
+  const { socket, dropped, queries, budget, wheel } = serve(4, { threads: MANY_THREADS })
+  socket.destroy()
+  await turn()
+  for (const query of queries) answer(query, 700)
+  await turn()
+  assert.deepEqual([socket.sent.length, dropped, budget.take(1000), wheel.size], [0, [], true, 0])
+})

@@ -170,6 +170,8 @@ export class DohTransport implements Transport<DohSlice> {
       timeoutMs: this.#handshakeMs,
       onHttp1: () => this.#serve(socket, { peer, listener, isHttp2: false }),
       onHttp2: () => this.#serve(socket, { peer, listener, isHttp2: true }),
+      // as for the rest of a header section that does not come
+      onLate: () => this.#service.dropped(Failure.http_body_timeout),
     }).start()
   }
 

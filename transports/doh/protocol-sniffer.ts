@@ -5,6 +5,8 @@ import { PREFACE } from '../http2/session.ts'
 export interface SnifferOptions extends FirstOctetsOptions {
   readonly onHttp1: (socket: Socket) => void
   readonly onHttp2: (socket: Socket) => void
+  /** What it speaks has not been said in time. */
+  readonly onLate: () => void
 }
 
 /** Finds out by the first octets of a connection without ALPN which HTTP it speaks (RFC 9113 §3.3). */
@@ -29,5 +31,7 @@ export class ProtocolSniffer extends FirstOctets {
     this.socket.resume()
   }
 
-  override onLate(): void {}
+  override onLate(): void {
+    this.#sniffer.onLate()
+  }
 }

@@ -6,6 +6,7 @@ import {
   assertOthersAreAnswered,
   clientHello,
   dropsBetween,
+  FAULT_TIMEOUTS,
   type FaultStand,
   heldMebibytes,
   openBare,
@@ -28,7 +29,7 @@ const OTHERS_EACH = 100
 let stand: FaultStand
 let hello: Buffer
 before(async () => {
-  stand = await openFaultStand()
+  stand = await openFaultStand({ timeouts: { ...FAULT_TIMEOUTS, handshakeMs: 1500 } })
   hello = await clientHello()
 })
 after(() => stand[Symbol.asyncDispose]())

@@ -6,6 +6,7 @@ import {
   clientHello,
   dropsBetween,
   ended,
+  FAULT_TIMEOUTS,
   type FaultStand,
   heldMebibytes,
   openBare,
@@ -27,7 +28,7 @@ const TRICKLE_MS = 50
 let stand: FaultStand
 let hello: Buffer
 before(async () => {
-  stand = await openFaultStand()
+  stand = await openFaultStand({ timeouts: { ...FAULT_TIMEOUTS, handshakeMs: 1500 } })
   hello = await clientHello()
 })
 after(() => stand[Symbol.asyncDispose]())
