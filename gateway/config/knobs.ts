@@ -18,7 +18,7 @@ export const CONNECTIONS: Knob = knob(20_000, 1, 1_000_000)
 /** Connections of one client address over all transports. A household or office behind one IPv4 address fits. */
 export const CONNECTIONS_PER_CLIENT: Knob = knob(100, 1, 1_000_000)
 
-/** TLS handshakes of one client: one costs about 1 ms, so that one address takes a twentieth of a core. Behind a carrier's NAT there are thousands of phones; 0: no limit. */
+/** TLS handshakes of one client: one costs half a millisecond, so that one address takes a fortieth of a core. Behind a carrier's NAT there are thousands of phones; 0: no limit. */
 export const HANDSHAKES_PER_SECOND: Knob = knob(50, 0, 1_000_000)
 
 /** Queries of one client that wait for upstreams: a fifth of what a worker can have waiting. */
