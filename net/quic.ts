@@ -102,7 +102,7 @@ export interface QuicConnection {
 }
 
 export interface QuicClientConnection extends QuicConnection {
-  /** The id of a new bidirectional stream. */
+  /** The id of a new bidirectional stream. Throws where the server gives no credit for one, and once the connection has ended, before closed() tells so. */
   openStream(): number
   /** Gives everything back, at once. */
   destroy(): Promise<void>

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { reasonOf } from '../../dns/operational-error.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
 import { createQuicEngine } from '../../net/quic/load.ts'
@@ -159,6 +160,8 @@ class Attempt implements QuicHandler {
   #connection: QuicClientConnection | null = null
   #settle: Settle<Reply> | null = null
   #asking: QuicAsking | null = null
+  /** Why it could not be asked. */
+  #unasked: unknown = null
   #startedAt = 0
 
   constructor(dialling: Dialling) {
@@ -190,10 +193,15 @@ class Attempt implements QuicHandler {
     this.#settle = this.#dialling.choose(this)
     if (this.#settle !== null && this.#connection !== null) {
       const { resolve, reject } = this.#settle
-      this.#asking = protocol.ask(this.#connection, exchange.query, {
-        resolve: ({ message, http }) => resolve({ message, session: quicSession(protocol.token, handshakeMs, http) }),
-        reject,
-      })
+      try {
+        this.#asking = protocol.ask(this.#connection, exchange.query, {
+          resolve: ({ message, http }) => resolve({ message, session: quicSession(protocol.token, handshakeMs, http) }),
+          reject,
+        })
+      } catch (error) {
+        // a server that wants nobody has ended the connection by now: closed() follows, and says why
+        this.#unasked = error
+      }
     }
     this.#decided.resolve()
   }
@@ -210,16 +218,17 @@ class Attempt implements QuicHandler {
 
   closed(reason: QuicCloseReason): void {
     const { protocol, trust } = this.#dialling
-    if (this.#asking === null) {
+    if (this.#settle === null) {
       this.#fail(handshakeError(reason, { serverName: trust.serverName, protocolName: protocol.name }))
       return
     }
     const text = `the server closed the connection without an answer (${withReason(protocol.codeText(reason.code), reason.text)})`
     const isUnwanted = reason.code === protocol.noError || reason.code === protocol.excessiveLoad || isRefusal(reason.code)
-    this.#settle?.reject(isUnwanted ? new RefusedError(text) : new Error(text))
+    this.#settle.reject(isUnwanted ? new RefusedError(text) : new Error(text))
   }
 
   overdue(): string | null {
+    if (this.#asking === null && this.#unasked !== null) return `no query could be sent: ${reasonOf(this.#unasked)}`
     return this.#asking?.overdue() ?? null
   }
 
