@@ -97,3 +97,15 @@ describe('the cookies of a gateway', () => {
     assert.equal(await learn(gateway, CLIENT), '')
   })
 })
+
+test('a client’s cookie stays between it and the gateway (CK-13)', async () => {
+  await using upstream = await dnsServer((query, reply) => reply(response(query, { answers: [aRecord()] })))
+  await using gateway = await runGateway([upstream.endpoint])
+  for (const { name, send } of CLIENTS) {
+    const asked = question({ name: 'www.example.com', opt: `000a0008${CLIENT}` })
+    assert.equal((await send(gateway, asked)).kind, 'answer', name)
+  }
+  const queries = [...upstream.udp.queries, ...upstream.tcp.queries]
+  assert.equal(queries.length, CLIENTS.length)
+  for (const query of queries) assert.equal(query.includes(hex(CLIENT)), false)
+})

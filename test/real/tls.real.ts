@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { watch } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -72,7 +72,14 @@ async function assertResumes({ gateway, holdings }: Lab, version: '1.2' | '1.3',
 }
 
 test('openssl resumes a session on the DoT and the DoH port with whatever worker it meets', OPENSSL, async (t) => {
-  await assertResumes(await startLab(t, 'workers: 2'), '1.3', SPREAD)
+  const lab = await startLab(t, 'workers: 2')
+  await assertResumes(lab, '1.3', SPREAD)
+  // RFC 8446 §4.2.10: no ticket of ours allows it (conformance T19)
+  const [session, early] = ['session-dot', 'early'].map((name) => join(lab.holdings.folder, name)) as [string, string]
+  writeFileSync(early, 'asked too early')
+  const eager = await connect(lab.gateway, '-alpn', 'dot', '-sess_in', session, '-early_data', early)
+  assert.match(eager.text, /^Early data was not sent/m, eager.text)
+  assert.match(eager.text, /^Reused, TLSv1\.3/m)
 })
 
 test('openssl speaks TLS 1.2 where that is switched on, and resumes sessions of it', OPENSSL, async (t) => {

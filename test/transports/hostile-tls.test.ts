@@ -23,6 +23,8 @@ import { frame } from '../harness/servers.ts'
 const [HANDSHAKE, MAX_RECORD] = [22, 16_384]
 /** Octets of a record with an alert. */
 const ALERT_LENGTH = 7
+/** The same where it is encrypted (RFC 8446 §5.2): its type and a tag besides. */
+const CLOSE_NOTIFY_LENGTH = ALERT_LENGTH + 17
 const QUERY = frame(vector('V02'))
 
 let stand: FaultStand
@@ -148,6 +150,18 @@ test('what TLS cuts off in the middle of a message is no message (conformance T2
   const after = await untilNothingIsLeft(gateway)
   const asked = 'atlas_queries_total{transport="dot"}'
   assert.deepEqual([after.value(asked) - before.value(asked), dropsBetween(before, after)], [1, {}])
+})
+
+test('a connection that the gateway ends tells so by TLS before it does by TCP (conformance DOT-09)', async () => {
+  const { gateway } = stand
+  const { raw, stream } = await STREAMS.dot(gateway)
+  stream.write(QUERY)
+  await once(stream, 'data')
+  const before = raw.bytesRead
+  // its idle time is over
+  await once(stream.resume(), 'end')
+  assert.equal(raw.bytesRead - before, CLOSE_NOTIFY_LENGTH)
+  stream.destroy()
 })
 
 for (const [name, open] of Object.entries(STREAMS)) {
