@@ -149,7 +149,8 @@ export class DataPlane {
     )
     this.#overload = new OverloadWatch(overloadTerms(config), {
       governor: this.#governor,
-      load: () => this.#transports.load,
+      connections: () => this.#transports.connections,
+      held: () => this.#transports.held,
       dropped: ({ traits }, failure) => this.#telemetry.transportMeter(traits).dropped(failure),
       log,
     })

@@ -35,8 +35,10 @@ export interface OverloadTerms {
 
 export interface OverloadOptions {
   readonly governor: { isOverloaded: boolean }
-  /** Connections of this thread, and the octets that wait in all of them. */
-  readonly load: () => { readonly connections: readonly Burden[]; readonly held: number }
+  /** Those of this thread. */
+  readonly connections: () => readonly Burden[]
+  /** Octets that wait in all of them. */
+  readonly held: () => number
   readonly dropped: (client: Client, failure: Failure) => void
   readonly log: Pick<Logger, 'warn' | 'info'>
 }
@@ -109,7 +111,7 @@ export class OverloadWatch {
   /** What may wait for one client is more than for one connection: so much of it goes as is too much. */
   #trim(): void {
     const share = MAX_BUFFERED_PER_CLIENT / this.terms.threads
-    if (this.#options.load().held <= share) return
+    if (this.#options.held() <= share) return
     for (const account of this.#accounts(({ held }) => held).values()) {
       if (account.weight <= share) continue
       let { weight } = account
@@ -123,7 +125,7 @@ export class OverloadWatch {
 
   #accounts(weigh: (burden: Burden) => number): ReadonlyMap<string, Account> {
     const accounts = new Map<string, Account>()
-    for (const burden of this.#options.load().connections) {
+    for (const burden of this.#options.connections()) {
       const { client } = burden
       if (this.terms.exempt.has(client.octets)) continue
       const key = clientKey(accountOf(client))

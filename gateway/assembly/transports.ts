@@ -152,10 +152,15 @@ export class TransportAssembly {
     this.#servesHttp3 = http3
   }
 
-  /** Connections that are open, and octets that wait for those who do not take them. */
-  get load(): { readonly connections: readonly ServedConnection[]; readonly held: number } {
+  /** All that are open. */
+  get connections(): readonly ServedConnection[] {
     const all = [this.#tcp, this.#encrypted?.dot, this.#encrypted?.doh, this.#overQuic?.doq, this.#overQuic?.http3]
-    return { connections: all.flatMap((transport) => transport?.connections ?? []), held: this.#budget.held }
+    return all.flatMap((transport) => transport?.connections ?? [])
+  }
+
+  /** Octets that wait for those who do not take them. */
+  get held(): number {
+    return this.#budget.held
   }
 
   async settle(deadlineMs: number): Promise<void> {

@@ -23,10 +23,8 @@ function stand(threads = 1) {
     { memory: MEMORY, threads, exempt: { has: (address) => address[15] === 99 } },
     {
       governor,
-      load: () => {
-        const connections = burdens.filter(({ isClosed }) => !isClosed)
-        return { connections, held: connections.reduce((sum, { held }) => sum + held, 0) }
-      },
+      connections: () => burdens.filter(({ isClosed }) => !isClosed),
+      held: () => burdens.reduce((sum, { held, isClosed }) => sum + (isClosed ? 0 : held), 0),
       dropped: (of, failure) => void seen.push(`${of.holder?.name ?? of.address} ${failure.code}`),
       log: log as never,
     },
