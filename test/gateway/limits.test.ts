@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { doh1, doh2, exchange, openTcp, openTls } from '../harness/clients.ts'
@@ -128,4 +129,28 @@ describe('connections', () => {
     while (sockets.length === 0) await open().catch(turn)
     for (const socket of sockets) socket.destroy()
   })
+})
+
+test('short of memory, the gateway lets nobody in and ends the connections of the heaviest client, until there is room', async () => {
+  await using gateway = await runGateway([upstream.endpoint], { limits: LIMITS })
+  const open = async (localAddress: string) => {
+    const socket = connect({ host: gateway.dns.host, port: gateway.dns.port, localAddress })
+    await once(socket, 'connect')
+    return socket
+  }
+  const heavy = await Promise.all(Array.from({ length: 10 }, () => open('127.0.0.2')))
+  const light = await open('127.0.0.3')
+  const ended = heavy.map((socket) => once(socket, 'close'))
+  assert.equal((await gateway.reload({ limits: { ...LIMITS, memory: 1 } })).outcome, 'applied')
+  for (const socket of heavy) socket.resume()
+  await Promise.all(ended)
+  assert.equal(await dropped(gateway, 'overload_shed'), 10)
+  assert.equal((await exchange(light, asking(1))).kind, 'answer')
+  const newcomer = await open('127.0.0.4')
+  await once(newcomer.resume(), 'close')
+  assert.equal(await dropped(gateway, 'overload_refused'), 1)
+  assert.ok(gateway.log.some((line) => line.includes('memory is short')))
+  await gateway.reload({ limits: LIMITS })
+  while (!gateway.log.some((line) => line.includes('there is room again'))) await turn()
+  assert.equal((await exchange(await openTcp(gateway), asking(2))).kind, 'answer')
 })
