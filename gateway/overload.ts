@@ -5,6 +5,8 @@ import { type AddressBytes, clientKey } from '../net/address.ts'
 
 /** Memory is short until a tenth of the bound is free again. */
 const MEMORY_RESUME_SHARE = 0.9
+/** Of the bound: where clients have less, turning them away would free nothing. A small container is nearly full of Node itself. */
+const CLIENTS_SHARE = 0.1
 /** Clients give up after 2 to 5 s, so a worker that is late by one second, twice in a row, does no good to those that it lets in. */
 const DELAY_MS = 1000
 const DELAY_RESUME_MS = 250
@@ -78,9 +80,16 @@ export class OverloadWatch {
 
   /** With hysteresis: who comes and goes at a bound would be let in and thrown out in turns. */
   #isShortOf({ rss, delayMs }: Vitals): Shortage | null {
-    const { memory } = this.terms
-    if (rss > memory || (this.#shortage === 'memory' && rss > memory * MEMORY_RESUME_SHARE)) return 'memory'
+    const bound = this.terms.memory * (this.#shortage === 'memory' ? MEMORY_RESUME_SHARE : 1)
+    if (rss > bound && this.#isOfClients()) return 'memory'
     return this.#delayedLooks >= DELAYED_LOOKS || (this.#shortage === 'time' && delayMs > DELAY_RESUME_MS) ? 'time' : null
+  }
+
+  /** Whether much of the memory is what clients have; each thread answers for its part. */
+  #isOfClients(): boolean {
+    let weight = 0
+    for (const burden of this.#options.connections()) weight += weightOf(burden)
+    return weight >= (this.terms.memory * CLIENTS_SHARE) / this.terms.threads
   }
 
   #turn(next: Shortage | null, { rss, delayMs }: Vitals): void {

@@ -5,7 +5,8 @@ import { type Burden, OverloadWatch } from '../../gateway/overload.ts'
 import { parseAddress } from '../../net/address.ts'
 import { client } from '../harness/messages.ts'
 
-const MEMORY = 1_000_000_000
+/** A tenth of it is two connections. */
+const MEMORY = 1_000_000
 const FINE = { rss: MEMORY / 2, delayMs: 1 }
 const FULL = { rss: MEMORY + 1, delayMs: 1 }
 const LATE = { rss: MEMORY / 2, delayMs: 1001 }
@@ -50,7 +51,8 @@ function stand(threads = 1) {
 
 describe('when memory is short', () => {
   test('nobody new is let in until a tenth of the bound is free again', () => {
-    const { watch, governor, seen } = stand()
+    const { watch, governor, seen, several } = stand()
+    several(2, '192.0.2.1')
     const states = [FINE, FULL, { rss: MEMORY - 1, delayMs: 1 }, { rss: 0.91 * MEMORY, delayMs: 1 }, { rss: 0.9 * MEMORY, delayMs: 1 }].map(
       (vitals) => {
         watch.look(vitals)
@@ -103,6 +105,16 @@ describe('when memory is short', () => {
     assert.deepEqual(shed(), ['192.0.2.1'])
     assert.deepEqual(shed(), ['2001:db8::0', '2001:db8::1', '2001:db8::2', '2001:db8::3', '2001:db8::4'])
     assert.deepEqual(shed(), [])
+  })
+
+  test('that is no matter of clients where they have little of it', () => {
+    const { watch, governor, connect } = stand()
+    connect('192.0.2.1')
+    watch.look(FULL)
+    assert.equal(governor.isOverloaded, false)
+    connect('192.0.2.1')
+    watch.look(FULL)
+    assert.equal(governor.isOverloaded, true)
   })
 
   test('nobody goes who is alone, or asks for many others', () => {
