@@ -85,7 +85,24 @@ function fileChanges(before: Prepared, next: Prepared): readonly Change[] {
   }
   const sameFile = before.config.listen.admin?.tokenFile === next.config.listen.admin?.tokenFile
   if (sameFile && before.token !== next.token) changes.push({ path: 'listen.admin.tokenFile', from: 'the token', to: 'another one' })
-  return changes
+  const wantsCookies = before.cookieSecrets.length > 0 && next.cookieSecrets.length > 0
+  if (wantsCookies && !isDeepStrictEqual(before.cookieSecrets, next.cookieSecrets)) {
+    changes.push({ path: 'edns.cookies', from: 'the secrets', to: 'others' })
+  }
+  return [...changes, ...holderChanges(before, next)]
+}
+
+/** Who has come, gone, or has another token. */
+function holderChanges(before: Prepared, next: Prepared): readonly Change[] {
+  const digests = ({ accessTokens }: Prepared) => new Map(accessTokens?.map(({ name, digest }) => [name, digest]))
+  const [from, to] = [digests(before), digests(next)]
+  const path = 'access.tokens'
+  const gone = [...from.keys()].filter((name) => !to.has(name)).map((name) => ({ path, from: name, to: null }))
+  const others = [...to].flatMap(([name, digest]): readonly Change[] => {
+    if (!from.has(name)) return [{ path, from: null, to: name }]
+    return from.get(name) === digest ? [] : [{ path, from: name, to: `${name}, with another token` }]
+  })
+  return [...gone, ...others]
 }
 
 function chains({ identities }: Prepared) {

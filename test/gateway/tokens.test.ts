@@ -16,6 +16,8 @@ import { temporaryDirectory } from '../harness/temporary.ts'
 
 const QUESTION = question({ name: 'www.example.com', opt: '' })
 const get = (path: string) => `${path}?dns=${QUESTION.toString('base64url')}`
+const DOQ_WARNING =
+  'listen.doq: with access.tokens, nobody can use DNS over QUIC, where the name that a client asks for is not known: listen.doq: [] switches it off'
 const PUBLIC = { name: 'dns.example', addresses: [], ports: { doh: null, dot: null, doq: null } }
 
 function write(file: string, holders: Readonly<Record<string, string>>): void {
@@ -134,7 +136,7 @@ describe('a gateway that wants tokens', () => {
   })
 
   test('tells the operator what DNS over QUIC is then', () => {
-    assert.ok(gateway.log.some((line) => line.includes('listen.doq: with access.tokens, nobody can use DNS over QUIC')))
+    assert.ok(gateway.log.some((line) => line.includes(DOQ_WARNING)))
   })
 })
 
@@ -155,7 +157,11 @@ describe('a token', () => {
     assert.deepEqual([await status('k3j5'), await status('zz'), await status('new')], [200, 200, 403])
     write(file, { bob: 'zz', carol: 'new' })
     const ended = once(alice.resume(), 'end')
-    assert.equal((await gateway.reload({})).outcome, 'applied')
+    const changes = [
+      { path: 'access.tokens', from: 'alice', to: null },
+      { path: 'access.tokens', from: null, to: 'carol' },
+    ]
+    assert.deepEqual(await gateway.reload({}), { outcome: 'applied', changes, restartOnly: [], warnings: [DOQ_WARNING] })
     await ended
     assert.deepEqual([await status('k3j5'), await status('zz'), await status('new')], [403, 200, 200])
     assert.equal((await exchange(bob, QUESTION)).kind, 'answer')
@@ -163,6 +169,11 @@ describe('a token', () => {
     const refused = await gateway.reload({})
     assert.equal(refused.outcome, 'refused')
     assert.equal(await status('new'), 200, 'what was stays')
+    write(file, { bob: 'yy', carol: 'new' })
+    const exchanged = await gateway.reload({})
+    assert.ok('changes' in exchanged)
+    assert.deepEqual(exchanged.changes, [{ path: 'access.tokens', from: 'bob', to: 'bob, with another token' }])
+    assert.deepEqual([await status('zz'), await status('yy')], [403, 200])
     session.destroy()
     alice.destroy()
   })
