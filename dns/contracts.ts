@@ -146,4 +146,6 @@ export interface UpstreamMeter {
   failed(failure: Failure): void
   /** A message that answers nothing that was asked. */
   ignored(): void
+  connectionOpened(): void
+  connectionClosed(): void
 }

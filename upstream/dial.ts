@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Endpoint } from '../net/address.ts'
 import { TlsDialer, type TlsTrust } from './dial-tls.ts'
-import type { UpstreamDependencies, UpstreamServer } from './server.ts'
+import type { ConnectionTerms, UpstreamDependencies, UpstreamServer } from './server.ts'
 import { type Dialer, StreamUpstream } from './stream.ts'
 import { UdpUpstream } from './udp.ts'
 
@@ -10,8 +10,7 @@ export type ServerOptions = PlainServerOptions | TlsServerOptions
 interface CommonOptions {
   readonly name: string
   readonly endpoint: Endpoint
-  /** How long a connection may take to be established. */
-  readonly connectMs: number
+  readonly terms: ConnectionTerms
 }
 
 export interface PlainServerOptions extends CommonOptions {

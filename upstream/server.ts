@@ -1,6 +1,8 @@
 import type { Service, Upstream, UpstreamMeter } from '../dns/contracts.ts'
+import type { Endpoint } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
+import type { QuicEngine } from '../net/quic.ts'
 import type { Wheel } from '../net/wheel.ts'
 
 /** One server that can be asked over one kind of transport. It is never reconfigured: another one takes its place. */
@@ -17,6 +19,26 @@ export interface UpstreamDependencies {
   readonly flusher: Flusher
   readonly meter: UpstreamMeter
   readonly trust: TrustObserver
+  /** Made when it is first needed; null: this machine has none. */
+  readonly quic: () => QuicEngine | null
+}
+
+/** How connections to one server are made and used. */
+export interface ConnectionTerms {
+  /** How long one may take to be established, milliseconds. */
+  readonly connectMs: number
+  /** Open at a time: this thread's share of what the upstream may have, at least 1. */
+  readonly connections: number
+  /** Questions on their way on one before another is opened (RFC 7766 §6.2.1.1); beyond `connections`, the least busy takes more. */
+  readonly pipelining: number
+  /** After this it takes no more questions, another one takes its place, milliseconds. */
+  readonly maxAgeMs: number
+  /** RFC 7766 §6.2.3: closed when it was idle for so long, milliseconds; what a server announces by RFC 7828 counts instead. */
+  readonly idleMs: number
+  /** The address of this machine to ask from; null: as the system chooses. */
+  readonly source: string | null
+  /** A SOCKS5 proxy (RFC 1928) in between, for TCP; null: none. */
+  readonly socks: Endpoint | null
 }
 
 /** Hears when the certificate of a server ceases to be accepted, and when it is again: of the change, not of every connection. */

@@ -13,7 +13,7 @@ import { LiveSet } from '../net/live-set.ts'
 import { scratch } from '../net/scratch.ts'
 import { WheelEntry } from '../net/wheel.ts'
 import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
-import { smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
+import { type ConnectionTerms, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
 
 /** Questions on one connection; beyond it a second one is opened (RFC 7766 §6.2.1.1). */
 const IN_FLIGHT_PER_CONNECTION = 10_000
@@ -51,10 +51,10 @@ export class StreamUpstream implements UpstreamServer {
   #rtt = Number.NaN
   #closed = false
 
-  constructor(dialer: Dialer, options: { name: string; connectMs: number }, dependencies: UpstreamDependencies) {
+  constructor(dialer: Dialer, options: { name: string; terms: ConnectionTerms }, dependencies: UpstreamDependencies) {
     this.name = options.name
     this.#dialer = dialer
-    this.#connectMs = options.connectMs
+    this.#connectMs = options.terms.connectMs
     this.#dependencies = dependencies
   }
 

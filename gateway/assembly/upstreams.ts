@@ -29,9 +29,10 @@ export interface UpstreamServerDependencies {
 
 export function makeUpstreamServer({ server, roots }: UpstreamTarget, dependencies: UpstreamServerDependencies): UpstreamServer {
   const { log, meter, connectMs, ...rest } = dependencies
-  const parts = { ...rest, meter: meter(server.name), trust: trustLog(server, log) }
-  if (server.protocol !== 'tls') return createServer({ ...server, connectMs }, parts)
-  return createServer({ ...server, connectMs, trust: trustOf(server, roots) }, parts)
+  const parts = { ...rest, meter: meter(server.name), trust: trustLog(server, log), quic: () => null }
+  const terms = { connectMs, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null }
+  if (server.protocol !== 'tls') return createServer({ ...server, terms }, parts)
+  return createServer({ ...server, terms, trust: trustOf(server, roots) }, parts)
 }
 
 /** How a server is authenticated. */

@@ -113,6 +113,7 @@ export class Telemetry implements PipelineObserver {
     const answers = families.answers.slot({ upstream })
     const ignored = families.ignored.slot({ upstream })
     const seconds = families.seconds.slot({ upstream })
+    const connections = families.connections.slot({ upstream })
     return {
       sent: () => metrics.add(queries),
       answered: (rttMs) => {
@@ -121,6 +122,8 @@ export class Telemetry implements PipelineObserver {
       },
       failed: (failure) => metrics.add(families.failures.slot({ upstream, reason: failure.code })),
       ignored: () => metrics.add(ignored),
+      connectionOpened: () => metrics.add(connections),
+      connectionClosed: () => metrics.add(connections, -1),
     }
   }
 
@@ -201,6 +204,7 @@ function familiesOf(metrics: Metrics) {
       answers: metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
       failures: metrics.counter('atlas_upstream_failures_total', 'Questions that the upstream did not answer, by reason.'),
       ignored: metrics.counter('atlas_upstream_ignored_total', 'Messages of the upstream that answer nothing it was asked.'),
+      connections: metrics.gauge('atlas_upstream_connections', 'Open connections to the upstream.'),
       seconds: metrics.histogram('atlas_upstream_seconds', 'Time from a question to the answer of the upstream.', SECONDS_BOUNDS),
     },
     cache: {

@@ -10,16 +10,18 @@ import type { TrustObserver, UpstreamDependencies, UpstreamServer } from '../../
 import { client, encode, parsedQuery, question } from './messages.ts'
 
 export interface CountingMeter extends UpstreamMeter {
-  readonly counts: { sent: number; answered: number; ignored: number; failed: string[] }
+  readonly counts: { sent: number; answered: number; ignored: number; failed: string[]; connections: number }
 }
 
 export function countingMeter(): CountingMeter {
-  const counts = { sent: 0, answered: 0, ignored: 0, failed: [] as string[] }
+  const counts = { sent: 0, answered: 0, ignored: 0, failed: [] as string[], connections: 0 }
   return {
     counts,
     sent: () => counts.sent++,
     answered: () => counts.answered++,
     ignored: () => counts.ignored++,
+    connectionOpened: () => counts.connections++,
+    connectionClosed: () => counts.connections--,
     failed: (failure) => counts.failed.push(failure.code),
   }
 }
@@ -32,7 +34,14 @@ export interface RecordingTrust extends TrustObserver {
 export function upstreamDependencies(): UpstreamDependencies & { meter: CountingMeter; trust: RecordingTrust } {
   const said: string[] = []
   const trust = { said, refused: (reason: string) => void said.push(reason), accepted: () => void said.push('') }
-  return { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher(), meter: countingMeter(), trust }
+  return {
+    clock: monotonicClock,
+    wheel: new Wheel(monotonicClock),
+    flusher: new Flusher(),
+    meter: countingMeter(),
+    trust,
+    quic: () => null,
+  }
 }
 
 export interface Outcome {

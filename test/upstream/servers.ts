@@ -3,7 +3,7 @@ import { clientTlsPolicy } from '../../certs/tls-policy.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { createServer } from '../../upstream/dial.ts'
 import type { TlsTrust } from '../../upstream/dial-tls.ts'
-import type { UpstreamServer } from '../../upstream/server.ts'
+import type { ConnectionTerms, UpstreamServer } from '../../upstream/server.ts'
 import { issue } from '../certs/issue.ts'
 import { type Handler, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { upstreamDependencies } from '../harness/upstream.ts'
@@ -18,6 +18,10 @@ export function trust(parts: Partial<TlsTrust> & { ca?: string } = {}): TlsTrust
   return { context, serverName: null, pins: [], verifiesChain: true, ...rest }
 }
 
+export function terms(parts: Partial<ConnectionTerms> = {}): ConnectionTerms {
+  return { connectMs: 1000, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null, ...parts }
+}
+
 export function startServer(protocol: 'udp' | 'tcp' | 'tls', handler: Handler): Promise<TestServer> {
   if (protocol === 'tls') return tlsServer(handler, { cert: leaf.certPem, key: leaf.keyPem })
   return (protocol === 'udp' ? udpServer : tcpServer)(handler)
@@ -28,7 +32,7 @@ export function serverFor(
   endpoint: Endpoint,
   dependencies: ReturnType<typeof upstreamDependencies> = upstreamDependencies(),
 ): UpstreamServer {
-  const common = { name: 'test', endpoint, connectMs: 1000 }
+  const common = { name: 'test', endpoint, terms: terms() }
   return protocol === 'tls'
     ? createServer({ ...common, protocol, trust: trust() }, dependencies)
     : createServer({ ...common, protocol }, dependencies)

@@ -15,7 +15,7 @@ import { issue, type TestCertificate } from '../certs/issue.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
 import { type Handler, type TestServer, type TlsTestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
-import { leaf, root, trust } from './servers.ts'
+import { leaf, root, terms, trust } from './servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const GOOD = { cert: leaf.certPem, key: leaf.keyPem }
@@ -41,7 +41,10 @@ function pinOf({ publicKey }: X509Certificate): string {
 function upstreamTo(endpoint: Endpoint, parts: Partial<TlsTrust> & { ca?: string } = {}) {
   let ahead = 0
   const dependencies = { ...upstreamDependencies(), clock: () => monotonicClock() + ahead }
-  const server = createServer({ name: 'test', protocol: 'tls', endpoint, connectMs: 500, trust: trust(parts) }, dependencies)
+  const server = createServer(
+    { name: 'test', protocol: 'tls', endpoint, terms: terms({ connectMs: 500 }), trust: trust(parts) },
+    dependencies,
+  )
   const forward = (ms: number): void => {
     ahead += ms
   }
@@ -285,7 +288,7 @@ test('a stream upstream sends nothing before its connection is ready', async () 
       return connect(server.endpoint)
     },
   }
-  const upstream = new StreamUpstream(dialer, { name: 'test', connectMs: 1000 }, upstreamDependencies())
+  const upstream = new StreamUpstream(dialer, { name: 'test', terms: terms() }, upstreamDependencies())
   const outcome = ask(upstream)
   await sleep(50)
   assert.equal(server.queries.length, 0)
@@ -312,7 +315,7 @@ test('another server is asked at once when the certificate of the first is not a
   await using second = await tlsServer(answering, GOOD)
   const dependencies = upstreamDependencies()
   const servers = [first, second].map(({ endpoint }) =>
-    createServer({ name: 'test', protocol: 'tls', endpoint, connectMs: 500, trust: trust() }, dependencies),
+    createServer({ name: 'test', protocol: 'tls', endpoint, terms: terms({ connectMs: 500 }), trust: trust() }, dependencies),
   )
   const upstream = new OwningUpstream(servers, dependencies)
   const { answer, ms } = await ask(upstream)
