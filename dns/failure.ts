@@ -135,6 +135,7 @@ const ROWS = {
   upstream_malformed: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
   upstream_truncated: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
   upstream_failed: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
+  upstream_loop: { ...answered(Rcode.SERVFAIL, Ede.OTHER), edeText: new TextEncoder().encode('the upstream server leads back here') },
   upstream_alias_loop: answered(Rcode.SERVFAIL, Ede.OTHER),
 
   // ourselves

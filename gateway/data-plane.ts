@@ -17,7 +17,8 @@ import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
 import { listensOnQuic, openQuic } from './assembly/quic.ts'
-import { Routing, type RoutingPlan } from './assembly/routes.ts'
+import { Routing } from './assembly/routing.ts'
+import type { RoutingPlan } from './assembly/routing-plan.ts'
 import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/config.ts'
@@ -28,6 +29,7 @@ import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
 import { ForwardStage } from './stages/forward.ts'
 import { LimitStage } from './stages/limit.ts'
+import { LoopStage, loopLabel } from './stages/loop.ts'
 import { ProbeStage } from './stages/probe.ts'
 import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
@@ -67,6 +69,8 @@ export interface WorkerSetup extends DataPlaneSettings {
   /** What the self-probe calls itself. */
   readonly probeToken: string
   readonly memory: WorkerMemory
+  /** What is known of upstream servers (upstream/health-table.ts). */
+  readonly health: SharedArrayBuffer
   readonly cache: WorkerCache
 }
 
@@ -127,8 +131,15 @@ export class DataPlane {
       owner: cache.owner,
       meter: this.#telemetry.cacheMeter(),
     })
-    this.#routing = new Routing({ ...this.#shared, log, meter: (name) => this.#telemetry.upstreamMeter(name) })
-    this.#routing.reconfigure(routing, config.timeouts)
+    this.#routing = new Routing({
+      ...this.#shared,
+      log,
+      meter: (name) => this.#telemetry.upstreamMeter(name),
+      quic: () => this.#openQuic(),
+      health: setup.health,
+      loopLabel: loopLabel(setup.probeToken),
+    })
+    this.#routing.reconfigure(routing, config)
     this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
     this.#accept = new AcceptStage({ cookies: cookiesOf(setup) })
@@ -227,7 +238,7 @@ export class DataPlane {
     this.#rateLimit.terms = limitTerms(config)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
-    this.#routing.reconfigure(settings.routing, config.timeouts)
+    this.#routing.reconfigure(settings.routing, config)
     this.#route.table = this.#routing.table
   }
 
@@ -237,9 +248,15 @@ export class DataPlane {
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
       else this.#identities.replace(identities, options)
     }
-    if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
+    const quic = this.#setup.quic && listensOnQuic(config) ? this.#openQuic() : null
     const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])
-    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic: this.#quic ?? null, http3Elsewhere })
+    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic, http3Elsewhere })
+  }
+
+  /** For listeners of worker 0, and for upstreams. */
+  #openQuic(): QuicEngine | null {
+    if (this.#quic === undefined) this.#quic = openQuic(this.#settings.config, this.#log, this.#shared)
+    return this.#quic
   }
 
   async #bind(): Promise<void> {
@@ -283,6 +300,7 @@ export class DataPlane {
           new AccessStage(), // before any octet of the message is read
           this.#accept, // from here on the query is well-formed
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
+          new LoopStage(loopLabel(this.#setup.probeToken), this.#routing), // before it is asked of those who sent it here
           this.#rateLimit, // before anything is done for it
           new SpecialNamesStage(), // before anybody else could hear of the name
           this.#route, // whom it is asked of, and so what is known of it

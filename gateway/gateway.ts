@@ -6,14 +6,17 @@ import { OperationalError } from '../dns/operational-error.ts'
 import { type Endpoint, formatEndpoint } from '../net/address.ts'
 import type { LastReload, ReloadOutcome } from './admin/control.ts'
 import { AdminDoors } from './admin/doors.ts'
+import { Bootstrap } from './assembly/bootstrap.ts'
 import { CacheAssembly } from './assembly/cache.ts'
 import { GatewayControl, type GatewayView, type Phase } from './assembly/control.ts'
+import { HealthRows } from './assembly/health-rows.ts'
+import { HealthWatch } from './assembly/health-watch.ts'
 import type { IdentityAssembly } from './assembly/identities.ts'
 import { spreadsClients, withUsableListeners } from './assembly/listeners.ts'
 import { type Prepared, prepare } from './assembly/prepare.ts'
 import { quicDirectory } from './assembly/quic.ts'
 import { type Reloadable, reload } from './assembly/reload.ts'
-import { fingerprintOf, routingPlan } from './assembly/routes.ts'
+import { fingerprintOf, routingPlan } from './assembly/routing-plan.ts'
 import { Served } from './assembly/served.ts'
 import type { BoundEndpoints } from './assembly/transports.ts'
 import { urlOf } from './assembly/upstream-choice.ts'
@@ -94,6 +97,7 @@ export class Gateway {
   /** The configuration as it was at start. */
   readonly #started: Config
   readonly #memory: SharedMemory
+  readonly #health = new HealthRows()
   readonly #cache: CacheAssembly
   readonly #telemetry = new Telemetry(new Slab(Slab.allocate()))
   readonly #ticketKeys = randomBytes(TICKET_KEYS_OCTETS)
@@ -101,6 +105,7 @@ export class Gateway {
   readonly #supervisor: Supervisor
   readonly #prober: Prober
   readonly #events = new Events()
+  readonly #watch: HealthWatch
   readonly #control: GatewayControl
   readonly #doors: AdminDoors
   readonly #drainAsked = Promise.withResolvers<void>()
@@ -119,7 +124,9 @@ export class Gateway {
     this.#memory = new SharedMemory(config.workers)
     this.#restarts = Array.from({ length: config.workers }, () => 0)
     this.#cache = new CacheAssembly(config, {
-      fingerprint: fingerprintOf(routingPlan(config, { targets: upstreams.targets, disabled: new Set(), before: null })),
+      fingerprint: fingerprintOf(
+        routingPlan(config, { targets: upstreams.targets, disabled: new Set(), before: null, addressesOf: () => [], rows: this.#health }),
+      ),
       log,
     })
     this.#supervisor = new Supervisor({
@@ -142,12 +149,14 @@ export class Gateway {
       rebind: (worker, target) => this.#rebind(worker, target),
       onChanged: (report) => this.#noteProbe(report),
     })
+    this.#watch = new HealthWatch({ rows: this.#health, log, events: this.#events, upstreams: () => this.#served.upstreams })
     this.#control = new GatewayControl({
       file: source.file,
       view: () => this.#view(),
       telemetry: this.#telemetry,
       slabs: this.#memory.slabs,
       cache: this.#cache,
+      health: this.#watch,
       events: this.#events,
       reload: (options) => this.reload(options),
       drain: () => this.#drainAsked.resolve(),
@@ -161,6 +170,8 @@ export class Gateway {
       supervisor: this.#supervisor,
       doors: this.#doors,
       cache: this.#cache,
+      rows: this.#health,
+      bootstrap: new Bootstrap({ log }),
       prober: probing === null ? null : this.#prober,
     })
   }
@@ -206,6 +217,7 @@ export class Gateway {
     this.#phase = 'ending'
     void this.#served.stop()
     void this.#prober.stop()
+    this.#watch.stop()
     this.#cache.close()
     await Promise.all([this.#supervisor.close(), this.#doors.close()])
     this.#state.release()
@@ -241,6 +253,7 @@ export class Gateway {
       ticketKeys: this.#ticketKeys,
       probeToken: this.#probeToken,
       memory: this.#memory.of(index),
+      health: this.#health.memory,
       cache: this.#cache.of(index),
     }
   }

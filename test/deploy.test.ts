@@ -87,8 +87,8 @@ test('docker-compose.yml, the configurations it mounts and the image agree', () 
   const { gateway, unbound } = SERVICES
   const { listen, state, timeouts, upstreams } = composeConfig()
   const [upstream] = upstreams ?? []
-  assert.equal(upstream?.endpoint.host, unbound.networks.dns.ipv4_address)
-  assert.match(read('deploy/compose/unbound.conf'), new RegExp(`^ {2}interface: 0\\.0\\.0\\.0@${upstream?.endpoint.port}$`, 'm'))
+  assert.equal(upstream?.urls[0]?.host, unbound.networks.dns.ipv4_address)
+  assert.match(read('deploy/compose/unbound.conf'), new RegExp(`^ {2}interface: 0\\.0\\.0\\.0@${upstream?.urls[0]?.port}$`, 'm'))
   assert.match(gateway.healthcheck.test.join(' '), new RegExp(`http://127\\.0\\.0\\.1:${listen.admin?.endpoint.port}/readyz`))
   assert.ok(Number.parseInt(gateway.stop_grace_period, 10) * 1000 > timeouts.drainMs)
   assert.ok(gateway.volumes.includes(`state:${state}`))

@@ -74,6 +74,7 @@ test('docs/metrics.md names every metric, and every name is well-formed', () => 
     certificates: [{ name: 'a', notAfter: 0 }],
     cache: { entries: 0, bytesUsed: 0 },
     probes: [{ labels: { transport: 'udp', address: '127.0.0.1:53' }, up: true, seconds: 0.1 }],
+    upstreams: [{ labels: { upstream: 'a', url: 'udp://192.0.2.1:53' }, up: true, rttSeconds: 0.1, loss: 0 }],
     rebinds: 0,
     wallClock: 0,
   })

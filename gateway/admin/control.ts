@@ -161,16 +161,39 @@ export interface ProbeStatus {
   readonly rebinds: number
 }
 
+/** `suspect`: it is being found out whether it answers; `down`: it does not; `loop`: it leads back to this gateway. */
+export type UpstreamState = 'unknown' | 'up' | 'suspect' | 'down' | 'loop'
+
 export interface UpstreamStatus {
   readonly name: string
-  /** "tls://9.9.9.9:853" */
+  /** "tls://9.9.9.9:853"; several are separated by commas. */
   readonly url: string
   readonly enabled: boolean
+  /** That of the best way to it. */
+  readonly state: UpstreamState
+  /** Best first; none while its host name is not found. */
+  readonly ways: readonly UpstreamWayStatus[]
   readonly queries: number
   readonly answers: number
   readonly failures: readonly { readonly reason: string; readonly count: number }[]
   /** Mean of all answers so far; null before the first. */
   readonly meanSeconds: number | null
+}
+
+/** One URL of an upstream, at one address. */
+export interface UpstreamWayStatus {
+  readonly url: string
+  readonly state: UpstreamState
+  /** For how long it has been so; null while it is unknown. */
+  readonly sinceSeconds: number | null
+  /** Smoothed; null before the first answer. */
+  readonly rttSeconds: number | null
+  /** What nineteen of twenty answers are quicker than, about. */
+  readonly p95Seconds: number | null
+  /** Share of the last questions that got no answer, 0 to 1. */
+  readonly loss: number
+  /** Why it is not up, as in docs/errors.md. */
+  readonly reason: string | null
 }
 
 export interface CacheStatus {

@@ -120,12 +120,30 @@ export const ListenerStatus = describing<control.ListenerStatus>()(
     .openapi('ListenerStatus'),
 )
 
+const upstreamState = z
+  .enum(['unknown', 'up', 'suspect', 'down', 'loop'])
+  .describe('suspect: it is being found out whether it answers; down: it does not; loop: it leads back to this gateway.')
+
+const UpstreamWayStatus = z
+  .object({
+    url: z.string(),
+    state: upstreamState,
+    sinceSeconds: z.number().nullable().describe('For how long it has been so; null while it is unknown.'),
+    rttSeconds: z.number().nullable().describe('Smoothed; null before the first answer.'),
+    p95Seconds: z.number().nullable().describe('What nineteen of twenty answers are quicker than, about.'),
+    loss: z.number().describe('Share of the last questions that got no answer, 0 to 1.'),
+    reason: z.string().nullable().describe('Why it is not up, as in docs/errors.md.'),
+  })
+  .openapi('UpstreamWayStatus')
+
 export const UpstreamStatus = describing<control.UpstreamStatus>()(
   z
     .object({
       name: z.string(),
-      url: z.string().describe('"tls://9.9.9.9:853"'),
+      url: z.string().describe('"tls://9.9.9.9:853"; several are separated by commas.'),
       enabled: z.boolean(),
+      state: upstreamState,
+      ways: list(UpstreamWayStatus).describe('Best first; none while its host name is not found.'),
       queries: count('Questions sent.'),
       answers: count('Answers received.'),
       failures: list(z.object({ reason: z.string().describe('As in docs/errors.md.'), count: count('How often.') })),

@@ -26,6 +26,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { CacheAssembly } from './cache.ts'
 import { cachedNameView, certificateStatus, listenerStatus, probeSeries } from './control-views.ts'
 import { Counters } from './counters.ts'
+import { type HealthWatch, stateOf } from './health-watch.ts'
 import type { Prepared } from './prepare.ts'
 import type { BoundEndpoints } from './transports.ts'
 import { urlOf } from './upstream-choice.ts'
@@ -54,6 +55,7 @@ export interface ControlSource {
   readonly telemetry: Telemetry
   readonly slabs: readonly Slab[]
   readonly cache: CacheAssembly
+  readonly health: HealthWatch
   readonly events: Events
   reload(options: { readonly dryRun: boolean }): Promise<ReloadOutcome>
   drain(): void
@@ -119,12 +121,17 @@ export class GatewayControl implements Control {
 
   upstreams(): readonly UpstreamStatus[] {
     const { prepared, disabled } = this.#source.view()
-    return prepared.upstreams.targets.map(({ server }) => ({
-      name: server.name,
-      url: urlOf(server),
-      enabled: !disabled.has(server.name),
-      ...this.#counters.upstream(server.name),
-    }))
+    return prepared.upstreams.targets.map(({ server }) => {
+      const ways = this.#source.health.waysOf(server.name)
+      return {
+        name: server.name,
+        url: urlOf(server),
+        enabled: !disabled.has(server.name),
+        state: stateOf(ways),
+        ways,
+        ...this.#counters.upstream(server.name),
+      }
+    })
   }
 
   async enableUpstream(name: string, enabled: boolean): Promise<UpstreamStatus | null> {
@@ -176,6 +183,7 @@ export class GatewayControl implements Control {
     return telemetry.render(slabs, {
       certificates,
       probes: probes.map(probeSeries),
+      upstreams: this.#source.health.series(),
       rebinds,
       cache: cache.statistics,
       wallClock: Date.now(),

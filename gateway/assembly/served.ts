@@ -7,12 +7,14 @@ import type { Events } from '../events.ts'
 import type { Prober } from '../probe/prober.ts'
 import { type ProbeTarget, probeTargets, targetKey } from '../probe/target.ts'
 import type { Supervisor } from '../workers/supervisor.ts'
+import type { Bootstrap } from './bootstrap.ts'
 import type { CacheAssembly } from './cache.ts'
+import type { HealthRows } from './health-rows.ts'
 import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import { type Prepared, withCookieSecret } from './prepare.ts'
-import { fingerprintOf, type RoutingPlan, routingPlan } from './routes.ts'
-import { changedUpstreams, endpointsOf, ResolvConfWatch } from './upstream-choice.ts'
+import { fingerprintOf, type RoutingPlan, routingPlan } from './routing-plan.ts'
+import { changedUpstreams, ResolvConfWatch, resolversOf } from './upstream-choice.ts'
 
 interface ServedDependencies {
   readonly stateDir: string
@@ -21,6 +23,8 @@ interface ServedDependencies {
   readonly supervisor: Supervisor
   readonly doors: AdminDoors
   readonly cache: CacheAssembly
+  readonly rows: HealthRows
+  readonly bootstrap: Bootstrap
   /** Null: nothing is probed. */
   readonly prober: Prober | null
 }
@@ -40,8 +44,9 @@ export class Served {
 
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
     this.#prepared = prepared
-    this.#plan = this.#planOf(prepared, null)
     this.#dependencies = dependencies
+    this.#plan = this.#planOf(prepared, null)
+    dependencies.bootstrap.onMoved = () => void this.#followHosts()
   }
 
   get prepared(): Prepared {
@@ -56,6 +61,11 @@ export class Served {
     return this.#facts
   }
 
+  /** Those that are asked, and the ways to them. */
+  get upstreams(): RoutingPlan['targets'] {
+    return this.#plan.targets
+  }
+
   get disabled(): ReadonlySet<string> {
     return this.#disabled
   }
@@ -67,6 +77,8 @@ export class Served {
     const { config, identities } = this.#prepared
     this.#identities = await this.#assembleIdentities(identities)
     if (config.workers > 1) await claimAddresses(config, this.#facts.endpoints)
+    await this.#dependencies.bootstrap.follow(config)
+    this.#plan = this.#planOf(this.#prepared, this.#plan)
     const started = supervisor.start((facts) => {
       this.#facts = facts
     })
@@ -81,6 +93,7 @@ export class Served {
   async stop(): Promise<void> {
     this.#identities.stop()
     this.#resolvConf.stop()
+    this.#dependencies.bootstrap.stop()
     await this.#changes
   }
 
@@ -105,7 +118,8 @@ export class Served {
   }
 
   #planOf({ config, upstreams: { targets } }: Prepared, before: RoutingPlan | null): RoutingPlan {
-    return routingPlan(config, { targets, disabled: this.#disabled, before })
+    const { bootstrap, rows } = this.#dependencies
+    return routingPlan(config, { targets, disabled: this.#disabled, before, addressesOf: (host) => bootstrap.addressesOf(host), rows })
   }
 
   /** Throws OperationalError where `next` cannot take the place of what is served. */
@@ -144,6 +158,7 @@ export class Served {
 
   async #serve(next: Prepared): Promise<void> {
     if (next.config.workers > 1) await claimAddresses(next.config, this.#facts.endpoints)
+    await this.#dependencies.bootstrap.follow(next.config)
     this.#prepared = next
     this.#plan = this.#planOf(next, this.#plan)
     await this.#dependencies.supervisor.reconfigure(
@@ -203,6 +218,7 @@ export class Served {
     if (this.#identities !== identities) this.#identities.stop()
     this.#identities = identities
     this.#prepared = prepared
+    await this.#dependencies.bootstrap.follow(prepared.config)
     this.#plan = plan
     this.#facts = facts
     await this.#announce()
@@ -238,11 +254,19 @@ export class Served {
       const upstreams = changedUpstreams(config, before)
       if (upstreams === null) return
       for (const warning of upstreams.warnings) this.#dependencies.log.warn(warning)
-      this.#dependencies.log.info({ upstreams: endpointsOf(upstreams) }, RESOLVERS_CHANGED)
-      this.#dependencies.events.emit('upstreams', RESOLVERS_CHANGED, { upstreams: endpointsOf(upstreams) })
+      this.#dependencies.log.info({ upstreams: resolversOf(upstreams) }, RESOLVERS_CHANGED)
+      this.#dependencies.events.emit('upstreams', RESOLVERS_CHANGED, { upstreams: resolversOf(upstreams) })
       this.#prepared = { ...this.#prepared, upstreams }
       this.#plan = this.#planOf(this.#prepared, this.#plan)
       this.#dependencies.cache.reconfigure(config, fingerprintOf(this.#plan))
+      await this.#tellSettings()
+    })
+  }
+
+  /** The host of an upstream has other addresses. */
+  #followHosts(): Promise<void> {
+    return this.change(async () => {
+      this.#plan = this.#planOf(this.#prepared, this.#plan)
       await this.#tellSettings()
     })
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { formatUpstreamUrl } from '../config/addresses.ts'
 import type { UpstreamTarget } from './upstreams.ts'
 
 /**
@@ -6,7 +7,7 @@ import type { UpstreamTarget } from './upstreams.ts'
  * Other servers may see another network; what they said is not said on their behalf. The same in every thread and at every start.
  */
 export function spaceOf(targets: readonly UpstreamTarget[]): number {
-  // not what the operator calls a server, nor where that is written; the roots stand for their file
-  const servers = targets.map(({ server, roots }) => ({ ...server, name: null, origin: null, ca: null, roots }))
+  // not what the operator calls a server, nor how connections to it are used; the roots stand for their file
+  const servers = targets.map(({ server: { urls, serverName, pins }, roots }) => [urls.map(formatUpstreamUrl), serverName, pins, roots])
   return createHash('sha256').update(JSON.stringify(servers)).digest().readInt32LE()
 }

@@ -1,10 +1,14 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { loadIdentityFiles } from '../../certs/files.ts'
+import type { Identity } from '../../certs/identity.ts'
 import { loadRoots } from '../../certs/roots.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
-import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard } from '../../net/address.ts'
+import { canonicalAddress, type Endpoint, formatEndpoint, isWildcard, parseAddress } from '../../net/address.ts'
 import { readResolvConf } from '../../upstream/resolv-conf.ts'
+import { formatUpstreamUrl, type UpstreamUrl } from '../config/addresses.ts'
 import type { Config, UpstreamConfig } from '../config/config.ts'
+import { UPSTREAM_DEFAULTS } from '../config/upstream-form.ts'
 import type { UpstreamTarget } from './upstreams.ts'
 
 const RESOLV_CONF = '/etc/resolv.conf'
@@ -50,16 +54,25 @@ export function selectUpstreams(config: Config): UpstreamSelection {
 export function changedUpstreams(config: Config, before: UpstreamSelection): UpstreamSelection | null {
   const selection = selectUpstreams(config)
   // a file that is just being written is empty for a moment: better the old resolvers than none
-  return selection.targets.length === 0 || endpointsOf(selection) === endpointsOf(before) ? null : selection
+  return selection.targets.length === 0 || resolversOf(selection) === resolversOf(before) ? null : selection
 }
 
-export function urlOf({ protocol, endpoint }: UpstreamConfig): string {
-  return `${protocol}://${formatEndpoint(endpoint)}`
+export function urlOf({ urls }: UpstreamConfig): string {
+  return urls.map(formatUpstreamUrl).join(', ')
 }
 
-/** Reads the CA file; throws OperationalError where that cannot be used. */
+/** Reads the files; throws OperationalError where they cannot be used. */
 function targetOf(server: UpstreamConfig): UpstreamTarget {
-  return { server, roots: server.protocol === 'tls' && server.ca !== null ? loadRoots(server.ca) : null }
+  const { ca, clientCertificate } = server
+  return {
+    server,
+    roots: ca === null ? null : loadRoots(ca),
+    identity: clientCertificate === null ? null : pemOf(loadIdentityFiles(clientCertificate)),
+  }
+}
+
+function pemOf({ chainPem, keyPem }: Identity): UpstreamTarget['identity'] {
+  return { chainPem, keyPem }
 }
 
 export interface UpstreamChoice {
@@ -73,29 +86,61 @@ export interface UpstreamChoice {
  * every question would come back to us: in the configuration that is an error, in resolv.conf such a line is passed over.
  */
 export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]): UpstreamChoice {
-  const plain = config.listen.dns.map(({ endpoint }) => endpoint)
-  const encrypted = config.listen.dot.map(({ endpoint }) => endpoint)
   if (config.upstreams !== null) {
-    for (const server of config.upstreams) {
-      const { endpoint, origin, protocol } = server
-      if (!isOurs(endpoint, protocol === 'tls' ? encrypted : plain)) continue
-      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${urlOf(server)}: it is one of our own listeners: ${origin}`)
+    for (const { urls, name, origin } of config.upstreams) {
+      const own = urls.find((url) => parseAddress(url.host) !== null && leadsHere(url, config))
+      if (own === undefined) continue
+      const reason = `it is one of our own listeners: ${origin}`
+      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${formatUpstreamUrl(own)} (${name}): ${reason}`)
     }
     return { servers: config.upstreams, warnings: [] }
   }
-  const usable = resolvers.filter((endpoint) => !isOurs(endpoint, plain))
+  const usable = resolvers.filter((endpoint) => !leadsHere({ protocol: 'udp', ...endpoint }, config))
   const warnings =
     usable.length > 0 ? [] : ['no resolver in /etc/resolv.conf other than ourselves: every query will fail until "upstreams" names one']
   return { servers: usable.map(fromResolvConf), warnings }
 }
 
 /** Named by position, so that a laptop that sees many networks does not collect a metric for each. */
-function fromResolvConf(endpoint: Endpoint, position: number): UpstreamConfig {
-  return { name: `system${position + 1}`, protocol: 'udp', endpoint, origin: RESOLV_CONF }
+function fromResolvConf({ host, port }: Endpoint, position: number): UpstreamConfig {
+  const { weight, connections, pipelining, maxAge, idle, randomizeCase } = UPSTREAM_DEFAULTS
+  return {
+    name: `system${position + 1}`,
+    urls: [{ protocol: 'udp', host, port, path: '' }],
+    serverName: null,
+    ca: null,
+    pins: [],
+    clientCertificate: null,
+    weight,
+    connections,
+    pipelining,
+    maxAgeMs: maxAge,
+    idleMs: idle,
+    source: null,
+    socks: null,
+    randomizeCase,
+    origin: RESOLV_CONF,
+  }
 }
 
-export function endpointsOf({ targets }: UpstreamSelection): string {
-  return targets.map(({ server }) => formatEndpoint(server.endpoint)).join(' ')
+export function resolversOf({ targets }: UpstreamSelection): string {
+  return targets.map(({ server }) => server.urls.map(formatEndpoint).join(' ')).join(' ')
+}
+
+/** Whether an upstream of this kind there is one of our own listeners. */
+export function leadsHere({ protocol, host, port }: Pick<UpstreamUrl, 'protocol' | 'host' | 'port'>, { listen, doh }: Config): boolean {
+  const listeners = {
+    udp: listen.dns,
+    tcp: listen.dns,
+    tls: listen.dot,
+    https: listen.doh,
+    h3: doh.http3 ? listen.doh : [],
+    quic: listen.doq,
+  }
+  return isOurs(
+    { host, port },
+    listeners[protocol].map(({ endpoint }) => endpoint),
+  )
 }
 
 function isOurs(endpoint: Endpoint, listeners: readonly Endpoint[]): boolean {

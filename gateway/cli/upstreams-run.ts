@@ -1,7 +1,7 @@
-import type { UpstreamStatus } from '../admin/control.ts'
+import type { UpstreamState, UpstreamStatus, UpstreamWayStatus } from '../admin/control.ts'
 import { controlClient } from './control-client.ts'
 import type { ControlOptions } from './control-options.ts'
-import type { Line, Styled } from './lines.ts'
+import type { Line, Part, Styled } from './lines.ts'
 import type { Output } from './output.ts'
 import { count, latency } from './quantities.ts'
 import { table } from './table.ts'
@@ -22,8 +22,16 @@ export async function switchUpstream(
   output.lines([[`${upstream.name} is `, upstreamState(upstream)]])
 }
 
-export function upstreamState({ enabled }: UpstreamStatus): Styled {
-  return enabled ? { text: 'enabled', style: 'good' } : { text: 'disabled', style: 'warning' }
+const STATES: Readonly<Record<UpstreamState, Styled>> = {
+  unknown: { text: 'not asked yet', style: 'warning' },
+  up: { text: 'up', style: 'good' },
+  suspect: { text: 'in doubt', style: 'warning' },
+  down: { text: 'down', style: 'bad' },
+  loop: { text: 'loop', style: 'bad' },
+}
+
+export function upstreamState({ enabled, state }: UpstreamStatus): Styled {
+  return enabled ? STATES[state] : { text: 'disabled', style: 'warning' }
 }
 
 export function failuresOf({ failures }: UpstreamStatus): number {
@@ -40,17 +48,26 @@ function upstreamLines(upstreams: readonly UpstreamStatus[]): readonly Line[] {
     { title: 'FAILURES', right },
     { title: '' },
   ]
-  const rows = upstreams.map((upstream) => [
+  const rows = upstreams.flatMap((upstream) => [upstreamRow(upstream), ...(upstream.ways.length > 1 ? upstream.ways.map(wayRow) : [])])
+  return table([{ title: 'NAME' }, { title: 'URL' }, { title: 'STATE' }, ...columns], rows)
+}
+
+function upstreamRow(upstream: UpstreamStatus): readonly Part[] {
+  return [
     upstream.name,
-    upstream.url,
+    upstream.ways.length > 1 ? '' : (upstream.ways[0]?.url ?? upstream.url),
     upstreamState(upstream),
     count(upstream.queries),
     count(upstream.answers),
     latency(upstream.meanSeconds),
     count(failuresOf(upstream)),
     reasonsText(upstream),
-  ])
-  return table([{ title: 'NAME' }, { title: 'URL' }, { title: 'STATE' }, ...columns], rows)
+  ]
+}
+
+/** One of several ways to an upstream, below it. */
+function wayRow({ url, state, rttSeconds, reason }: UpstreamWayStatus): readonly Part[] {
+  return ['', url, STATES[state], '', '', latency(rttSeconds), '', reason ?? '']
 }
 
 function reasonsText({ failures }: UpstreamStatus): string {

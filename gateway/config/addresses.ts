@@ -9,7 +9,7 @@ import {
   parseEndpoint,
   parsePrefix,
 } from '../../net/address.ts'
-import { UPSTREAM_PORT, UPSTREAM_TLS_PORT } from './knobs.ts'
+import { UPSTREAM_PORT_RANGE } from './knobs.ts'
 
 /** The words of an access list. */
 const ACCESS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -25,23 +25,47 @@ export function parseAccess(text: string): readonly Prefix[] | null {
   return prefixes.every((prefix) => prefix !== null) ? prefixes : null
 }
 
-export const UPSTREAM_PATTERN = /^(udp|tcp|tls):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::\d{1,5})?$/
+export const UPSTREAM_PATTERN = /^(udp|tcp|tls|https|h3|quic):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::(\d{1,5}))?(\/[^\s?#]*)?$/
+
+/** Kinds of upstream: how a server is asked. */
+export type UpstreamProtocol = 'udp' | 'tcp' | 'tls' | 'https' | 'h3' | 'quic'
 
 export interface UpstreamUrl {
-  readonly protocol: 'udp' | 'tcp' | 'tls'
-  readonly endpoint: Endpoint
+  readonly protocol: UpstreamProtocol
+  /** An IP address, or a host name in lower case. */
+  readonly host: string
+  readonly port: number
+  /** Of https and h3; empty for the others. */
+  readonly path: string
 }
 
-/** udp://ip[:port], tcp://ip[:port] or tls://ip[:port]. A wildcard is refused: as a destination the kernel takes it for ourselves. */
+/** RFC 1035 §4.2, RFC 7858 §3.1, RFC 9250 §4.1.1, RFC 9110 §4.2.2. */
+const UPSTREAM_PORTS: Readonly<Record<UpstreamProtocol, number>> = { udp: 53, tcp: 53, tls: 853, quic: 853, https: 443, h3: 443 }
+/** Where most servers have it, and the example of RFC 8484 §4.1.1. */
+const UPSTREAM_PATH = '/dns-query'
+
+/** protocol://host[:port], with https and h3 a path besides. A wildcard is refused: as a destination the kernel takes it for ourselves. */
 export function parseUpstreamUrl(text: string): UpstreamUrl | null {
   const match = UPSTREAM_PATTERN.exec(text)
   if (match === null) return null
-  const protocol = match[1] as UpstreamUrl['protocol']
-  const port = protocol === 'tls' ? UPSTREAM_TLS_PORT : UPSTREAM_PORT
-  const authority = text.slice(text.indexOf('//') + 2)
-  const endpoint = parseEndpoint(authority === match[2] ? `${authority}:${port.default}` : authority)
-  if (endpoint === null || endpoint.port < port.min || isWildcard(endpoint.host)) return null
-  return { protocol, endpoint }
+  const [, scheme, authority = '', digits, path = ''] = match
+  const protocol = scheme as UpstreamProtocol
+  const port = digits === undefined ? UPSTREAM_PORTS[protocol] : Number(digits)
+  const host = parseEndpoint(`${authority}:${port}`)?.host ?? parseHostName(authority)
+  if (host === null || port < UPSTREAM_PORT_RANGE.min || port > UPSTREAM_PORT_RANGE.max || isWildcard(host)) return null
+  const isHttp = protocol === 'https' || protocol === 'h3'
+  if (!isHttp && path !== '') return null
+  return { protocol, host, port, path: isHttp ? path || UPSTREAM_PATH : '' }
+}
+
+export function formatUpstreamUrl({ protocol, host, port, path }: UpstreamUrl): string {
+  return `${protocol}://${formatEndpoint({ host, port })}${path}`
+}
+
+/** "ip" or "ip:port" of a resolver that is asked over plain DNS. */
+export function parseResolver(text: string): Endpoint | null {
+  const url = parseUpstreamUrl(`udp://${text.includes('::') && !text.startsWith('[') ? `[${text}]` : text}`)
+  return url === null || parseAddress(url.host) === null ? null : { host: url.host, port: url.port }
 }
 
 /** The origin of a web server (RFC 6454 §6.2): scheme, host and port, nothing else. Null for anything else. */

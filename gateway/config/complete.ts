@@ -24,12 +24,34 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       byDefault,
     }))
   }
-  const upstreamOf = ({ serverName, ca, pins, ...rest }: UpstreamForm, i: number): UpstreamConfig => {
-    const { protocol, ...common } = { ...rest, origin: originOf(written, ['upstreams', i]).where }
-    if (protocol !== 'tls') return { ...common, protocol }
-    const at = ['upstreams', i, 'ca']
-    const roots = ca === undefined ? null : { file: absolute(ca, at), origin: originOf(written, at).where }
-    return { ...common, protocol, serverName: serverName ?? null, ca: roots, pins: pins ?? [] }
+  const upstreamOf = (form: UpstreamForm, i: number): UpstreamConfig => {
+    const at = ['upstreams', i]
+    const { ca, clientCertificate: own } = form
+    const keyPair = [...at, 'clientCertificate']
+    return {
+      name: form.name,
+      urls: form.urls,
+      serverName: form.serverName ?? null,
+      ca: ca === undefined ? null : { file: absolute(ca, [...at, 'ca']), origin: originOf(written, [...at, 'ca']).where },
+      pins: form.pins ?? [],
+      clientCertificate:
+        own === undefined
+          ? null
+          : {
+              cert: absolute(own.cert, [...keyPair, 'cert']),
+              key: absolute(own.key, [...keyPair, 'key']),
+              origin: originOf(written, keyPair).where,
+            },
+      weight: form.weight,
+      connections: form.connections,
+      pipelining: form.pipelining,
+      maxAgeMs: form.maxAge,
+      idleMs: form.idle,
+      source: form.source ?? null,
+      socks: form.socks ?? null,
+      randomizeCase: form.randomizeCase,
+      origin: originOf(written, at).where,
+    }
   }
   const adminOf = (admin: ConfigForm['listen']['admin']): Config['listen']['admin'] => {
     if (admin === false) return null
@@ -66,6 +88,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     upstreams: form.upstreams?.map(upstreamOf) ?? null,
     routes: form.routes,
     strategy: form.strategy,
+    bootstrap: form.bootstrap ?? null,
     timeouts: { queryMs: timeouts.query, handshakeMs: timeouts.handshake, drainMs: timeouts.drain },
     cache: {
       memory: form.cache.memory,

@@ -1,4 +1,5 @@
 import type { Endpoint, Prefix } from '../../net/address.ts'
+import type { UpstreamUrl } from './addresses.ts'
 
 /**
  * The configuration as the gateway uses it: complete, parsed and deep-frozen. Every default is already in it, so no code
@@ -41,7 +42,9 @@ export interface Config {
   /** Null: the resolvers of /etc/resolv.conf. */
   readonly upstreams: readonly UpstreamConfig[] | null
   readonly routes: readonly RouteConfig[]
-  readonly strategy: 'ordered'
+  readonly strategy: StrategyName
+  /** Resolvers for the host names of upstreams; null: those of /etc/resolv.conf. */
+  readonly bootstrap: readonly Endpoint[] | null
   readonly timeouts: { readonly queryMs: number; readonly handshakeMs: number; readonly drainMs: number }
   readonly cache: {
     /** Octets; 0: nothing is kept. */
@@ -111,28 +114,37 @@ export interface RouteConfig {
   readonly upstreams: readonly string[]
 }
 
-export type UpstreamConfig = PlainUpstreamConfig | TlsUpstreamConfig
-
-interface CommonUpstreamConfig {
+/** One server, and the ways to ask it. */
+export interface UpstreamConfig {
   readonly name: string
-  readonly endpoint: Endpoint
-  /** Where the operator wrote it, for the error about an upstream that is ourselves. */
-  readonly origin: string
-}
-
-export interface PlainUpstreamConfig extends CommonUpstreamConfig {
-  readonly protocol: 'udp' | 'tcp'
-}
-
-export interface TlsUpstreamConfig extends CommonUpstreamConfig {
-  readonly protocol: 'tls'
-  /** The name in the server's certificate; null: its address. */
+  /** Best first: the next one is for when those before do not work. */
+  readonly urls: readonly UpstreamUrl[]
+  /** The name in the server's certificate; null: the host of the URL. */
   readonly serverName: string | null
   /** Roots to trust in place of the usual ones: the absolute path of a PEM file, and where the operator wrote it. */
   readonly ca: { readonly file: string; readonly origin: string } | null
   /** Base64 of the SHA-256 of acceptable public keys; empty for any. */
   readonly pins: readonly string[]
+  /** What we show a server that wants to know who asks. */
+  readonly clientCertificate: CertificateConfig | null
+  readonly weight: number
+  /** Of all workers together. */
+  readonly connections: number
+  readonly pipelining: number
+  readonly maxAgeMs: number
+  readonly idleMs: number
+  /** The address of this machine that asks; null: as the system chooses. */
+  readonly source: string | null
+  /** A SOCKS5 proxy in between; null: none. */
+  readonly socks: Endpoint | null
+  /** Over UDP: names are sent in random case (0x20). */
+  readonly randomizeCase: boolean
+  /** Where the operator wrote it, for the error about an upstream that is ourselves. */
+  readonly origin: string
 }
+
+export const STRATEGIES = ['ordered', 'round-robin', 'weighted', 'fastest', 'race', 'hash'] as const
+export type StrategyName = (typeof STRATEGIES)[number]
 
 export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 

@@ -1,6 +1,6 @@
 import { nameText } from '../../dns/text-name.ts'
 import { formatEndpoint } from '../../net/address.ts'
-import { formatAccess } from './addresses.ts'
+import { formatAccess, formatUpstreamUrl } from './addresses.ts'
 import type { AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
@@ -41,6 +41,7 @@ export function formOf(config: Config): Form {
     ...(config.upstreams !== null && { upstreams: config.upstreams.map(upstreamForm) }),
     routes: config.routes.map(({ suffix, upstreams }) => ({ suffix: nameText(suffix, 0) ?? '', upstreams })),
     strategy: config.strategy,
+    ...(config.bootstrap !== null && { bootstrap: config.bootstrap.map(formatEndpoint) }),
     timeouts: {
       query: formatDuration(timeouts.queryMs),
       handshake: formatDuration(timeouts.handshakeMs),
@@ -100,15 +101,23 @@ function withoutNull(values: Readonly<Record<string, FormValue | null>>): Form {
 }
 
 function upstreamForm(upstream: UpstreamConfig): FormValue {
-  const { name, protocol, endpoint } = upstream
-  const common = { name, url: `${protocol}://${formatEndpoint(endpoint)}` }
-  if (upstream.protocol !== 'tls') return common
-  const { serverName, ca, pins } = upstream
+  const { urls, serverName, ca, pins, clientCertificate, source, socks } = upstream
+  const texts = urls.map(formatUpstreamUrl)
   return {
-    ...common,
+    name: upstream.name,
+    url: texts.length === 1 ? (texts[0] as string) : texts,
     ...(serverName !== null && { serverName }),
     ...(ca !== null && { ca: ca.file }),
     ...(pins.length > 0 && { pins }),
+    ...(clientCertificate !== null && { clientCertificate: { cert: clientCertificate.cert, key: clientCertificate.key } }),
+    weight: upstream.weight,
+    connections: upstream.connections,
+    pipelining: upstream.pipelining,
+    maxAge: formatDuration(upstream.maxAgeMs),
+    idle: formatDuration(upstream.idleMs),
+    ...(source !== null && { source }),
+    ...(socks !== null && { socks: formatEndpoint(socks) }),
+    randomizeCase: upstream.randomizeCase,
   }
 }
 

@@ -67,9 +67,28 @@ export const HTTP_IDLE_MS: Knob = knob(60_000, 1_000, 3_600_000)
 /** Idle QUIC connections: as most servers have it (conformance P-10); each costs every other one time (docs/quic.md). */
 export const QUIC_IDLE_MS: Knob = knob(30_000, 1_000, 600_000)
 
-/** Plain DNS (RFC 1035 §4.2) and DNS over TLS (RFC 7858 §3.1), for an upstream without a port. */
-export const UPSTREAM_PORT: Knob = knob(53, 1, 65_535)
-export const UPSTREAM_TLS_PORT: Knob = knob(853, 1, 65_535)
+/** What an upstream may listen on; the default depends on how it is asked. */
+export const UPSTREAM_PORT_RANGE: Omit<Knob, 'default'> = Object.freeze({ min: 1, max: 65_535 })
+
+/** Share of the queries that an upstream gets beside others, with `strategy: weighted`. */
+export const UPSTREAM_WEIGHT: Knob = knob(1, 1, 1000)
+
+/** Connections of all workers to one upstream, at least one each. RFC 7766 §6.2.2 asks for few; eight workers with two each leave room for bursts. */
+export const UPSTREAM_CONNECTIONS: Knob = knob(16, 1, 1000)
+
+/** Questions on their way on one connection before another one is opened: as many as unbound and Knot Resolver take without stopping to read. */
+export const UPSTREAM_PIPELINING: Knob = knob(200, 1, 10_000)
+
+/** After this a connection is exchanged for a new one, so that a change of routes or a load balancer's choice does not last for ever. */
+export const UPSTREAM_MAX_AGE_MS: Knob = knob(3_600_000, 1_000, 86_400_000)
+
+/** Idle connections to upstreams (RFC 7766 §6.2.3). */
+export const UPSTREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)
+
+/** Upstreams: a table in memory that all threads share has a row for every way to one. */
+export const MAX_UPSTREAMS = 64
+/** Ways to one upstream, best first: there are six kinds. */
+export const MAX_UPSTREAM_URLS = 6
 
 /** What may be called the public port; there is no default but the listener's own. */
 export const PUBLIC_PORT_RANGE: Omit<Knob, 'default'> = Object.freeze({ min: 1, max: 65_535 })

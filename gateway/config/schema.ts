@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { type Endpoint, formatEndpoint, PrefixSet, parseAddress, parseEndpoint } from '../../net/address.ts'
-import { parseAccess, parseHostName, parseOrigin, parsePublicAddress, socketKey } from './addresses.ts'
-import type { LogLevel, QueryLogConfig } from './config.ts'
+import { parseAccess, parseHostName, parseOrigin, parsePublicAddress, parseResolver, socketKey } from './addresses.ts'
+import { type LogLevel, type QueryLogConfig, STRATEGIES } from './config.ts'
 import {
   choice,
   count,
@@ -255,7 +255,16 @@ const root = settings({
   routes: routes
     .prefault([])
     .describe('names that are asked of certain upstreams instead of all: { suffix, upstreams }; the longest suffix wins'),
-  strategy: choice(['ordered']).prefault('ordered').describe('which upstream is asked; ordered: the first that works'),
+  strategy: choice(STRATEGIES)
+    .prefault('ordered')
+    .describe(
+      'which upstream is asked: ordered (the first that works), round-robin, weighted, fastest, race (two, when one is late) or hash (by name)',
+    ),
+  bootstrap: z
+    .array(text('expected an IP address, or "ip:port"', { parse: parseResolver }), { error: 'expected a list of IP addresses' })
+    .min(1, { error: 'expected at least one address; leave "bootstrap" out to ask the resolvers of /etc/resolv.conf' })
+    .optional()
+    .describe('plain DNS resolvers for the host names of upstreams; by default those of /etc/resolv.conf'),
   timeouts: section(
     settings({
       query: duration(QUERY_TIMEOUT_MS, 'how long a client waits for its answer'),

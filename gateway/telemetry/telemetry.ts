@@ -22,6 +22,7 @@ export interface Gauges {
   readonly certificates: readonly { readonly name: string; readonly notAfter: number }[]
   readonly cache: Pick<CacheStatistics, 'entries' | 'bytesUsed'>
   readonly probes: readonly ProbeSeries[]
+  readonly upstreams: readonly UpstreamHealthSeries[]
   /** How often a socket was bound anew. */
   readonly rebinds: number
   readonly wallClock: number
@@ -34,6 +35,16 @@ export interface ProbeSeries {
   readonly up: boolean | null
   /** Null before the first answer. */
   readonly seconds: number | null
+}
+
+/** What is known of one way to an upstream. */
+export interface UpstreamHealthSeries {
+  readonly labels: Labels
+  /** Null while nothing has been asked. */
+  readonly up: boolean | null
+  /** Null before the first answer. */
+  readonly rttSeconds: number | null
+  readonly loss: number
 }
 
 /** By Stored. */
@@ -183,7 +194,7 @@ export class Telemetry implements PipelineObserver {
     this.#metrics.set(this.#families.cache.entries.slot(), gauges.cache.entries)
     this.#metrics.set(this.#families.cache.bytes.slot(), gauges.cache.bytesUsed)
     this.#metrics.set(this.#families.rebinds.slot(), gauges.rebinds)
-    return this.#metrics.render(others) + renderProbes(gauges.probes)
+    return this.#metrics.render(others) + renderProbes(gauges.probes) + renderUpstreams(gauges.upstreams)
   }
 }
 
@@ -232,6 +243,17 @@ function renderProbes(probes: readonly ProbeSeries[]): string {
   return (
     renderGauge({ name: 'atlas_probe_up', help: 'Whether the listener answers its own gateway.' }, up) +
     renderGauge({ name: 'atlas_probe_seconds', help: 'How long the last answer to the self-probe took.' }, seconds)
+  )
+}
+
+function renderUpstreams(upstreams: readonly UpstreamHealthSeries[]): string {
+  const up = upstreams.flatMap(({ labels, up }) => (up === null ? [] : [{ labels, value: Number(up) }]))
+  const rtt = upstreams.flatMap(({ labels, rttSeconds }) => (rttSeconds === null ? [] : [{ labels, value: rttSeconds }]))
+  const loss = upstreams.map(({ labels, loss }) => ({ labels, value: loss }))
+  return (
+    renderGauge({ name: 'atlas_upstream_up', help: 'Whether the upstream answers.' }, up) +
+    renderGauge({ name: 'atlas_upstream_rtt_seconds', help: 'Smoothed time until the upstream answers.' }, rtt) +
+    renderGauge({ name: 'atlas_upstream_loss_ratio', help: 'Share of the last questions that the upstream did not answer.' }, loss)
   )
 }
 

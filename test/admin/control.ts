@@ -78,12 +78,24 @@ export class FakeControl implements Control {
       name: 'quad9',
       url: 'tls://9.9.9.9:853',
       enabled: true,
+      state: 'up',
+      ways: [{ url: 'tls://9.9.9.9:853', state: 'up', sinceSeconds: 60, rttSeconds: 0.02, p95Seconds: 0.03, loss: 0.1, reason: null }],
       queries: 10,
       answers: 9,
       failures: [{ reason: 'upstream_timeout', count: 1 }],
       meanSeconds: 0.02,
     },
-    { name: '[2620:fe::fe]:853', url: 'tls://[2620:fe::fe]:853', enabled: true, queries: 0, answers: 0, failures: [], meanSeconds: null },
+    {
+      name: '[2620:fe::fe]:853',
+      url: 'tls://[2620:fe::fe]:853',
+      enabled: true,
+      state: 'unknown',
+      ways: [],
+      queries: 0,
+      answers: 0,
+      failures: [],
+      meanSeconds: null,
+    },
   ]
   #events = 0
 

@@ -5,7 +5,9 @@ import type {
   ListenerStatus,
   ReloadOutcome,
   Status,
+  UpstreamState,
   UpstreamStatus,
+  UpstreamWayStatus,
 } from '../../gateway/admin/control.ts'
 
 /** What a gateway that has served for a while says at its admin door. */
@@ -75,6 +77,8 @@ export const UPSTREAMS: readonly UpstreamStatus[] = [
     name: 'quad9',
     url: 'tls://9.9.9.9:853',
     enabled: true,
+    state: 'up',
+    ways: [way('tls://9.9.9.9:853', 'up')],
     queries: 1000,
     answers: 990,
     failures: [
@@ -84,8 +88,22 @@ export const UPSTREAMS: readonly UpstreamStatus[] = [
     ],
     meanSeconds: 0.0213,
   },
-  { name: 'spare', url: 'udp://[2001:db8::53]:53', enabled: false, queries: 0, answers: 0, failures: [], meanSeconds: null },
+  {
+    name: 'spare',
+    url: 'udp://[2001:db8::53]:53',
+    enabled: false,
+    state: 'unknown',
+    ways: [way('udp://[2001:db8::53]:53', 'unknown')],
+    queries: 0,
+    answers: 0,
+    failures: [],
+    meanSeconds: null,
+  },
 ]
+
+function way(url: string, state: UpstreamState): UpstreamWayStatus {
+  return { url, state, sinceSeconds: 60, rttSeconds: 0.02, p95Seconds: 0.03, loss: 0, reason: null }
+}
 
 export const CERTIFICATES: readonly CertificateStatus[] = [
   certificate('/etc/atlas/good.pem', 90),

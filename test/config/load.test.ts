@@ -269,7 +269,7 @@ describe('loadConfig()', () => {
       'access: { dns: &lan [10.0.0.0/8], encrypted: *lan }\nupstreams: [&one udp://192.0.2.1, { name: two, url: *one }]\n',
     )
     assert.deepEqual(accessOf(config.access.encrypted), ['10.0.0.0 104'])
-    assert.equal(config.upstreams?.[1]?.endpoint.host, '192.0.2.1')
+    assert.equal(config.upstreams?.[1]?.urls[0]?.host, '192.0.2.1')
   })
 
   test('binds an alias to the last anchor before it', () => {

@@ -12,7 +12,7 @@ import type { UpstreamStatus } from '../../gateway/admin/control.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { issue } from '../certs/issue.ts'
 import { CLIENTS, exchange, openTls } from '../harness/clients.ts'
-import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
+import { prefixes, runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { dotAt, free, http1At, isRefused, Keeper, shown, until } from '../harness/keeper.ts'
 import { aRecord, question, response, wireName } from '../harness/messages.ts'
 import { dialQuic } from '../harness/quic.ts'
@@ -156,9 +156,7 @@ describe('a reload', () => {
   test('keeps the connection to an upstream that stays, wherever it is written now', async () => {
     await using upstream = await dnsServer(answering)
     await using other = await dnsServer(answering)
-    const [stays, added] = [upstream, other].map(
-      ({ endpoint }, i) => ({ name: `u${i}`, protocol: 'tcp', endpoint, origin: 'a:1:1' }) as const,
-    )
+    const [stays, added] = [upstream, other].map(({ endpoint }, i) => upstreamConfig(endpoint, { name: `u${i}`, protocol: 'tcp' }))
     assert.ok(stays !== undefined && added !== undefined)
     await using gateway = await runGateway([], { upstreams: [stays] })
     await CLIENTS[0]?.send(gateway, ask())

@@ -6,12 +6,14 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Route } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import { fingerprintOf, Routing, routingPlan } from '../../gateway/assembly/routes.ts'
+import { HealthRows } from '../../gateway/assembly/health-rows.ts'
+import { Routing } from '../../gateway/assembly/routing.ts'
+import { fingerprintOf, routingPlan } from '../../gateway/assembly/routing-plan.ts'
 import type { UpstreamTarget } from '../../gateway/assembly/upstreams.ts'
 import type { Config } from '../../gateway/config/config.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
-import { testConfig } from '../harness/gateway.ts'
+import { testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { aRecord, response, wireName } from '../harness/messages.ts'
 import { type Handler, type TestServer, tcpServer, udpServer } from '../harness/servers.ts'
 import { ask, upstreamDependencies } from '../harness/upstream.ts'
@@ -19,10 +21,11 @@ import { ask, upstreamDependencies } from '../harness/upstream.ts'
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const silent: Handler = () => {}
 const NONE: ReadonlySet<string> = new Set()
-const { timeouts } = testConfig([])
+const config = testConfig([])
+const rows = new HealthRows()
 
 function targetTo({ endpoint }: Pick<TestServer, 'endpoint'>, name: string, protocol: 'udp' | 'tcp' = 'udp'): UpstreamTarget {
-  return { server: { name, protocol, endpoint, origin: 'test' }, roots: null }
+  return { server: upstreamConfig(endpoint, { name, protocol }), roots: null, identity: null }
 }
 
 function configWith(routes: Readonly<Record<string, readonly string[]>>): Config {
@@ -32,7 +35,7 @@ function configWith(routes: Readonly<Record<string, readonly string[]>>): Config
 }
 
 const planFor = (config: Config, targets: readonly UpstreamTarget[], disabled: ReadonlySet<string>) =>
-  routingPlan(config, { targets, disabled, before: null })
+  routingPlan(config, { targets, disabled, before: null, addressesOf: () => [], rows })
 const planOf = (...targets: readonly UpstreamTarget[]) => planFor(configWith({}), targets, NONE)
 
 /** With a clock that stands still until it is put forward. */
@@ -41,7 +44,16 @@ function routingIn(t: TestContext) {
   let now = monotonicClock()
   const clock = () => now
   const wheel = new Wheel(clock)
-  const routing = new Routing({ clock, wheel, flusher, log: pino({ level: 'silent' }), meter: () => meter })
+  const routing = new Routing({
+    clock,
+    wheel,
+    flusher,
+    log: pino({ level: 'silent' }),
+    meter: () => meter,
+    quic: () => null,
+    health: rows.memory,
+    loopLabel: 'loop',
+  })
   t.after(() => routing.close())
   const forward = (ms: number): void => {
     now += ms
@@ -65,7 +77,10 @@ describe('routingPlan()', () => {
     const config = configWith({ 'corp.example': ['u2', 'u1'] })
     const [all, some] = [NONE, new Set(['u2'])].map((disabled) => planFor(config, [a, b], disabled))
     assert.deepEqual(all?.routes[0]?.group.upstreams, ['u2', 'u1'])
-    assert.deepEqual([some?.targets, some?.fallback.upstreams, some?.routes[0]?.group.upstreams], [[a], ['u1'], ['u1']])
+    assert.deepEqual(
+      [some?.targets.map(({ server }) => server.name), some?.fallback.upstreams, some?.routes[0]?.group.upstreams],
+      [['u1'], ['u1'], ['u1']],
+    )
     assert.deepEqual([some?.fallback.space, some?.routes[0]?.group.space], [all?.fallback.space, all?.routes[0]?.group.space])
   })
 
@@ -93,7 +108,7 @@ describe('Routing', () => {
     const { routing } = routingIn(t)
     const targets = [targetTo(first, 'first'), targetTo(second, 'second')]
     const plan = planFor(configWith({ 'corp.example': ['second', 'first'], 'lab.corp.example': ['first'] }), targets, NONE)
-    routing.reconfigure(structuredClone(plan), timeouts)
+    routing.reconfigure(structuredClone(plan), config)
     for (const name of ['www.example', 'lab.corp.example']) assert.ok((await ask(routeOf(routing, name).upstream)).answer)
     assert.deepEqual([first.queries.length, second.queries.length], [2, 0])
     assert.ok((await ask(routeOf(routing, 'www.corp.example').upstream)).answer)
@@ -104,7 +119,7 @@ describe('Routing', () => {
     await using other = await udpServer(answering)
     const { routing } = routingIn(t)
     const targets = [targetTo(other, 'other'), targetTo({ endpoint: { host: '192.0.2.1', port: 53 } }, 'off')]
-    routing.reconfigure(planFor(configWith({ 'corp.example': ['off'] }), targets, new Set(['off'])), timeouts)
+    routing.reconfigure(planFor(configWith({ 'corp.example': ['off'] }), targets, new Set(['off'])), config)
     assert.equal((await ask(routeOf(routing, 'corp.example').upstream)).failure, Failure.upstream_none)
     assert.equal(other.queries.length, 0)
   })
@@ -112,7 +127,7 @@ describe('Routing', () => {
   test('shares a connection between all routes to a server', async (t) => {
     await using server = await tcpServer(answering)
     const { routing } = routingIn(t)
-    routing.reconfigure(planFor(configWith({ a: ['u'], b: ['u'] }), [targetTo(server, 'u', 'tcp')], NONE), timeouts)
+    routing.reconfigure(planFor(configWith({ a: ['u'], b: ['u'] }), [targetTo(server, 'u', 'tcp')], NONE), config)
     for (const name of ['a', 'b', 'c']) assert.ok((await ask(routeOf(routing, name).upstream)).answer)
     assert.deepEqual([server.queries.length, server.peers.size], [3, 1])
   })
@@ -123,13 +138,13 @@ describe('Routing, changed while queries are on their way', () => {
     let release = () => {}
     await using server = await udpServer((query, reply) => (release = () => reply(response(query, { answers: [aRecord()] }))))
     const { routing, forward } = routingIn(t)
-    routing.reconfigure(planOf(targetTo(server, 'u')), timeouts)
+    routing.reconfigure(planOf(targetTo(server, 'u')), config)
     const outcome = ask(routeOf(routing).upstream, { budgetMs: 10_000 })
     await seen(server)
-    routing.reconfigure(planOf(), timeouts)
+    routing.reconfigure(planOf(), config)
     assert.equal((await ask(routeOf(routing).upstream)).failure, Failure.upstream_none)
     // such a query has more time than those to come
-    forward(timeouts.queryMs + 10)
+    forward(config.timeouts.queryMs + 10)
     release()
     assert.ok((await outcome).answer)
   })
@@ -138,10 +153,10 @@ describe('Routing, changed while queries are on their way', () => {
     await using late = await udpServer(silent)
     await using second = await udpServer(answering)
     const { routing, forward } = routingIn(t)
-    routing.reconfigure(planOf(targetTo(late, 'late'), targetTo(second, 'second')), timeouts)
+    routing.reconfigure(planOf(targetTo(late, 'late'), targetTo(second, 'second')), config)
     const outcome = ask(routeOf(routing).upstream)
     await seen(late)
-    routing.reconfigure(planOf(), timeouts)
+    routing.reconfigure(planOf(), config)
     forward(1000)
     assert.ok((await outcome).answer)
   })
@@ -152,11 +167,11 @@ describe('Routing, changed while queries are on their way', () => {
     const target = targetTo(server, 'u', 'tcp')
     const elsewhere = { ...target, server: { ...target.server, origin: 'atlas.yaml:7:7' } }
     for (const plan of [planOf(target), planOf(elsewhere), planOf(), planOf(target)]) {
-      routing.reconfigure(plan, timeouts)
+      routing.reconfigure(plan, config)
       if (plan.targets.length > 0) assert.ok((await ask(routeOf(routing).upstream)).answer)
     }
     // no longer about to go
-    forward(timeouts.queryMs + 10)
+    forward(config.timeouts.queryMs + 10)
     assert.ok((await ask(routeOf(routing).upstream)).answer)
     assert.deepEqual([server.queries.length, server.peers.size], [4, 1])
   })
@@ -165,7 +180,7 @@ describe('Routing, changed while queries are on their way', () => {
     await using server = await tcpServer(answering)
     const { routing } = routingIn(t)
     for (const handshakeMs of [1000, 2000]) {
-      routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), { ...timeouts, handshakeMs })
+      routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), testConfig([], { timeouts: { ...config.timeouts, handshakeMs } }))
       assert.ok((await ask(routeOf(routing).upstream)).answer)
     }
     assert.equal(server.peers.size, 2)
@@ -178,29 +193,29 @@ describe('Routing, changed while queries are on their way', () => {
       answering(query, reply, connection)
     })
     const { routing, forward } = routingIn(t)
-    routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), timeouts)
+    routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), config)
     await ask(routeOf(routing).upstream)
     for (let i = 0; i < 2; i++) {
-      routing.reconfigure(planOf(), timeouts)
-      forward(timeouts.queryMs / 2 + 10)
+      routing.reconfigure(planOf(), config)
+      forward(config.timeouts.queryMs / 2 + 10)
     }
     await closed[0]
-    routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), timeouts)
+    routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), config)
     assert.ok((await ask(routeOf(routing).upstream)).answer)
   })
 
   for (const [what, forwardMs] of [
     ['are still known', 0],
-    ['only finish what they have', timeouts.queryMs + 10],
+    ['only finish what they have', config.timeouts.queryMs + 10],
   ] as const) {
     test(`ends with all servers, also those that are gone and ${what}`, async (t) => {
       const ended = Promise.withResolvers<void>()
       await using server = await tcpServer((_query, _reply, connection) => (connection as Socket).on('close', () => ended.resolve()))
       const { routing, forward } = routingIn(t)
-      routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), timeouts)
+      routing.reconfigure(planOf(targetTo(server, 'u', 'tcp')), config)
       const outcome = ask(routeOf(routing).upstream, { budgetMs: 30_000 })
       await seen(server)
-      routing.reconfigure(planOf(), timeouts)
+      routing.reconfigure(planOf(), config)
       forward(forwardMs)
       await routing.close()
       await ended.promise

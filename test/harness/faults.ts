@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import type { Config } from '../../gateway/config/config.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { CLIENTS } from './clients.ts'
-import { LIMITS, runGateway, type TestGateway, testConfig } from './gateway.ts'
+import { LIMITS, runGateway, type TestGateway, testConfig, upstreamConfig } from './gateway.ts'
 import { aRecord, question, record, response } from './messages.ts'
 import { type Scrape, untilMetrics } from './metrics.ts'
 import { dnsServer, type Handler } from './servers.ts'
@@ -42,7 +42,7 @@ export async function openFaultStand(rest: Partial<Config> = {}): Promise<FaultS
   const gateway = await runGateway([], {
     listen: { ...listen, doq: [] },
     doh: { ...doh, http3: false },
-    upstreams: [{ name: 'resolver', protocol: 'tcp', endpoint: upstream.endpoint, origin: 'test' }],
+    upstreams: [upstreamConfig(upstream.endpoint, { name: 'resolver', protocol: 'tcp' })],
     limits: { ...LIMITS, connectionsPerClient: 5000, idle: { streamMs: 1500, httpMs: 1500, quicMs: 1500 } },
     timeouts: FAULT_TIMEOUTS,
     log: { level: 'fatal', queries: { kind: 'share', share: 0 } },

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import type { ReloadOutcome } from '../../gateway/admin/control.ts'
-import type { Config, ListenConfig } from '../../gateway/config/config.ts'
+import type { UpstreamUrl } from '../../gateway/config/addresses.ts'
+import type { Config, ListenConfig, UpstreamConfig } from '../../gateway/config/config.ts'
 import { DataPlane, type WorkerSetup } from '../../gateway/data-plane.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/gateway.ts'
 import type { Launcher, WorkerHandle } from '../../gateway/workers/protocol.ts'
@@ -52,6 +53,31 @@ export function prefixes(...texts: string[]): readonly Prefix[] {
   })
 }
 
+/** An upstream of one URL. */
+export function upstreamConfig(
+  { host, port }: Endpoint,
+  { protocol = 'udp', path = '', ...rest }: Partial<UpstreamConfig & UpstreamUrl> = {},
+): UpstreamConfig {
+  return {
+    name: 'upstream',
+    urls: [{ protocol, host, port, path }],
+    serverName: null,
+    ca: null,
+    pins: [],
+    clientCertificate: null,
+    weight: 1,
+    connections: 16,
+    pipelining: 200,
+    maxAgeMs: 3_600_000,
+    idleMs: 30_000,
+    source: null,
+    socks: null,
+    randomizeCase: false,
+    origin: 'test',
+    ...rest,
+  }
+}
+
 export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config> = {}): Config {
   return {
     listen: {
@@ -66,7 +92,8 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
     tls: { certificates: [], minVersion: 'TLSv1.3' },
     state: '',
-    upstreams: upstreams.map((endpoint, i) => ({ name: `upstream${i}`, protocol: 'udp', endpoint, origin: 'test' })),
+    upstreams: upstreams.map((endpoint, i) => upstreamConfig(endpoint, { name: `upstream${i}` })),
+    bootstrap: null,
     routes: [],
     strategy: 'ordered',
     timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },

@@ -20,11 +20,16 @@ export function holding(hold: (send: () => void) => void): Handler {
 
 export interface TestServer extends AsyncDisposable {
   readonly endpoint: Endpoint
-  /** Queries seen, in order. */
+  /** Queries seen, in order; without those by which the gateway finds out whether it answers. */
   readonly queries: Buffer[]
   /** Connections accepted (TCP), or source ports seen (UDP). */
   readonly peers: Set<number>
   handler: Handler
+}
+
+/** Whether the gateway asks for itself, whether the server is there: for the root, of NS. */
+function isProbe(query: Buffer): boolean {
+  return query[12] === 0 && query.readUInt16BE(13) === 2
 }
 
 export function frame(message: Uint8Array): Buffer {
@@ -49,8 +54,10 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
     },
   }
   socket.on('message', (message: Buffer, from: RemoteInfo) => {
-    queries.push(message)
-    peers.add(from.port)
+    if (!isProbe(message)) {
+      queries.push(message)
+      peers.add(from.port)
+    }
     server.handler(message, (reply) => socket.send(reply, from.port, from.address), { destroy: () => {} })
   })
   return server
@@ -91,7 +98,7 @@ async function streamServer(
       deframer.push(chunk)
       for (let message = deframer.next(); message !== null; message = deframer.next()) {
         const query = Buffer.from(message)
-        queries.push(query)
+        if (!isProbe(query)) queries.push(query)
         server.handler(query, (reply) => socket.write(frame(reply)), socket)
       }
     })

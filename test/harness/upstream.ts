@@ -2,11 +2,14 @@ import type { Answer } from '../../dns/answer.ts'
 import type { Upstream, UpstreamMeter } from '../../dns/contracts.ts'
 import type { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
-import { monotonicClock } from '../../net/clock.ts'
+import { type Clock, monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
 import { Wheel } from '../../net/wheel.ts'
-import { OrderedUpstream } from '../../upstream/ordered.ts'
+import { Health, type Prober } from '../../upstream/health.ts'
+import { allocateHealth, HealthRow } from '../../upstream/health-table.ts'
+import { Selection } from '../../upstream/selection.ts'
 import type { TrustObserver, UpstreamDependencies, UpstreamServer } from '../../upstream/server.ts'
+import { ordered, type Strategy } from '../../upstream/strategies.ts'
 import { client, encode, parsedQuery, question } from './messages.ts'
 
 export interface CountingMeter extends UpstreamMeter {
@@ -82,16 +85,39 @@ export async function ask(
   })
 }
 
-/** With servers of its own. */
-export class OwningUpstream extends OrderedUpstream {
+/** Several servers, of its own. */
+export class OwningUpstream extends Selection {
   readonly #servers: readonly UpstreamServer[]
 
-  constructor(servers: readonly UpstreamServer[], dependencies: ConstructorParameters<typeof OrderedUpstream>[1]) {
-    super(servers, dependencies)
+  constructor(servers: readonly UpstreamServer[], { clock, wheel }: { clock: Clock; wheel: Wheel }, options: SelectionParts = {}) {
+    const {
+      strategy = ordered(),
+      isStrict = false,
+      prober = { admit() {} },
+      memory = allocateHealth(),
+      isAuthenticated = () => true,
+    } = options
+    const candidates = servers.map((server, i) => ({
+      server,
+      watch: new Health(server, new HealthRow(memory, i), prober),
+      weight: options.weights?.[i] ?? 1,
+      key: i,
+      isAuthenticated: isAuthenticated(i),
+    }))
+    super('test', candidates, { clock, wheel, strategy, isStrict })
     this.#servers = servers
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.close()))
   }
+}
+
+export interface SelectionParts {
+  readonly strategy?: Strategy
+  readonly isStrict?: boolean
+  readonly prober?: Prober
+  readonly memory?: SharedArrayBuffer
+  readonly weights?: readonly number[]
+  readonly isAuthenticated?: (position: number) => boolean
 }

@@ -1,0 +1,175 @@
+import { randomInt } from 'node:crypto'
+import type { Answer } from '../dns/answer.ts'
+import { putU16 } from '../dns/bytes.ts'
+import { type Client, NO_KEEPALIVE, type ReplySink, TRANSPORTS, type UpstreamSink } from '../dns/contracts.ts'
+import type { Failure } from '../dns/failure.ts'
+import { Flag, HEADER_LENGTH } from '../dns/header.ts'
+import { Query } from '../dns/query.ts'
+import { Class, Type } from '../dns/types.ts'
+import type { Clock } from '../net/clock.ts'
+import { type Wheel, WheelEntry } from '../net/wheel.ts'
+import type { Health, Prober } from './health.ts'
+import { type HealthRow, HealthState } from './health-table.ts'
+
+/** How often it is looked who is due. */
+const LOOK_MS = 50
+/** How long a probe is waited for: many times what an answer takes, but a handshake over a slow path fits. */
+const PROBE_MIN_MS = 400
+const PROBE_MAX_MS = 2000
+const PROBE_RTTS = 8
+/** Probes without an answer after which a server is down; one may be lost. */
+const MISSES_UNTIL_DOWN = 2
+/** After that the next probe waits, doubled each time, so that a server that is away for long costs nothing, and one that is back is not kept waiting for long. */
+const FIRST_PAUSE_MS = 500
+const LAST_PAUSE_MS = 30_000
+/** Share by which pauses differ, so that many gateways do not ask at the same moment. */
+const JITTER = 0.25
+/** How often it is found out whether a server leads back to us, at most: it costs servers a name that nobody knows. */
+const LOOP_PAUSE_MS = 10_000
+
+export interface HealthProberOptions {
+  readonly clock: Clock
+  readonly wheel: Wheel
+  /** The last label of names that only this gateway asks for. */
+  readonly loopLabel: string
+}
+
+/**
+ * Asks servers that are suspected, down or not known yet, in place of clients. All threads look after whom they know, and for each
+ * probe that is due one of them gets the turn. With a suspicion goes a question that would come back if the server led to us
+ * (CoreDNS knows it as "loop").
+ */
+export class HealthProber extends WheelEntry implements Prober {
+  readonly #clock: Clock
+  readonly #wheel: Wheel
+  readonly #loopLabel: string
+  readonly #patients = new Map<Health, number>()
+
+  constructor({ clock, wheel, loopLabel }: HealthProberOptions) {
+    super()
+    this.#clock = clock
+    this.#wheel = wheel
+    this.#loopLabel = loopLabel
+  }
+
+  admit(health: Health): void {
+    if (this.#patients.has(health)) return
+    this.#patients.set(health, Number.NEGATIVE_INFINITY)
+    // at once, but not within the call: whoever asks is in the middle of choosing
+    if (this.#patients.size === 1) this.#wheel.set(this, this.#clock())
+  }
+
+  /** It is not asked any more. */
+  dismiss(health: Health): void {
+    this.#patients.delete(health)
+  }
+
+  override onDeadline(now: number): void {
+    for (const [health, loopAskedAt] of this.#patients) {
+      if (health.row.state === HealthState.UP) this.#patients.delete(health)
+      else this.#look(health, loopAskedAt, now)
+    }
+    if (this.#patients.size > 0) this.#wheel.set(this, now + LOOK_MS)
+  }
+
+  #look(health: Health, loopAskedAt: number, now: number): void {
+    const { row } = health
+    const patienceMs = patienceOf(row)
+    // also the least time between two probes of a server that is suspected again and again
+    if (!row.claimProbe(now, now + patienceMs + pauseAfter(row.misses + 1))) return
+    // the last question that looks for a loop has not come back: whatever led to us does so no more
+    if (row.state === HealthState.LOOP && row.nonce !== 0) row.change(HealthState.LOOP, HealthState.SUSPECT, now)
+    this.#ask(health, ROOT_QUESTION, { now, patienceMs }, new Probe(health, this.#clock))
+    const isDue = row.state === HealthState.LOOP || (row.state === HealthState.SUSPECT && now >= loopAskedAt + LOOP_PAUSE_MS)
+    if (!isDue) return
+    this.#patients.set(health, now)
+    const nonce = randomInt(1, 2 ** 31)
+    row.nonce = nonce
+    this.#ask(health, loopQuestion(nonce, this.#loopLabel), { now, patienceMs }, NOBODY)
+  }
+
+  #ask(health: Health, wire: Uint8Array, { now, patienceMs }: { now: number; patienceMs: number }, sink: UpstreamSink): void {
+    const query = new Query(OURSELVES, UNANSWERED, 0, wire)
+    query.parked = true
+    query.flags = Flag.RD
+    query.qtype = wire[wire.length - 3] as number
+    query.qclass = Class.IN
+    query.questionEnd = wire.length
+    query.edns = true
+    query.receivedAt = now
+    query.deadline = now + patienceMs
+    health.server.send(query, sink)
+  }
+}
+
+/** What becomes of one probe. */
+class Probe implements UpstreamSink {
+  readonly #health: Health
+  readonly #clock: Clock
+
+  constructor(health: Health, clock: Clock) {
+    this.#health = health
+    this.#clock = clock
+  }
+
+  answered(query: Query, _answer: Answer): void {
+    const now = this.#clock()
+    const { row } = this.#health
+    // it is looked at again ever less often
+    if (row.state === HealthState.LOOP) row.probeAgain(now + pauseAfter(MISSES_UNTIL_DOWN + row.miss()))
+    this.#health.answered(query.receivedAt, now)
+  }
+
+  failed(_query: Query, failure: Failure): void {
+    const now = this.#clock()
+    const { row } = this.#health
+    row.blame(failure)
+    const misses = row.miss()
+    row.probeAgain(now + pauseAfter(misses))
+    if (row.state === HealthState.UNKNOWN) row.change(HealthState.UNKNOWN, HealthState.SUSPECT, now)
+    if (misses >= MISSES_UNTIL_DOWN) row.change(HealthState.SUSPECT, HealthState.DOWN, now)
+  }
+}
+
+function patienceOf({ rttMs }: HealthRow): number {
+  return Number.isNaN(rttMs) ? PROBE_MAX_MS : Math.min(Math.max(PROBE_RTTS * rttMs, PROBE_MIN_MS), PROBE_MAX_MS)
+}
+
+/** The second probe follows the first at once. */
+function pauseAfter(misses: number): number {
+  if (misses < MISSES_UNTIL_DOWN) return 0
+  const pause = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(misses - MISSES_UNTIL_DOWN, 16), LAST_PAUSE_MS)
+  return pause * (1 + JITTER * (2 * Math.random() - 1))
+}
+
+/** A name of two labels: the nonce in hexadecimal, and the label that is this gateway's. */
+export function loopQuestion(nonce: number, loopLabel: string): Uint8Array {
+  return questionOf([nonce.toString(16).padStart(8, '0'), loopLabel], Type.TXT)
+}
+
+function questionOf(labels: readonly string[], type: number): Uint8Array {
+  const name = Buffer.concat([
+    ...labels.map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1')),
+    Buffer.of(0),
+  ])
+  const wire = new Uint8Array(HEADER_LENGTH + name.length + 4)
+  wire.set(name, HEADER_LENGTH)
+  putU16(wire, wire.length - 4, type)
+  putU16(wire, wire.length - 2, Class.IN)
+  return wire
+}
+
+/** Every resolver knows it, at least after the first time, and no client's secret is in it. */
+const ROOT_QUESTION = questionOf([], Type.NS)
+
+const NOBODY: UpstreamSink = { answered() {}, failed() {} }
+const UNANSWERED: ReplySink = { deliver() {}, refuse() {} }
+const OURSELVES: Client = {
+  traits: TRANSPORTS.udp,
+  address: '127.0.0.1',
+  octets: new Uint8Array(16),
+  port: 0,
+  holder: null,
+  refusal: null,
+  keepalive: NO_KEEPALIVE,
+}
