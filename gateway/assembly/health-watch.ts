@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { Failure } from '../../dns/failure.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { type HealthRow, HealthState } from '../../upstream/health-table.ts'
 import type { UpstreamState, UpstreamWayStatus } from '../admin/control.ts'
@@ -79,21 +80,20 @@ export class HealthWatch {
     const isDown = state === HealthState.DOWN || state === HealthState.LOOP
     // a suspicion is none yet, neither that it is down nor that it is back
     if (isDown === wasDown || (wasDown && state !== HealthState.UP)) return
+    const message = isDown ? (state === HealthState.LOOP ? LEADS_BACK : DOES_NOT_ANSWER) : ANSWERS_AGAIN
     const facts = { upstream, url: wayText(way), reason: isDown ? (reason?.code ?? null) : null }
-    if (isDown) {
-      this.#down.add(way.row)
-      const message = state === HealthState.LOOP ? LEADS_BACK : 'the upstream does not answer: it is not asked until it does'
-      this.#options.log.warn(facts, message)
-      this.#options.events.emit('upstream', message, facts)
-      return
-    }
-    this.#down.delete(way.row)
-    const message = 'the upstream answers again'
-    this.#options.log.info(facts, message)
+    if (isDown) this.#down.add(way.row)
+    else this.#down.delete(way.row)
     this.#options.events.emit('upstream', message, facts)
+    // what is wrong with a certificate stands in the log already, in more detail
+    if (reason === Failure.upstream_certificate) return
+    if (isDown) this.#options.log.warn(facts, message)
+    else this.#options.log.info(facts, message)
   }
 }
 
+const DOES_NOT_ANSWER = 'the upstream does not answer: it is not asked until it does'
+const ANSWERS_AGAIN = 'the upstream answers again'
 const LEADS_BACK = 'the upstream leads back to this gateway: it is not asked'
 
 /** As good as the best way to it. */

@@ -99,9 +99,13 @@ export class Routing implements LoopObserver {
     const { health: memory, wheel } = this.#dependencies
     const present = this.#members.get(key)
     const server = present?.server ?? makeUpstreamServer(target, way, facts, this.#dependencies)
-    const health = present?.health ?? new Health(server, new HealthRow(memory, way.row), this.#prober)
-    if (present === undefined) this.#members.set(key, new Member(server, health, () => this.#dismiss(key, health)))
-    else wheel.clear(present)
+    // who comes back may have got another row
+    const health = present?.row === way.row ? present.health : new Health(server, new HealthRow(memory, way.row), this.#prober)
+    if (present !== undefined) {
+      wheel.clear(present)
+      if (present.health !== health) this.#prober.dismiss(present.health)
+    }
+    if (present?.health !== health) this.#members.set(key, new Member(health, way.row, () => this.#dismiss(key, health)))
     return { server, watch: health, weight: 1, key: 0, isAuthenticated: isAuthenticated(way) }
   }
 
@@ -150,15 +154,19 @@ function introduce(choice: readonly Candidate[]): void {
 
 /** A server; in the wheel once it is gone. */
 class Member extends WheelEntry {
-  readonly server: UpstreamServer
   readonly health: Health
+  readonly row: number
   readonly #onLeft: () => void
 
-  constructor(server: UpstreamServer, health: Health, onLeft: () => void) {
+  constructor(health: Health, row: number, onLeft: () => void) {
     super()
-    this.server = server
     this.health = health
+    this.row = row
     this.#onLeft = onLeft
+  }
+
+  get server(): UpstreamServer {
+    return this.health.server
   }
 
   get isLeaving(): boolean {
@@ -171,7 +179,7 @@ class Member extends WheelEntry {
 }
 
 /** Wherever it is written, wherever its roots come from, and however it stands beside others. */
-function keyOf({ server, roots, identity }: UpstreamTarget, way: Way, facts: ServerFacts): string {
+function keyOf({ server, roots, identity }: UpstreamTarget, { url, endpoint }: Way, facts: ServerFacts): string {
   const own = { ...server, origin: null, ca: null, clientCertificate: null, urls: null, weight: null }
-  return JSON.stringify([own, way, roots, identity, facts])
+  return JSON.stringify([own, url, endpoint, roots, identity, facts])
 }

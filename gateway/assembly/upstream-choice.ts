@@ -87,11 +87,11 @@ export interface UpstreamChoice {
  */
 export function chooseUpstreams(config: Config, resolvers: readonly Endpoint[]): UpstreamChoice {
   if (config.upstreams !== null) {
-    for (const { urls, name, origin } of config.upstreams) {
+    for (const { urls, origin } of config.upstreams) {
       const own = urls.find((url) => parseAddress(url.host) !== null && leadsHere(url, config))
       if (own === undefined) continue
       const reason = `it is one of our own listeners: ${origin}`
-      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${formatUpstreamUrl(own)} (${name}): ${reason}`)
+      throw new OperationalError('ATLAS_UPSTREAM', `Cannot use the upstream ${formatUpstreamUrl(own)}: ${reason}`)
     }
     return { servers: config.upstreams, warnings: [] }
   }

@@ -8,11 +8,12 @@ import type { Route } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { HealthRows } from '../../gateway/assembly/health-rows.ts'
 import { Routing } from '../../gateway/assembly/routing.ts'
-import { fingerprintOf, routingPlan } from '../../gateway/assembly/routing-plan.ts'
+import { fingerprintOf, type RoutingPlan, routingPlan } from '../../gateway/assembly/routing-plan.ts'
 import type { UpstreamTarget } from '../../gateway/assembly/upstreams.ts'
 import type { Config } from '../../gateway/config/config.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
+import { HealthState } from '../../upstream/health-table.ts'
 import { testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { aRecord, response, wireName } from '../harness/messages.ts'
 import { type Handler, type TestServer, tcpServer, udpServer } from '../harness/servers.ts'
@@ -59,7 +60,15 @@ function routingIn(t: TestContext) {
     now += ms
     wheel.advance(now)
   }
-  return { routing, forward }
+  /** Resolves when it is known who of the plan answers. */
+  const probed = async ({ targets }: RoutingPlan): Promise<void> => {
+    const isKnown = (row: number) => rows.row(row).state !== HealthState.UNKNOWN
+    while (!targets.every(({ ways }) => ways.every(({ row }) => isKnown(row)))) {
+      forward(10)
+      await turn()
+    }
+  }
+  return { routing, forward, probed }
 }
 
 function routeOf(routing: Routing, name = 'www.example.com'): Route {
@@ -105,10 +114,11 @@ describe('Routing', () => {
   test('asks the servers of the longest suffix, in their order, and nobody else', async (t) => {
     await using first = await udpServer(answering)
     await using second = await udpServer(answering)
-    const { routing } = routingIn(t)
+    const { routing, probed } = routingIn(t)
     const targets = [targetTo(first, 'first'), targetTo(second, 'second')]
     const plan = planFor(configWith({ 'corp.example': ['second', 'first'], 'lab.corp.example': ['first'] }), targets, NONE)
     routing.reconfigure(structuredClone(plan), config)
+    await probed(plan)
     for (const name of ['www.example', 'lab.corp.example']) assert.ok((await ask(routeOf(routing, name).upstream)).answer)
     assert.deepEqual([first.queries.length, second.queries.length], [2, 0])
     assert.ok((await ask(routeOf(routing, 'www.corp.example').upstream)).answer)
