@@ -1,0 +1,4 @@
+import type { Bench } from '../bench.ts'
+import { MISS } from './miss.ts'
+
+export const UPSTREAM: Bench = { name: 'upstream', title: 'Forwarding to upstreams', parts: [MISS] }
