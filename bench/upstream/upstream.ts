@@ -1,4 +1,5 @@
 import type { Bench } from '../bench.ts'
 import { MISS } from './miss.ts'
+import { TAIL } from './tail.ts'
 
-export const UPSTREAM: Bench = { name: 'upstream', title: 'Forwarding to upstreams', parts: [MISS] }
+export const UPSTREAM: Bench = { name: 'upstream', title: 'Forwarding to upstreams', parts: [MISS, TAIL] }
