@@ -56,6 +56,9 @@ async function measure(folder: string, { isQuick, progress }: Context): Promise<
   return figures
 }
 
+/** Where the picture finds them in a row. */
+export const CELLS = { fault: 0, strategy: 1, p99: 3 }
+
 const COLUMNS = [
   { title: 'the first upstream' },
   { title: 'strategy' },
