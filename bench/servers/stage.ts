@@ -36,7 +36,10 @@ export class Stage<Name extends string> {
   ): Promise<Stage<Name>> {
     const folder = mkdtempSync(join(tmpdir(), 'atlas-bench-'))
     const place = { folder, ...selfSigned(folder) }
-    const upstream = await startUpstream(place)
+    const upstream = await startUpstream(place).catch((error: unknown) => {
+      rmSync(folder, { recursive: true, force: true })
+      throw error
+    })
     const servers = new Map<Name, Server>()
     const missing = contenders.filter(({ isAvailable }) => !isAvailable).map(({ name }) => name)
     const stage = new Stage({ servers, missing, folder, upstream })
