@@ -18,6 +18,8 @@ export interface Load {
 
 export interface LoadFigures {
   readonly answered: number
+  /** Of the answers, those with NOERROR. */
+  readonly succeeded: number
   readonly lost: number
   readonly perSecond: number
 }
@@ -38,7 +40,13 @@ export async function dnsperf({ transport, port, file, seconds, connections, out
   const amount = ['-d', file, '-l', String(seconds), '-c', String(connections), '-q', String(outstanding), ...(hasOpt ? ['-e'] : [])]
   const { stdout } = await promisify(execFile)('dnsperf', [...server, ...amount])
   const figure = (label: string): number => Number(new RegExp(`${label}:\\s+([\\d.]+)`).exec(stdout)?.[1])
-  const figures = { answered: figure('Queries completed'), lost: figure('Queries lost'), perSecond: figure('Queries per second') }
+  const figures = {
+    answered: figure('Queries completed'),
+    // nothing is said of a code that did not occur
+    succeeded: Number(/Response codes:.*?NOERROR (\d+)/.exec(stdout)?.[1] ?? 0),
+    lost: figure('Queries lost'),
+    perSecond: figure('Queries per second'),
+  }
   if (Number.isNaN(figures.perSecond)) throw new Error(`Cannot read what dnsperf says: received ${stdout}`)
   return figures
 }

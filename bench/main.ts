@@ -5,8 +5,9 @@ import { DOH } from './doh/doh.ts'
 import { DOT } from './dot/dot.ts'
 import { RELOAD } from './reload/reload.ts'
 import { runBench } from './run.ts'
+import { UPSTREAM } from './upstream/upstream.ts'
 
-const BENCHES: readonly Bench[] = [CACHE, RELOAD, DOH, DOT]
+const BENCHES: readonly Bench[] = [CACHE, RELOAD, DOH, DOT, UPSTREAM]
 
 const USAGE = `Usage: npm run bench -- <name> [--only <part>]... [--quick]
 

@@ -12,9 +12,9 @@ export interface QuestionForm {
   readonly hasOpt: boolean
 }
 
-/** With id 0, as RFC 8484 §4.1 asks for. */
-export function questions({ hasOpt }: QuestionForm): readonly Buffer[] {
-  return madeUpNames(NAMES).map((name) => {
+/** For `count` names, with id 0, as RFC 8484 §4.1 asks for. */
+export function questions({ hasOpt }: QuestionForm, count = NAMES): readonly Buffer[] {
+  return madeUpNames(count).map((name) => {
     const wire = questionOf(name)
     if (hasOpt) return wire
     putU16(wire, ADDITIONAL_COUNT, 0)

@@ -60,8 +60,8 @@ export class Upstream {
   }
 }
 
-/** Null: it is no question. */
-function respond(query: Uint8Array): Buffer | null {
+/** Two addresses of the name that is asked for; null: it is no question. */
+export function respond(query: Uint8Array): Buffer | null {
   const nameEnd = skipPlainName(query, HEADER_LENGTH, query.length)
   return nameEnd > 0 && nameEnd + 4 <= query.length ? responseTo(query, nameEnd + 4) : null
 }

@@ -1,9 +1,10 @@
 import { type Context, type Outcome, type Part, type Row, skipped } from '../bench.ts'
-import { dnsperf, hasDnsperf } from '../dnsperf.ts'
+import { hasDnsperf } from '../dnsperf.ts'
 import { median } from '../measure.ts'
-import { processNanoseconds } from '../servers/process-time.ts'
+import { nameFile } from '../name-file.ts'
+import { type CpuFigures, cpuRounds } from '../servers/cpu-rounds.ts'
 import { Stage } from '../servers/stage.ts'
-import { contenders, nameFile, SERVERS, type ServerName } from './servers.ts'
+import { contenders, SERVERS, type ServerName } from './servers.ts'
 
 interface Case {
   readonly name: string
@@ -20,7 +21,6 @@ const CASES: readonly Case[] = [
 ]
 const ROUNDS = 5
 const SECONDS = 5
-const MICROSECOND = 1000
 
 export const CPU: Part = {
   name: 'cpu',
@@ -30,12 +30,6 @@ export const CPU: Part = {
     'All answers come from the cache, 10,000 names. Queries without OPT, so that the answers are equally long.',
   ],
   run,
-}
-
-interface Figures {
-  readonly micros: number[]
-  readonly perSecond: number[]
-  lost: number
 }
 
 async function run(context: Context): Promise<Outcome> {
@@ -51,28 +45,14 @@ async function run(context: Context): Promise<Outcome> {
   }
 }
 
-async function measure(stage: Stage<ServerName>, { name, connections, outstanding }: Case, { isQuick, progress }: Context) {
-  const figures = new Map<ServerName, Figures>(SERVERS.map((server) => [server, { micros: [], perSecond: [], lost: 0 }]))
-  const load = {
-    transport: 'dot',
-    file: nameFile(stage.folder),
-    seconds: isQuick ? 1 : SECONDS,
-    connections,
-    outstanding,
-    hasOpt: false,
-  } as const
-  for (let round = 0; round < (isQuick ? 1 : ROUNDS); round++) {
-    progress(`${name}, round ${round + 1}`)
-    for (const [server, { port, pid }] of stage.turns(round)) {
-      const before = processNanoseconds(pid)
-      const { answered, lost, perSecond } = await dnsperf({ ...load, port })
-      const own = figures.get(server) as Figures
-      own.micros.push((processNanoseconds(pid) - before) / MICROSECOND / answered)
-      own.perSecond.push(perSecond)
-      own.lost += lost
-    }
-  }
-  return figures
+function measure(stage: Stage<ServerName>, { name, connections, outstanding }: Case, { isQuick, progress }: Context) {
+  const file = nameFile(stage.folder)
+  return cpuRounds(stage, {
+    load: { transport: 'dot', file, seconds: isQuick ? 1 : SECONDS, connections, outstanding, hasOpt: false },
+    portOf: (_, port) => port,
+    rounds: isQuick ? 1 : ROUNDS,
+    progress: (round) => progress(`${name}, round ${round}`),
+  })
 }
 
 const COLUMNS = [
@@ -84,17 +64,17 @@ const COLUMNS = [
   { title: 'ours lost' },
 ]
 
-function rowOf({ name, bar, stretch }: Case, figures: ReadonlyMap<ServerName, Figures>): Row {
-  const [ours, theirs] = [figures.get('ours') as Figures, figures.get('dnsdist') as Figures]
-  const middle = (values: readonly number[]) => (values.length === 0 ? null : median(values))
-  const ratio = middle(theirs.micros.map((micros, i) => (ours.micros[i] ?? Number.NaN) / micros))
+function rowOf({ name, bar, stretch }: Case, figures: ReadonlyMap<ServerName, CpuFigures>): Row {
+  const [ours, theirs] = [figures.get('ours'), figures.get('dnsdist')]
+  const middle = (values: readonly number[] = []) => (values.length === 0 ? null : median(values))
+  const ratio = middle(theirs?.micros.map((micros, i) => (ours?.micros[i] ?? Number.NaN) / micros))
   const cells = [
     name,
-    ...SERVERS.map((server) => middle(figures.get(server)?.micros ?? [])),
+    ...SERVERS.map((server) => middle(figures.get(server)?.micros)),
     ratio,
-    middle(ours.perSecond),
-    middle(theirs.perSecond),
-    ours.lost,
+    middle(ours?.perSecond),
+    middle(theirs?.perSecond),
+    ours?.lost ?? null,
   ]
-  return ratio === null ? { cells } : { cells, bar: { text: `≤ ${bar} (${stretch}); none lost`, isMet: ratio <= bar && ours.lost === 0 } }
+  return ratio === null ? { cells } : { cells, bar: { text: `≤ ${bar} (${stretch}); none lost`, isMet: ratio <= bar && ours?.lost === 0 } }
 }

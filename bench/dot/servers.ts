@@ -1,9 +1,7 @@
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { dnsperf } from '../dnsperf.ts'
-import { madeUpNames } from '../names.ts'
-import { NAMES, questions } from '../questions.ts'
+import { nameFile } from '../name-file.ts'
+import { questions } from '../questions.ts'
 import { Peer } from '../servers/peer.ts'
 import { isInstalled } from '../servers/programs.ts'
 import { fillIn, type Server, type Surroundings, startGateway } from '../servers/server.ts'
@@ -30,14 +28,6 @@ export function contenders<Name extends ServerName>(names: readonly Name[]): rea
     'core tls': { isAvailable: true, start: startCore, warm },
   }
   return names.map((name) => ({ name, ...all[name] }))
-}
-
-/** A file in `folder` with all questions, as dnsperf has them. */
-export function nameFile(folder: string): string {
-  const file = join(folder, 'names')
-  const lines = madeUpNames(NAMES).map((name) => `${name} A\n`)
-  writeFileSync(file, lines.join(''))
-  return file
 }
 
 async function warm({ port }: Server, folder: string): Promise<void> {

@@ -3,9 +3,10 @@ import { type Context, type Outcome, type Part, skipped } from '../bench.ts'
 import { inChild } from '../child.ts'
 import { dnsperf, hasDnsperf } from '../dnsperf.ts'
 import { median } from '../measure.ts'
+import { nameFile } from '../name-file.ts'
 import { residentBytes } from '../servers/resident-bytes.ts'
 import { Stage } from '../servers/stage.ts'
-import { contenders, nameFile } from './servers.ts'
+import { contenders } from './servers.ts'
 
 const SCRIPT = new URL('./soak-child.ts', import.meta.url)
 const WARM_UP_SECONDS = 30

@@ -9,11 +9,13 @@ export type LinkKind = keyof typeof LINKS
 export interface LatencyPlan extends Schedule {
   readonly kind: LinkKind
   readonly port: number
+  /** How many there are before the first comes again; 10,000 by default. */
+  readonly names?: number
 }
 
 /** Asks by a schedule that does not wait for answers, in a process that does nothing else. */
 const plan = JSON.parse(process.argv[2] ?? '') as LatencyPlan
-const wires = questions({ hasOpt: false })
+const wires = questions({ hasOpt: false }, plan.names)
 
 const load = new ScheduledLoad(
   plan,

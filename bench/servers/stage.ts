@@ -1,11 +1,9 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Upstream } from '../upstream.ts'
-import type { Server, Surroundings } from './server.ts'
-
-const SUBJECT = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
+import { selfSigned } from './certificate.ts'
+import type { Asked, Place, Server, Surroundings } from './server.ts'
 
 /** A server that takes part. */
 export interface Contender<Name extends string> {
@@ -22,29 +20,33 @@ export class Stage<Name extends string> {
   readonly missing: readonly Name[]
   /** For what the loads need. */
   readonly folder: string
-  readonly #upstream: Upstream
+  readonly #upstream: Asked
 
-  private constructor(parts: { servers: ReadonlyMap<Name, Server>; missing: readonly Name[]; folder: string; upstream: Upstream }) {
+  private constructor(parts: { servers: ReadonlyMap<Name, Server>; missing: readonly Name[]; folder: string; upstream: Asked }) {
     this.servers = parts.servers
     this.missing = parts.missing
     this.folder = parts.folder
     this.#upstream = parts.upstream
   }
 
-  /** Those of `contenders` that this machine has, started and warmed up. */
-  static async set<Name extends string>(contenders: readonly Contender<Name>[]): Promise<Stage<Name>> {
+  /** Those of `contenders` that this machine has, started and warmed up; `startUpstream`: whom they ask. */
+  static async set<Name extends string>(
+    contenders: readonly Contender<Name>[],
+    startUpstream: (place: Place) => Promise<Asked> = () => Upstream.start(),
+  ): Promise<Stage<Name>> {
     const folder = mkdtempSync(join(tmpdir(), 'atlas-bench-'))
-    const [certificate, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
-    const keyForm = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30']
-    execFileSync('openssl', ['req', '-x509', ...keyForm, '-keyout', key, '-out', certificate, ...SUBJECT], { stdio: 'ignore' })
-    const upstream = await Upstream.start()
+    const place = { folder, ...selfSigned(folder) }
+    const upstream = await startUpstream(place).catch((error: unknown) => {
+      rmSync(folder, { recursive: true, force: true })
+      throw error
+    })
     const servers = new Map<Name, Server>()
     const missing = contenders.filter(({ isAvailable }) => !isAvailable).map(({ name }) => name)
     const stage = new Stage({ servers, missing, folder, upstream })
     try {
       for (const { name, isAvailable, start, warm } of contenders) {
         if (!isAvailable) continue
-        const server = await start({ folder, upstream, certificate, key })
+        const server = await start({ ...place, upstream })
         servers.set(name, server)
         await warm?.(server, folder)
       }
