@@ -31,7 +31,7 @@ import { LimitStage } from './stages/limit.ts'
 import { ProbeStage } from './stages/probe.ts'
 import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
-import { SpecialNamesStage } from './stages/special-names.ts'
+import { SpecialNamesStage, specialNames } from './stages/special-names.ts'
 import { combine } from './telemetry/observers.ts'
 import { QueryLog } from './telemetry/query-log.ts'
 import { Slab } from './telemetry/slab.ts'
@@ -95,6 +95,7 @@ export class DataPlane {
   readonly #shape: ShapeStage
   readonly #accept: AcceptStage
   readonly #rateLimit: LimitStage
+  readonly #special: SpecialNamesStage
   readonly #routing: Routing
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
@@ -127,6 +128,7 @@ export class DataPlane {
       owner: cache.owner,
       meter: this.#telemetry.cacheMeter(),
     })
+    this.#special = new SpecialNamesStage(specialNames(config.routes))
     this.#routing = new Routing({ ...this.#shared, log, meter: (name) => this.#telemetry.upstreamMeter(name) })
     this.#routing.reconfigure(routing, config.timeouts)
     this.#route = new RouteStage(this.#routing.table)
@@ -227,6 +229,7 @@ export class DataPlane {
     this.#rateLimit.terms = limitTerms(config)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
+    this.#special.names = specialNames(config.routes)
     this.#routing.reconfigure(settings.routing, config.timeouts)
     this.#route.table = this.#routing.table
   }
@@ -284,7 +287,7 @@ export class DataPlane {
           this.#accept, // from here on the query is well-formed
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           this.#rateLimit, // before anything is done for it
-          new SpecialNamesStage(), // before anybody else could hear of the name
+          this.#special, // before anybody else could hear of the name
           this.#route, // whom it is asked of, and so what is known of it
           new CacheStage(cache, forward), // what is known need not be asked
           forward,
