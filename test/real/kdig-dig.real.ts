@@ -11,7 +11,6 @@ const MANY = 100
 const PATIENCE = 40
 const DOT_HANDSHAKES = 'atlas_handshakes_total{transport="dot",outcome="ok"'
 const KDIG = { skip: missing('kdig') }
-const DIG = { skip: missing('dig') }
 const BOTH = { skip: missing('kdig', 'dig') }
 
 function tls(ca: string): readonly string[] {
@@ -99,27 +98,32 @@ async function assertRefusesOthers(gateway: RealGateway, otherCa: string): Promi
   assertAnswer(await kdig(gateway.dot, `+tls-pin=${pinOf(gateway)}`, NAMES.www))
 }
 
-test('dig over TLS and HTTPS, with several queries on a connection that stays for 30 seconds', DIG, async (t) => {
-  const { gateway } = await startLab(t)
-  assertAnswer(await dig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www))
-  assertAnswer(await dig(gateway.doh, '+https=/dns-query', ...tls(gateway.ca), NAMES.www))
-  assertAnswer(await dig(gateway.doh, '+https-get=/dns-query', ...tls(gateway.ca), NAMES.www))
-  const before = await metric(gateway, DOT_HANDSHAKES)
-  for (const [port, ...options] of [
-    [gateway.dns, '+tcp'],
-    [gateway.dot, '+tls', ...tls(gateway.ca)],
-  ] as const) {
-    const result = await dig(port, ...options, '+keepopen', '+keepalive', NAMES.www, 'A', NAMES.www, 'TXT', NAMES.big, 'TXT')
-    assertAnswer(result)
-    assert.match(result.text, /only-the-lab-knows/)
-    assert.equal(countTexts(result), BIG_COUNT, result.text)
-    assert.equal(result.text.match(/TCP[- ]KEEPALIVE: 30\.0 secs/gi)?.length, 3, result.text)
-  }
-  assert.equal((await metric(gateway, DOT_HANDSHAKES)) - before, 1)
-})
+test(
+  'kdig and dig over UDP and TCP, and dig over TLS and HTTPS, with several queries on a connection that stays for 30 seconds',
+  BOTH,
+  async (t) => {
+    const { gateway } = await startLab(t)
+    await assertPlain(gateway)
+    assertAnswer(await dig(gateway.dot, '+tls', ...tls(gateway.ca), NAMES.www))
+    assertAnswer(await dig(gateway.doh, '+https=/dns-query', ...tls(gateway.ca), NAMES.www))
+    assertAnswer(await dig(gateway.doh, '+https-get=/dns-query', ...tls(gateway.ca), NAMES.www))
+    const before = await metric(gateway, DOT_HANDSHAKES)
+    for (const [port, ...options] of [
+      [gateway.dns, '+tcp'],
+      [gateway.dot, '+tls', ...tls(gateway.ca)],
+    ] as const) {
+      const result = await dig(port, ...options, '+keepopen', '+keepalive', NAMES.www, 'A', NAMES.www, 'TXT', NAMES.big, 'TXT')
+      assertAnswer(result)
+      assert.match(result.text, /only-the-lab-knows/)
+      assert.equal(countTexts(result), BIG_COUNT, result.text)
+      assert.equal(result.text.match(/TCP[- ]KEEPALIVE: 30\.0 secs/gi)?.length, 3, result.text)
+    }
+    assert.equal((await metric(gateway, DOT_HANDSHAKES)) - before, 1)
+  },
+)
 
-test('kdig and dig over UDP and TCP; what is too long for UDP is cut there and whole over TCP', BOTH, async (t) => {
-  const { gateway } = await startLab(t)
+/** What is too long for UDP is cut there, and whole over TCP. */
+async function assertPlain(gateway: RealGateway): Promise<void> {
   for (const protocol of ['+notcp', '+tcp']) {
     assertAnswer(await dig(gateway.dns, protocol, NAMES.www))
     const result = await kdig(gateway.dns, protocol, NAMES.www)
@@ -137,7 +141,7 @@ test('kdig and dig over UDP and TCP; what is too long for UDP is cut there and w
   assert.match(whole.text, /Truncated, retrying in TCP mode/)
   assert.doesNotMatch(whole.text, /flags: qr tc /)
   assert.equal(countTexts(whole), BIG_COUNT, whole.text)
-})
+}
 
 test('dig and kdig get past the limit of UDP with a cookie, and without one over TCP', BOTH, async (t) => {
   const { gateway } = await startLab(t, 'limits: { udp: { perSecond: 1, slip: 1, exempt: [] } }')
