@@ -24,35 +24,6 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       byDefault,
     }))
   }
-  const upstreamOf = (form: UpstreamForm, i: number): UpstreamConfig => {
-    const at = ['upstreams', i]
-    const { ca, clientCertificate: own } = form
-    const keyPair = [...at, 'clientCertificate']
-    return {
-      name: form.name,
-      urls: form.urls,
-      serverName: form.serverName ?? null,
-      ca: ca === undefined ? null : { file: absolute(ca, [...at, 'ca']), origin: originOf(written, [...at, 'ca']).where },
-      pins: form.pins ?? [],
-      clientCertificate:
-        own === undefined
-          ? null
-          : {
-              cert: absolute(own.cert, [...keyPair, 'cert']),
-              key: absolute(own.key, [...keyPair, 'key']),
-              origin: originOf(written, keyPair).where,
-            },
-      weight: form.weight,
-      connections: form.connections,
-      pipelining: form.pipelining,
-      maxAgeMs: form.maxAge,
-      idleMs: form.idle,
-      source: form.source ?? null,
-      socks: form.socks ?? null,
-      randomizeCase: form.randomizeCase,
-      origin: originOf(written, at).where,
-    }
-  }
   const adminOf = (admin: ConfigForm['listen']['admin']): Config['listen']['admin'] => {
     if (admin === false) return null
     const { address, tokenFile, hosts } = admin
@@ -85,7 +56,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       minVersion: `TLSv${form.tls.minVersion}`,
     },
     state: absolute(form.state, ['state']),
-    upstreams: form.upstreams?.map(upstreamOf) ?? null,
+    upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], { written, absolute })) ?? null,
     routes: form.routes,
     strategy: form.strategy,
     bootstrap: form.bootstrap ?? null,
@@ -112,6 +83,44 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     workers: form.workers === 'auto' ? Math.min(availableParallelism(), WORKERS.default) : form.workers,
     log: form.log,
   })
+}
+
+interface Surroundings {
+  readonly written: Located
+  /** The absolute form of a path that was written there. */
+  absolute(path: string, at: Path): string
+}
+
+function upstreamOf(form: UpstreamForm, at: Path, { written, absolute }: Surroundings): UpstreamConfig {
+  const { ca, clientCertificate: own } = form
+  const [caAt, ownAt] = [
+    [...at, 'ca'],
+    [...at, 'clientCertificate'],
+  ]
+  return {
+    name: form.name,
+    urls: form.urls,
+    serverName: form.serverName ?? null,
+    ca: ca === undefined ? null : { file: absolute(ca, caAt), origin: originOf(written, caAt).where },
+    pins: form.pins ?? [],
+    clientCertificate:
+      own === undefined
+        ? null
+        : {
+            cert: absolute(own.cert, [...ownAt, 'cert']),
+            key: absolute(own.key, [...ownAt, 'key']),
+            origin: originOf(written, ownAt).where,
+          },
+    weight: form.weight,
+    connections: form.connections,
+    pipelining: form.pipelining,
+    maxAgeMs: form.maxAge,
+    idleMs: form.idle,
+    source: form.source ?? null,
+    socks: form.socks ?? null,
+    randomizeCase: form.randomizeCase,
+    origin: originOf(written, at).where,
+  }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -25,8 +25,9 @@ export class HandServer implements UpstreamServer {
   loopProbes = 0
   /** What it does at once; null: it is answered by hand. */
   react: ((query: Query, sink: UpstreamSink) => void) | null = null
-  /** Whether it answers clients as soon as they have asked, and probes. */
+  /** Whether it answers as soon as it is asked: clients, and probes. */
   obliges = false
+  answersProbes = false
   readonly #wheel: Wheel
 
   constructor(name: string, { isLossy, wheel }: { isLossy: boolean; wheel: Wheel }) {
@@ -46,7 +47,11 @@ export class HandServer implements UpstreamServer {
     const held = new Held(query, sink, this.open)
     this.open.push(held)
     this.#wheel.set(held, query.deadline)
-    if (this.obliges && query.client.port === 0) this.answer()
+    if ((this.obliges || this.answersProbes) && query.client.port === 0) {
+      this.open.splice(this.open.indexOf(held), 1)
+      this.#wheel.clear(held)
+      sink.answered(query, new Answer({ rcode: 0, source: 'upstream' }))
+    }
   }
 
   /** Answers all that is open. */
@@ -82,7 +87,8 @@ class Held extends WheelEntry {
   }
 
   override onDeadline(): void {
-    this.#open.splice(this.#open.indexOf(this), 1)
+    const at = this.#open.indexOf(this)
+    if (at >= 0) this.#open.splice(at, 1)
     this.sink.failed(this.query, Failure.upstream_timeout)
   }
 }
