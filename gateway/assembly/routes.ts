@@ -4,6 +4,7 @@ import { NO_ROUTE } from '../../dns/route.ts'
 import { WheelEntry } from '../../net/wheel.ts'
 import { OrderedUpstream } from '../../upstream/ordered.ts'
 import type { UpstreamServer } from '../../upstream/server.ts'
+import { SubnetRetry } from '../../upstream/subnet-retry.ts'
 import type { Config } from '../config/config.ts'
 import { RouteTable } from '../stages/route-table.ts'
 import { spaceOf } from './space.ts'
@@ -133,7 +134,7 @@ export class Routing {
       this.#dependencies.wheel.clear(present)
       return present.server
     }
-    const server = makeUpstreamServer(target, { ...this.#dependencies, connectMs })
+    const server = new SubnetRetry(makeUpstreamServer(target, { ...this.#dependencies, connectMs }))
     this.#members.set(key, new Member(server, () => this.#dismiss(key, server)))
     return server
   }

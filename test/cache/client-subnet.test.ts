@@ -1,0 +1,363 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import test, { describe } from 'node:test'
+import { Failure } from '../../dns/failure.ts'
+import { CacheInspector } from '../../gateway/cache/inspect.ts'
+import { writeSnapshot } from '../../gateway/cache/snapshot.ts'
+import type { ClientSubnetMode } from '../../gateway/stages/client-subnet.ts'
+import { parseAddress } from '../../net/address.ts'
+import { NO_CACHE_METER, testMemory } from '../harness/cache.ts'
+import { bytesOf, memoryOf, tableOf, wireOf } from '../harness/cache-entries.ts'
+import { HandClock, Lab, type Reply } from '../harness/lab.ts'
+import { aRecord, client, hex, record, wireName } from '../harness/messages.ts'
+import { openCacheMemory } from '../harness/snapshot.ts'
+import { temporaryDirectory } from '../harness/temporary.ts'
+
+const NAME = 'www.example'
+
+/** The option, from "192.0.2.0/24": SOURCE and ADDRESS as they are written. */
+function option(prefix: string, scope = 0): string {
+  const [host = '', bits = ''] = prefix.split('/')
+  const address = Buffer.from(parseAddress(host) ?? assert.fail(prefix))
+  const source = Number(bits)
+  const isIpv6 = host.includes(':')
+  const octets = address.subarray(isIpv6 ? 0 : 12).subarray(0, Math.ceil(source / 8))
+  const data = Buffer.concat([Buffer.from([0, isIpv6 ? 2 : 1, source, scope]), octets])
+  return Buffer.concat([Buffer.from([0, 8, 0, data.length]), data]).toString('hex')
+}
+
+/** An OPT record with one option of a server. */
+function opt(options: string): Buffer {
+  const rdata = hex(options)
+  return record({ owner: Buffer.from([0]), type: 41, class: 1232, ttl: 0, rdata })
+}
+
+function labOf(mode: ClientSubnetMode, options: ConstructorParameters<typeof Lab>[0] = {}): Lab {
+  const lab = new Lab(options)
+  lab.clientSubnet.mode = mode
+  return lab
+}
+
+const from = (address: string) => client('tcp', { address, octets: parseAddress(address) ?? assert.fail(address) })
+
+/** Asks, with an option where a prefix is given. */
+function ask(lab: Lab, prefix: string | null, of = from('127.0.0.1')): Reply {
+  return lab.ask({ name: NAME, opt: prefix === null ? '' : option(prefix) }, of)
+}
+
+/** The next open question is answered: an address that tells which answer it is, for `scope` bits of `prefix`. */
+function answer(lab: Lab, address: string, { prefix, scope = 0, ttl = 300 }: { prefix?: string; scope?: number; ttl?: number } = {}): void {
+  lab.answer({ answers: [aRecord(address, { ttl })], additionals: prefix === undefined ? [] : [opt(option(prefix, scope))] })
+}
+
+/** What was answered at once, from memory; null: it was asked. */
+function known(lab: Lab, prefix: string | null, of = from('127.0.0.1')): string | null {
+  const before = lab.sent
+  const reply = ask(lab, prefix, of)
+  if (lab.sent > before) {
+    assert.equal(reply.message, null)
+    lab.fail(Failure.overloaded) // of which nothing is remembered
+    return null
+  }
+  return addressIn(reply)
+}
+
+/** The address of an answer with one record. */
+function addressIn({ wire }: Reply): string {
+  const at = wire.indexOf(hex('c00c00010001')) + 12
+  return wire.subarray(at, at + 4).join('.')
+}
+
+/** What the upstream was asked with, oldest first. */
+const asked = (lab: Lab) =>
+  lab.asked.map(({ query: { subnet } }) =>
+    subnet.family === 0 ? 'none' : `${subnet.family}:${(subnet.high >>> 0).toString(16)}/${subnet.source}`,
+  )
+
+describe('an answer for a network (RFC 7871 §7.3.1)', () => {
+  test('with SCOPE up to SOURCE is for all addresses in SCOPE bits', () => {
+    const lab = labOf('forward')
+    ask(lab, '192.0.2.0/24')
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 20 })
+    assert.equal(known(lab, '192.0.2.0/24'), '10.0.0.1')
+    assert.equal(known(lab, '192.0.15.0/24'), '10.0.0.1')
+    assert.equal(known(lab, '192.0.0.0/20'), '10.0.0.1')
+    assert.equal(known(lab, '192.0.16.0/24'), null)
+    assert.equal(known(lab, '192.0.0.0/19'), null, 'a network that is larger')
+    assert.equal(known(lab, null), null)
+    assert.equal(known(lab, '0.0.0.0/0'), null)
+    assert.equal(known(lab, '2a00:200::/24'), null)
+  })
+
+  test('with SCOPE above the longest SOURCE is for that', () => {
+    const lab = labOf('forward')
+    ask(lab, '192.0.2.77/32')
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 32 })
+    assert.equal(known(lab, '192.0.2.0/24'), '10.0.0.1')
+    assert.equal(known(lab, '192.0.2.128/25'), '10.0.0.1', 'cut to the same')
+    assert.equal(known(lab, '192.0.3.0/24'), null)
+  })
+
+  test('with SCOPE above a shorter SOURCE is for exactly that SOURCE', () => {
+    const lab = labOf('forward')
+    ask(lab, '203.6.0.0/16')
+    answer(lab, '10.0.0.1', { prefix: '203.6.0.0/16', scope: 24 })
+    assert.equal(known(lab, '203.6.0.0/16'), '10.0.0.1')
+    assert.equal(known(lab, '203.6.0.0/24'), null)
+    assert.equal(known(lab, '203.6.0.0/17'), null)
+    assert.equal(known(lab, '203.6.0.0/15'), null)
+  })
+
+  test('with SCOPE 0, or without the option, is for everybody', () => {
+    for (const with0 of [{ prefix: '192.0.2.0/24' }, {}]) {
+      const lab = labOf('forward')
+      ask(lab, '192.0.2.0/24')
+      answer(lab, '10.0.0.1', with0)
+      for (const prefix of ['192.0.2.0/24', '198.51.100.0/24', '2a00::/56', '0.0.0.0/0', '::/0', null]) {
+        assert.equal(known(lab, prefix), '10.0.0.1', String(prefix))
+      }
+    }
+  })
+
+  test('that was asked without an address, or without the option, is for those who ask so', () => {
+    const lab = labOf('forward')
+    ask(lab, '0.0.0.0/0')
+    answer(lab, '10.0.0.1', { prefix: '0.0.0.0/0' })
+    assert.equal(known(lab, '::/0'), '10.0.0.1')
+    for (const prefix of [null, '192.0.2.0/24']) assert.equal(known(lab, prefix), null, String(prefix))
+    ask(lab, null)
+    answer(lab, '10.0.0.2')
+    assert.equal(known(lab, null), '10.0.0.2')
+    assert.equal(known(lab, '192.0.2.0/24'), null)
+    assert.equal(known(lab, '0.0.0.0/0'), '10.0.0.1')
+  })
+
+  test('is found by the longest prefix (§7.3.2), also of 56 bits', () => {
+    const lab = labOf('forward')
+    // none is in a network that is known by then
+    const learned = [
+      ['2a00:1234:5678::/56', 56],
+      ['2a00:1234:5678:100::/56', 33],
+      ['2a00:1234:d678::/56', 32],
+      ['2a00:1239::/56', 12],
+      ['2b00::/56', 0],
+    ] as const
+    for (const [prefix, scope] of learned) {
+      ask(lab, prefix)
+      answer(lab, `10.0.0.${scope}`, { prefix, scope })
+    }
+    for (const [prefix, scope] of learned) assert.equal(known(lab, prefix), `10.0.0.${scope}`)
+    assert.equal(known(lab, '2a00:1234:5678::/56'), '10.0.0.56')
+    assert.equal(known(lab, '2a00:1234:5678:7700::/56'), '10.0.0.33')
+    assert.equal(known(lab, '2a00:1234:e678::/56'), '10.0.0.32')
+    assert.equal(known(lab, '2a0f:1::/56'), '10.0.0.12')
+    assert.equal(known(lab, '2a10::/56'), '10.0.0.0')
+  })
+
+  test('is a denial, for the network', () => {
+    const lab = labOf('forward')
+    const soa = record({ owner: wireName('example'), type: 6, rdata: Buffer.concat([hex('0000'), Buffer.alloc(20, 1)]), ttl: 60 })
+    ask(lab, '192.0.2.0/24')
+    lab.answer({ flags: 0x8183, authorities: [soa], additionals: [opt(option('192.0.2.0/24', 24))] })
+    assert.equal(lab.ask({ name: NAME, type: 28, opt: option('192.0.2.0/24') }).rcode, 3)
+    assert.equal(known(lab, '192.0.3.0/24'), null)
+  })
+
+  test('is used after its end in its network alone', () => {
+    const lab = labOf('forward')
+    ask(lab, '192.0.2.0/24')
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 24, ttl: 10 })
+    lab.clock.advance(11_000)
+    const [own, other] = [ask(lab, '192.0.2.0/24'), ask(lab, '192.0.3.0/24')]
+    for (let i = 0; i < 2; i++) lab.fail(Failure.upstream_network)
+    assert.deepEqual([own.ede, addressIn(own)], [3, '10.0.0.1'])
+    assert.deepEqual([other.rcode, other.ede], [2, 23])
+    assert.equal(ask(lab, '192.0.2.0/24').ede, 3, 'remembered')
+    assert.equal(ask(lab, '192.0.3.0/24').ede, 13)
+    assert.equal(known(lab, '192.0.4.0/24'), null, 'the failure is of the network that was asked for')
+  })
+
+  test('is asked for again ahead of its end for that network, and not for two at once', () => {
+    const lab = labOf('forward')
+    ask(lab, '192.0.2.0/24')
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 16, ttl: 10 })
+    for (let i = 0; i < 3; i++) ask(lab, '192.0.3.0/24')
+    lab.clock.advance(9500)
+    ask(lab, '192.0.4.0/24')
+    ask(lab, '192.0.5.0/24')
+    lab.clock.advance(20)
+    assert.deepEqual(asked(lab), ['1:c0000400/24'])
+    answer(lab, '10.0.0.2', { prefix: '192.0.4.0/24', scope: 16 })
+    assert.equal(known(lab, '192.0.6.0/24'), '10.0.0.2')
+    assert.ok(lab.isIdle)
+  })
+
+  test('is not for other threads and other networks, but for the same', () => {
+    const clock = new HandClock()
+    const memory = testMemory()
+    const [a, b] = [1, 2].map((owner) => labOf('forward', { clock, memory, owner })) as [Lab, Lab]
+    ask(a, '192.0.2.0/24')
+    const [same, other] = [ask(b, '192.0.2.0/24'), ask(b, '192.0.3.0/24')]
+    assert.deepEqual([a.sent, b.sent], [1, 1])
+    answer(a, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 24 })
+    clock.advance(20)
+    assert.equal(addressIn(same), '10.0.0.1')
+    assert.equal(other.message, null)
+  })
+})
+
+describe('a question for a network', () => {
+  test('travels once for all who ask it from there', () => {
+    const lab = labOf('forward')
+    const replies = ['192.0.2.0/24', '192.0.2.64/26', '192.0.3.0/24', '192.0.2.9/32'].map((prefix) => ask(lab, prefix))
+    assert.deepEqual(asked(lab), ['1:c0000200/24', '1:c0000300/24'])
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 24 })
+    answer(lab, '10.0.0.2', { prefix: '192.0.3.0/24', scope: 24 })
+    assert.deepEqual(replies.map(addressIn), ['10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.1'])
+  })
+
+  test('is asked without an address where it is on its way for sixteen (RFC 7871 §11.2)', () => {
+    let withheld = 0
+    const lab = labOf('forward', { meter: { ...NO_CACHE_METER, withheld: () => withheld++ } })
+    const replies = Array.from({ length: 40 }, (_, i) => ask(lab, `203.7.${i}.0/24`))
+    assert.deepEqual([lab.sent, asked(lab).at(-1), withheld], [17, '1:0/0', 24])
+    ask(lab, '203.7.3.0/24')
+    lab.ask({ name: 'other.example', opt: option('203.7.99.0/24') })
+    assert.deepEqual(
+      [lab.sent, asked(lab).at(-1)],
+      [18, '1:cb076300/24'],
+      'those on their way take more along; another name is another matter',
+    )
+    for (let i = 0; i < 16; i++) answer(lab, '10.0.0.1', { prefix: `203.7.${i}.0/24`, scope: 24 })
+    answer(lab, '10.0.0.2')
+    assert.deepEqual(replies.map(addressIn), [...Array(16).fill('10.0.0.1'), ...Array(24).fill('10.0.0.2')])
+    // who was put off says so: its own clients' networks are not to get it
+    assert.ok(replies[20]?.wire.includes(hex(option('203.7.20.0/24', 24))))
+    ask(lab, '203.7.20.0/24')
+    assert.deepEqual(asked(lab).at(-1), '1:cb071400/24', 'there is room again')
+    for (let i = 0; i < 2; i++) answer(lab, '10.0.0.3')
+    assert.ok(lab.isIdle)
+  })
+
+  test('is put off to an answer without an address that is known', () => {
+    const lab = labOf('forward')
+    ask(lab, '0.0.0.0/0')
+    answer(lab, '10.0.0.2')
+    for (let i = 0; i < 16; i++) ask(lab, `203.7.${i}.0/24`)
+    assert.equal(known(lab, '203.7.16.0/24'), '10.0.0.2')
+  })
+
+  test('is counted when it fails, too', () => {
+    const lab = labOf('forward')
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 16; i++) ask(lab, `203.7.${16 * round + i}.0/24`)
+      for (let i = 0; i < 16; i++) lab.fail(Failure.upstream_timeout)
+    }
+    assert.deepEqual([lab.sent, lab.isIdle], [48, true])
+  })
+})
+
+describe('what is said of a network', () => {
+  test('is nothing, and nothing is answered, with mode off', () => {
+    const lab = labOf('off')
+    for (const prefix of ['192.0.2.0/24', '0.0.0.0/0', null]) ask(lab, prefix, from('198.51.100.7'))
+    assert.deepEqual(asked(lab), ['none'])
+  })
+
+  test('is what clients say of themselves, with forward', () => {
+    const lab = labOf('forward')
+    for (const prefix of ['192.0.2.77/32', '192.0.0.0/10', '0.0.0.0/0', '10.0.0.0/24', null]) ask(lab, prefix, from('198.51.100.7'))
+    assert.deepEqual(asked(lab), ['1:c0000200/24', '1:c0000000/10', '1:0/0', 'none'])
+  })
+
+  test('is besides the network of an address, with add', () => {
+    const lab = labOf('add')
+    ask(lab, null, from('198.51.100.7'))
+    ask(lab, null, from('198.51.100.8'))
+    ask(lab, null, from('2a00:1:2:300::1'))
+    ask(lab, '0.0.0.0/0', from('198.51.100.7'))
+    ask(lab, '192.0.2.0/23', from('198.51.100.7'))
+    for (const address of ['10.0.0.5', '127.0.0.1', '169.254.1.1', '::1', 'fe80::1', 'fd00::1']) ask(lab, null, from(address))
+    assert.deepEqual(asked(lab), ['1:c6336400/24', '2:2a000001/56', '1:0/0', '1:c0000200/23', 'none'])
+  })
+
+  test('is the same for every type (RFC 9460 §4.4)', () => {
+    const lab = labOf('add')
+    for (const type of [1, 28, 64, 65, 16]) lab.ask({ name: NAME, type }, from('198.51.100.7'))
+    assert.deepEqual(new Set(asked(lab)), new Set(['1:c6336400/24']))
+  })
+})
+
+describe('the option of an answer (RFC 7871 §7.2.2)', () => {
+  test('is the client’s own with the SCOPE of the answer, from memory too', () => {
+    const lab = labOf('add')
+    const first = ask(lab, '192.0.2.77/32')
+    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 22 })
+    for (const reply of [first, ask(lab, '192.0.2.77/32')]) assert.ok(reply.wire.includes(hex(option('192.0.2.77/32', 22))))
+  })
+
+  test('has SCOPE 0 for everybody, and where no address was given', () => {
+    const lab = labOf('forward')
+    const first = ask(lab, '0.0.0.0/0')
+    answer(lab, '10.0.0.1', { prefix: '198.51.100.0/24', scope: 24 })
+    for (const reply of [first, ask(lab, '::/0')]) {
+      assert.match(reply.wire.toString('hex'), /000800040(001|002)0000/)
+    }
+  })
+
+  test('is for the client’s network alone where that was not sent on', () => {
+    const lab = labOf('forward')
+    const reply = ask(lab, '10.1.2.0/24')
+    answer(lab, '10.0.0.1')
+    assert.ok(reply.wire.includes(hex(option('10.1.2.0/24', 24))))
+  })
+
+  test('is missing where the client sent none', () => {
+    const lab = labOf('add')
+    const first = ask(lab, null, from('198.51.100.7'))
+    answer(lab, '10.0.0.1', { prefix: '198.51.100.0/24', scope: 24 })
+    for (const reply of [first, ask(lab, null, from('198.51.100.9'))]) assert.ok(!reply.wire.includes(hex('00080007')))
+  })
+})
+
+test('answers for networks outlive a restart', async (t) => {
+  const path = join(temporaryDirectory(t), 'snapshot.bin')
+  const at = { fingerprint: 1, now: 1_000_000, wallClock: 0 }
+  const memory = memoryOf(4)
+  const before = labOf('forward', { memory })
+  for (const [prefix, scope] of [
+    ['192.0.2.0/24', 20],
+    ['2a00:1:2::/56', 56],
+  ] as const) {
+    ask(before, prefix)
+    answer(before, '10.0.0.1', { prefix, scope })
+  }
+  await writeSnapshot(path, { memory, table: tableOf(memory), ...at })
+  const opened = openCacheMemory(path, { bytes: bytesOf(4), ...at })
+  assert.equal(opened.restored?.entries, 2)
+  const after = labOf('forward', { memory: opened.memory })
+  assert.equal(known(after, '192.0.2.0/24'), '10.0.0.1')
+  assert.equal(known(after, '2a00:1:2:a0::/60'), '10.0.0.1')
+  assert.equal(known(after, '2a00:1:3::/56'), null)
+})
+
+test('the operator sees for whom an answer is, and throws all of them out', async () => {
+  const memory = memoryOf(4)
+  const lab = labOf('forward', { memory })
+  for (const [prefix, scope] of [
+    [null, 0],
+    ['::/0', 0],
+    ['192.0.2.0/24', 24],
+    ['203.7.0.0/16', 20],
+    ['2a00:1:2::/56', 48],
+    ['198.51.100.0/24', 0],
+  ] as const) {
+    ask(lab, prefix)
+    answer(lab, '10.0.0.1', prefix === null ? {} : { prefix, scope })
+  }
+  const inspector = new CacheInspector(memory, 9)
+  const networks = inspector.lookUp(wireOf(NAME), lab.clock.now).answers.map(({ network }) => network)
+  assert.deepEqual(networks.toSorted(), ['203.7.0.0/16 exactly', '192.0.2.0/24', '2a00:1:2::/48', 'any', 'none', null].toSorted())
+  assert.equal((await inspector.purgeName(wireOf(NAME))).entries, 6)
+  assert.equal(known(lab, '192.0.2.0/24'), null)
+})
