@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test, { describe } from 'node:test'
+import { IPV6_FAMILY, Subnet } from '../../dns/client-subnet.ts'
 import { Failure } from '../../dns/failure.ts'
+import { Audience } from '../../gateway/cache/audience.ts'
 import { CacheInspector } from '../../gateway/cache/inspect.ts'
 import { writeSnapshot } from '../../gateway/cache/snapshot.ts'
 import type { ClientSubnetMode } from '../../gateway/stages/client-subnet.ts'
 import { parseAddress } from '../../net/address.ts'
 import { NO_CACHE_METER, testMemory } from '../harness/cache.ts'
-import { bytesOf, memoryOf, tableOf, wireOf } from '../harness/cache-entries.ts'
+import { bytesOf, factsOf, keyOf, memoryOf, tableOf, wireOf } from '../harness/cache-entries.ts'
 import { HandClock, Lab, type Reply } from '../harness/lab.ts'
 import { aRecord, client, hex, record, wireName } from '../harness/messages.ts'
 import { openCacheMemory } from '../harness/snapshot.ts'
@@ -221,7 +223,7 @@ describe('a question for a network', () => {
     const lab = labOf('forward', { meter: { ...NO_CACHE_METER, withheld: () => withheld++ } })
     const replies = Array.from({ length: 40 }, (_, i) => ask(lab, `203.7.${i}.0/24`))
     assert.deepEqual([lab.sent, asked(lab).at(-1), withheld], [17, '1:0/0', 24])
-    ask(lab, '203.7.3.0/24')
+    const joining = ask(lab, '203.7.3.0/24')
     lab.ask({ name: 'other.example', opt: option('203.7.99.0/24') })
     assert.deepEqual(
       [lab.sent, asked(lab).at(-1)],
@@ -231,6 +233,7 @@ describe('a question for a network', () => {
     for (let i = 0; i < 16; i++) answer(lab, '10.0.0.1', { prefix: `203.7.${i}.0/24`, scope: 24 })
     answer(lab, '10.0.0.2')
     assert.deepEqual(replies.map(addressIn), [...Array(16).fill('10.0.0.1'), ...Array(24).fill('10.0.0.2')])
+    assert.equal(addressIn(joining), '10.0.0.1')
     // who was put off says so: its own clients' networks are not to get it
     assert.ok(replies[20]?.wire.includes(hex(option('203.7.20.0/24', 24))))
     ask(lab, '203.7.20.0/24')
@@ -245,6 +248,15 @@ describe('a question for a network', () => {
     answer(lab, '10.0.0.2')
     for (let i = 0; i < 16; i++) ask(lab, `203.7.${i}.0/24`)
     assert.equal(known(lab, '203.7.16.0/24'), '10.0.0.2')
+  })
+
+  test('has the number of another network by chance: each is asked', () => {
+    const lab = labOf('forward', { bytes: 0 })
+    lab.cache.idOf = () => 7
+    const replies = [ask(lab, '192.0.2.0/24'), ask(lab, '203.7.3.0/24')]
+    answer(lab, '10.0.0.1')
+    answer(lab, '10.0.0.2')
+    assert.deepEqual(replies.map(addressIn), ['10.0.0.1', '10.0.0.2'])
   })
 
   test('is counted when it fails, too', () => {
@@ -312,12 +324,44 @@ describe('the option of an answer (RFC 7871 §7.2.2)', () => {
     assert.ok(reply.wire.includes(hex(option('10.1.2.0/24', 24))))
   })
 
+  test('counts in what a datagram can take', () => {
+    const lab = labOf('forward')
+    const question = { name: NAME, udpSize: 512, opt: option(`2a00::/128`) }
+    const full = lab.ask(question, client('udp'))
+    const fitting = (count: number) => lab.answer({ answers: Array.from({ length: count }, (_, i) => aRecord(`192.0.2.${i}`, { ttl: 0 })) })
+    fitting(28)
+    const over = lab.ask(question, client('udp'))
+    fitting(29)
+    assert.deepEqual([full.wire.length, full.wire.readUInt16BE(6), full.wire.readUInt16BE(2) & 0x0200], [512, 28, 0])
+    assert.ok(over.wire.length < 512)
+    assert.equal(over.wire.readUInt16BE(2) & 0x0200, 0x0200)
+  })
+
   test('is missing where the client sent none', () => {
     const lab = labOf('add')
     const first = ask(lab, null, from('198.51.100.7'))
     answer(lab, '10.0.0.1', { prefix: '198.51.100.0/24', scope: 24 })
     for (const reply of [first, ask(lab, null, from('198.51.100.9'))]) assert.ok(!reply.wire.includes(hex('00080007')))
   })
+})
+
+test('a network is found by all of its bits, also where its place in the table is that of another', () => {
+  const table = tableOf(memoryOf(1))
+  const key = keyOf(NAME)
+  const ofNetwork = (high: number, low = 0) => {
+    key.ofAudience(Audience.IPV6, 56, new Subnet(IPV6_FAMILY, 56, high, low))
+    key.ofType(1, 1)
+    return key
+  }
+  table.store(ofNetwork(0x2a00_0000), factsOf(key, 1), 0)
+  const places = new Set<string>()
+  for (let i = 1; i < 50_000; i++) {
+    assert.equal(table.find(ofNetwork(0x2a00_0000 + (i & 0xffff))), false, `${i}`)
+    places.add(`${key.slot} ${key.tag}`)
+    assert.equal(table.find(ofNetwork(0x2a00_0000, i << 8)), false, `${i}`)
+  }
+  ofNetwork(0x2a00_0000)
+  assert.ok(table.find(key) && places.has(`${key.slot} ${key.tag}`))
 })
 
 test('answers for networks outlive a restart', async (t) => {

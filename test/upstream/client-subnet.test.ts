@@ -26,9 +26,10 @@ const askFor = (upstream: Parameters<typeof ask>[0], subnet: Subnet, budgetMs = 
 
 for (const protocol of PROTOCOLS) {
   describe(`a question with a client subnet over ${protocol}`, () => {
-    test('has the option, before the padding, and the SCOPE of the answer is known', async () => {
+    test('has the option, before the padding, and the SCOPE of the answer is known', async (t) => {
       await using server = await startServer(protocol, answering('0008000700011810c63364'))
       const upstream = serverFor(protocol, server.endpoint)
+      t.after(() => upstream.close())
       assert.equal((await askFor(upstream, SUBNET)).answer?.scope, 16)
       assert.equal((await askFor(upstream, NO_SUBNET)).answer?.scope, 0)
       assert.equal((await askFor(upstream, WITHHELD)).answer?.scope, 0)
@@ -37,10 +38,9 @@ for (const protocol of PROTOCOLS) {
       assert.equal(without?.includes(hex('000800')), false)
       assert.ok(withheld?.includes(hex('0008000400010000')))
       if (protocol === 'tls') for (const query of server.queries) assert.equal(query.length % 128, 0)
-      await upstream.close()
     })
 
-    test('is not answered for another network', async () => {
+    test('is not answered for another network', async (t) => {
       for (const wrong of [
         '00080007000118 10 c63365',
         '00080007000117 10 c63364',
@@ -53,50 +53,50 @@ for (const protocol of PROTOCOLS) {
           if (protocol === 'udp') answering('0008000700011818c63364', '192.0.2.1')(query, reply, connection)
         })
         const upstream = serverFor(protocol, server.endpoint, dependencies)
+        t.after(() => upstream.close())
         const { message, failure } = await askFor(upstream, SUBNET)
         // RFC 5452 §9.1: a forger cannot end the wait
         if (protocol === 'udp') assert.ok(message?.includes(Buffer.from([192, 0, 2, 1])), wrong)
         else assert.equal(failure, Failure.upstream_subnet_mismatch, wrong)
         assert.equal(dependencies.meter.counts.ignored, protocol === 'udp' ? 1 : 0)
-        await upstream.close()
       }
     })
 
-    test('that is refused is asked once more without an address', async () => {
+    test('that is refused is asked once more without an address', async (t) => {
       const dependencies = upstreamDependencies()
       await using server = await startServer(protocol, (query, reply, connection) => {
         if (query.includes(hex(OPTION))) reply(response(query, { flags: REFUSED, additionals: [opt('')] }))
         else answering('0008000400010000')(query, reply, connection)
       })
       const upstream = new SubnetRetry(serverFor(protocol, server.endpoint, dependencies))
+      t.after(() => upstream.close())
       const { answer, message } = await askFor(upstream, SUBNET)
       assert.ok(message?.includes(Buffer.from([192, 0, 2, 1])))
       // whoever asks from there gets this one, and nobody else
       assert.equal(answer?.scope, 24)
       assert.deepEqual([server.queries.length, server.queries[1]?.includes(hex('0008000400010000'))], [2, true])
       assert.deepEqual(dependencies.meter.counts.failed, ['upstream_subnet_refused'])
-      await upstream.close()
     })
 
-    test('that is refused without an address, too, is refused', async () => {
+    test('that is refused without an address, too, is refused', async (t) => {
       await using server = await startServer(protocol, (query, reply) => reply(response(query, { flags: REFUSED })))
       const upstream = new SubnetRetry(serverFor(protocol, server.endpoint))
+      t.after(() => upstream.close())
       assert.equal((await askFor(upstream, SUBNET)).answer?.rcode, 2)
       assert.equal(server.queries.length, 2)
       for (const subnet of [WITHHELD, NO_SUBNET]) assert.equal((await askFor(upstream, subnet)).answer?.rcode, 2)
       assert.equal(server.queries.length, 4)
-      await upstream.close()
     })
   })
 }
 
-test('a truncated answer is asked for over TCP with the same option', async () => {
+test('a truncated answer is asked for over TCP with the same option', async (t) => {
   await using server = await dnsServer((query, reply, connection) => {
     if (server.tcp.queries.length === 0) reply(response(query, { flags: 0x8380, additionals: [opt('0008000700011818c63364')] }))
     else answering('0008000700011818c63364')(query, reply, connection)
   })
   const upstream = serverFor('udp', server.endpoint)
+  t.after(() => upstream.close())
   assert.equal((await askFor(upstream, SUBNET)).answer?.scope, 24)
   assert.ok(server.tcp.queries[0]?.includes(hex(OPTION)))
-  await upstream.close()
 })
