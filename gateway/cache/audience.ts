@@ -77,6 +77,12 @@ export class AudienceWalk {
   }
 
   start(subnet: Subnet): void {
+    if (subnet.family === 0) {
+      this.#own = Audience.OFF
+      this.#source = 0
+      this.#step = 1
+      return
+    }
     const { source, maxSource } = subnet
     this.#network = networkOf(subnet)
     this.#source = source

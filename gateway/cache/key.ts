@@ -30,7 +30,7 @@ export class CacheKey {
   /** Type and class. */
   type = 0
   space = 0
-  /** Of the network, zero behind its length: bits 0 to 31, and 32 to 55. */
+  /** Of the network where it has a length, zero behind that: bits 0 to 31, and 32 to 55. */
   networkHigh = 0
   networkLow = 0
   /** Of the name alone: all that is known of a name is in one page. */
@@ -84,9 +84,14 @@ export class CacheKey {
   /** The same question for others: for those in the first `length` bits of `subnet`. ofType() has to follow. */
   ofAudience(audience: Audience, length: number, { high, low }: Subnet): void {
     this.facts = withAudience(this.facts, audience, length)
+    // nearly always; and nothing reads the rest then
+    if (length === 0) {
+      this.#network = 0
+      return
+    }
     this.networkHigh = high & prefixMask(length)
     this.networkLow = low & prefixMask(length - 32)
-    this.#network = length === 0 ? 0 : mix(this.networkHigh ^ mix(this.networkLow ^ length))
+    this.#network = mix(this.networkHigh ^ mix(this.networkLow ^ length))
   }
 
   /** The same question for another type. */
