@@ -20,7 +20,7 @@ export type Audience = (typeof Audience)[keyof typeof Audience]
 
 /** By audience: where its bits begin, in words; those of IPv6 need two for 56 lengths. Those without are always looked for. */
 const NOWHERE = -1
-const BITS_AT: Readonly<Record<Audience, number>> = { 0: NOWHERE, 1: 0, 2: NOWHERE, 3: 1, 4: 2, 5: 4, 6: 5 }
+const BITS_AT: readonly number[] = [NOWHERE, 0, NOWHERE, 1, 2, 4, 5]
 const WORDS = 7
 export const AUDIENCE_BYTES = 4 * WORDS
 
@@ -51,12 +51,12 @@ export class AudienceMap {
   }
 
   has(audience: Audience, length: number): boolean {
-    const at = BITS_AT[audience]
+    const at = BITS_AT[audience] as number
     return at === NOWHERE || (((this.#words[at + (length >>> 5)] as number) >>> (length & 31)) & 1) === 1
   }
 
   add(audience: Audience, length: number): void {
-    if (!this.has(audience, length)) Atomics.or(this.#words, BITS_AT[audience] + (length >>> 5), 1 << (length & 31))
+    if (!this.has(audience, length)) Atomics.or(this.#words, (BITS_AT[audience] as number) + (length >>> 5), 1 << (length & 31))
   }
 }
 
@@ -77,12 +77,6 @@ export class AudienceWalk {
   }
 
   start(subnet: Subnet): void {
-    if (subnet.family === 0) {
-      this.#own = Audience.OFF
-      this.#source = 0
-      this.#step = 1
-      return
-    }
     const { source, maxSource } = subnet
     this.#network = networkOf(subnet)
     this.#source = source

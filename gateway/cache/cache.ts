@@ -165,13 +165,24 @@ export class Cache {
     this.isDue = this.hasStale = false
     const time = now + this.#offset
     this.#key.readQuestion(query, query.route.space)
+    return this.#findFreshFor(query, time) ? this.#table.found.answer({ now: time, source: 'cache' }) : null
+  }
+
+  /** For the narrowest audience that has one. The key has the question, for nobody's network yet. */
+  #findFreshFor(query: Query, time: number): boolean {
     const { subnet } = query
+    // nearly always: no answer depends on a network
+    if (subnet.family === 0 && !this.#audiences.has(Audience.EVERYBODY, 0)) return this.#findFreshOrDenial(query, time)
     for (this.#walk.start(subnet); this.#walk.next(); ) {
       this.#key.ofAudience(this.#walk.audience, this.#walk.length, subnet)
-      this.#key.ofType(query.qtype, query.qclass)
-      if (this.#findFresh(time) || this.#findFreshDenial(query, time)) return this.#table.found.answer({ now: time, source: 'cache' })
+      if (this.#findFreshOrDenial(query, time)) return true
     }
-    return null
+    return false
+  }
+
+  #findFreshOrDenial(query: Query, time: number): boolean {
+    this.#key.ofType(query.qtype, query.qclass)
+    return this.#findFresh(time) || this.#findFreshDenial(query, time)
   }
 
   /** RFC 7871 §7.3.1: as many bits of the network as the answer is for, no more than it was asked with. */

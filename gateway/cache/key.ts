@@ -61,12 +61,13 @@ export class CacheKey {
     this.ofType(qtype, qclass)
   }
 
-  /** Takes what does not depend on the audience and the type. ofAudience() and ofType() have to follow. */
+  /** Takes the question, for nobody's network. ofType() has to follow. */
   readQuestion(query: Query, space: number): void {
     this.readName(query.wire, HEADER_LENGTH, query.questionEnd - 4)
     const flags = (query.dnssecOk ? DNSSEC_OK : 0) | ((query.flags & Flag.CD) === 0 ? 0 : CHECKING_DISABLED)
     this.facts = this.nameLength | (flags << 8)
     this.space = space | 0
+    this.#network = 0
   }
 
   /** Takes the valid, uncompressed name from `at` to `end`; its page is known then, and nothing else. */
