@@ -6,75 +6,13 @@ import { Failure } from '../../dns/failure.ts'
 import { Audience } from '../../gateway/cache/audience.ts'
 import { CacheInspector } from '../../gateway/cache/inspect.ts'
 import { writeSnapshot } from '../../gateway/cache/snapshot.ts'
-import type { ClientSubnetMode } from '../../gateway/stages/client-subnet.ts'
-import { parseAddress } from '../../net/address.ts'
 import { NO_CACHE_METER, testMemory } from '../harness/cache.ts'
 import { bytesOf, factsOf, keyOf, memoryOf, tableOf, wireOf } from '../harness/cache-entries.ts'
-import { HandClock, Lab, type Reply } from '../harness/lab.ts'
-import { aRecord, client, hex, record, wireName } from '../harness/messages.ts'
+import { addressIn, answer, ask, asked, known, labOf, NAME, opt, option } from '../harness/client-subnet.ts'
+import { HandClock, type Lab } from '../harness/lab.ts'
+import { hex, record, wireName } from '../harness/messages.ts'
 import { openCacheMemory } from '../harness/snapshot.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
-
-const NAME = 'www.example'
-
-/** The option, from "192.0.2.0/24": SOURCE and ADDRESS as they are written. */
-function option(prefix: string, scope = 0): string {
-  const [host = '', bits = ''] = prefix.split('/')
-  const address = Buffer.from(parseAddress(host) ?? assert.fail(prefix))
-  const source = Number(bits)
-  const isIpv6 = host.includes(':')
-  const octets = address.subarray(isIpv6 ? 0 : 12).subarray(0, Math.ceil(source / 8))
-  const data = Buffer.concat([Buffer.from([0, isIpv6 ? 2 : 1, source, scope]), octets])
-  return Buffer.concat([Buffer.from([0, 8, 0, data.length]), data]).toString('hex')
-}
-
-/** An OPT record with one option of a server. */
-function opt(options: string): Buffer {
-  const rdata = hex(options)
-  return record({ owner: Buffer.from([0]), type: 41, class: 1232, ttl: 0, rdata })
-}
-
-function labOf(mode: ClientSubnetMode, options: ConstructorParameters<typeof Lab>[0] = {}): Lab {
-  const lab = new Lab(options)
-  lab.clientSubnet.mode = mode
-  return lab
-}
-
-const from = (address: string) => client('tcp', { address, octets: parseAddress(address) ?? assert.fail(address) })
-
-/** Asks, with an option where a prefix is given. */
-function ask(lab: Lab, prefix: string | null, of = from('127.0.0.1')): Reply {
-  return lab.ask({ name: NAME, opt: prefix === null ? '' : option(prefix) }, of)
-}
-
-/** The next open question is answered: an address that tells which answer it is, for `scope` bits of `prefix`. */
-function answer(lab: Lab, address: string, { prefix, scope = 0, ttl = 300 }: { prefix?: string; scope?: number; ttl?: number } = {}): void {
-  lab.answer({ answers: [aRecord(address, { ttl })], additionals: prefix === undefined ? [] : [opt(option(prefix, scope))] })
-}
-
-/** What was answered at once, from memory; null: it was asked. */
-function known(lab: Lab, prefix: string | null, of = from('127.0.0.1')): string | null {
-  const before = lab.sent
-  const reply = ask(lab, prefix, of)
-  if (lab.sent > before) {
-    assert.equal(reply.message, null)
-    lab.fail(Failure.overloaded) // of which nothing is remembered
-    return null
-  }
-  return addressIn(reply)
-}
-
-/** The address of an answer with one record. */
-function addressIn({ wire }: Reply): string {
-  const at = wire.indexOf(hex('c00c00010001')) + 12
-  return wire.subarray(at, at + 4).join('.')
-}
-
-/** What the upstream was asked with, oldest first. */
-const asked = (lab: Lab) =>
-  lab.asked.map(({ query: { subnet } }) =>
-    subnet.family === 0 ? 'none' : `${subnet.family}:${(subnet.high >>> 0).toString(16)}/${subnet.source}`,
-  )
 
 describe('an answer for a network (RFC 7871 §7.3.1)', () => {
   test('with SCOPE up to SOURCE is for all addresses in SCOPE bits', () => {
@@ -266,82 +204,6 @@ describe('a question for a network', () => {
       for (let i = 0; i < 16; i++) lab.fail(Failure.upstream_timeout)
     }
     assert.deepEqual([lab.sent, lab.isIdle], [48, true])
-  })
-})
-
-describe('what is said of a network', () => {
-  test('is nothing, and nothing is answered, with mode off', () => {
-    const lab = labOf('off')
-    for (const prefix of ['192.0.2.0/24', '0.0.0.0/0', null]) ask(lab, prefix, from('198.51.100.7'))
-    assert.deepEqual(asked(lab), ['none'])
-  })
-
-  test('is what clients say of themselves, with forward', () => {
-    const lab = labOf('forward')
-    for (const prefix of ['192.0.2.77/32', '192.0.0.0/10', '0.0.0.0/0', '10.0.0.0/24', null]) ask(lab, prefix, from('198.51.100.7'))
-    assert.deepEqual(asked(lab), ['1:c0000200/24', '1:c0000000/10', '1:0/0', 'none'])
-  })
-
-  test('is besides the network of an address, with add', () => {
-    const lab = labOf('add')
-    ask(lab, null, from('198.51.100.7'))
-    ask(lab, null, from('198.51.100.8'))
-    ask(lab, null, from('2a00:1:2:300::1'))
-    ask(lab, '0.0.0.0/0', from('198.51.100.7'))
-    ask(lab, '192.0.2.0/23', from('198.51.100.7'))
-    for (const address of ['10.0.0.5', '127.0.0.1', '169.254.1.1', '::1', 'fe80::1', 'fd00::1']) ask(lab, null, from(address))
-    assert.deepEqual(asked(lab), ['1:c6336400/24', '2:2a000001/56', '1:0/0', '1:c0000200/23', 'none'])
-  })
-
-  test('is the same for every type (RFC 9460 §4.4)', () => {
-    const lab = labOf('add')
-    for (const type of [1, 28, 64, 65, 16]) lab.ask({ name: NAME, type }, from('198.51.100.7'))
-    assert.deepEqual(new Set(asked(lab)), new Set(['1:c6336400/24']))
-  })
-})
-
-describe('the option of an answer (RFC 7871 §7.2.2)', () => {
-  test('is the client’s own with the SCOPE of the answer, from memory too', () => {
-    const lab = labOf('add')
-    const first = ask(lab, '192.0.2.77/32')
-    answer(lab, '10.0.0.1', { prefix: '192.0.2.0/24', scope: 22 })
-    for (const reply of [first, ask(lab, '192.0.2.77/32')]) assert.ok(reply.wire.includes(hex(option('192.0.2.77/32', 22))))
-  })
-
-  test('has SCOPE 0 for everybody, and where no address was given', () => {
-    const lab = labOf('forward')
-    const first = ask(lab, '0.0.0.0/0')
-    answer(lab, '10.0.0.1', { prefix: '198.51.100.0/24', scope: 24 })
-    for (const reply of [first, ask(lab, '::/0')]) {
-      assert.match(reply.wire.toString('hex'), /000800040(001|002)0000/)
-    }
-  })
-
-  test('is for the client’s network alone where that was not sent on', () => {
-    const lab = labOf('forward')
-    const reply = ask(lab, '10.1.2.0/24')
-    answer(lab, '10.0.0.1')
-    assert.ok(reply.wire.includes(hex(option('10.1.2.0/24', 24))))
-  })
-
-  test('counts in what a datagram can take', () => {
-    const lab = labOf('forward')
-    const question = { name: NAME, udpSize: 512, opt: option(`2a00::/128`) }
-    const full = lab.ask(question, client('udp'))
-    const fitting = (count: number) => lab.answer({ answers: Array.from({ length: count }, (_, i) => aRecord(`192.0.2.${i}`, { ttl: 0 })) })
-    fitting(28)
-    const over = lab.ask(question, client('udp'))
-    fitting(29)
-    assert.deepEqual([full.wire.length, full.wire.readUInt16BE(6), full.wire.readUInt16BE(2) & 0x0200], [512, 28, 0])
-    assert.ok(over.wire.length < 512)
-    assert.equal(over.wire.readUInt16BE(2) & 0x0200, 0x0200)
-  })
-
-  test('is missing where the client sent none', () => {
-    const lab = labOf('add')
-    const first = ask(lab, null, from('198.51.100.7'))
-    answer(lab, '10.0.0.1', { prefix: '198.51.100.0/24', scope: 24 })
-    for (const reply of [first, ask(lab, null, from('198.51.100.9'))]) assert.ok(!reply.wire.includes(hex('00080007')))
   })
 })
 
