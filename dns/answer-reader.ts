@@ -1,5 +1,6 @@
 import { Answer, type AnswerBody } from './answer.ts'
 import { putU32, u16, u32 } from './bytes.ts'
+import { scopeFor } from './client-subnet.ts'
 import { upstreamEdeText } from './ede-text.ts'
 import { EdnsOption, OPTION_HEADER_LENGTH, optExtendedRcode } from './edns.ts'
 import { Failure, NO_EDE } from './failure.ts'
@@ -39,6 +40,8 @@ export class AnswerReader {
   #ede: number = NO_EDE
   #edeText = new Uint8Array(0)
   #extendedRcode = 0
+  /** RFC 7871 §7.3: 0 without the option; -1: it is that of another question. */
+  #scope = 0
   #optAt = -1
   /** Position of the OPT record among the records. */
   #optIndex = -1
@@ -54,6 +57,10 @@ export class AnswerReader {
     const total = answers + authorities + additionalCount(message)
     if (total > MAX_RECORDS || !this.#readRecords(query, message, { total, answers, authorities })) return Failure.upstream_malformed
     const rcode = (this.#extendedRcode << 4) | (flagsOf(message) & Flag.RCODE)
+    // RFC 7871 §7.3: dropped as a whole
+    if (this.#scope < 0) return Failure.upstream_subnet_mismatch
+    // §7.3: perhaps only because of the address
+    if (rcode === Rcode.REFUSED && query.subnet.source > 0) return Failure.upstream_subnet_refused
     if (rcode !== Rcode.NOERROR && rcode !== Rcode.NXDOMAIN && rcode !== Rcode.YXDOMAIN) return this.#upstreamFailed()
     if (!this.#relevance.follow(query, message, this.#table, answers)) return Failure.upstream_alias_loop
     unifyTtls(message, this.#table, answers)
@@ -61,7 +68,7 @@ export class AnswerReader {
     this.#relevance.markAuthorities(message, this.#table, answers, answers + authorities)
     const body = this.#body(query, message, { answers, authorities, rcode, now })
     if (body === null) return Failure.upstream_malformed
-    return new Answer({ rcode, source: 'upstream', ede: this.#ede, edeText: this.#edeText, body })
+    return new Answer({ rcode, source: 'upstream', ede: this.#ede, edeText: this.#edeText, scope: this.#scope, body })
   }
 
   #readRecords(query: Query, message: Uint8Array, counts: Counts): boolean {
@@ -69,6 +76,7 @@ export class AnswerReader {
     this.#ede = NO_EDE
     this.#edeText = new Uint8Array(0)
     this.#extendedRcode = 0
+    this.#scope = 0
     this.#optAt = this.#optIndex = -1
     this.#table.clear()
     const record = this.#record
@@ -80,7 +88,7 @@ export class AnswerReader {
       if (record.type === Type.OPT) {
         // RFC 6891 §6.1.1: in the additional section, and once
         if (i < counts.answers + counts.authorities || this.#optAt >= 0 || message[record.owner] !== 0) return false
-        if (!this.#readOpt(message, i)) return false
+        if (!this.#readOpt(query, message, i)) return false
         continue
       }
       if (!isRdataValid(message, record, this.#table)) return false
@@ -91,7 +99,7 @@ export class AnswerReader {
     return at === message.length
   }
 
-  #readOpt(message: Uint8Array, index: number): boolean {
+  #readOpt({ subnet }: Query, message: Uint8Array, index: number): boolean {
     const opt = this.#record
     this.#optAt = opt.owner
     this.#optIndex = index
@@ -105,6 +113,7 @@ export class AnswerReader {
       at = data + length
       if (at > opt.end) return false
       if (code === EdnsOption.KEEPALIVE && length === 2) this.keepalive = u16(message, data)
+      if (code === EdnsOption.CLIENT_SUBNET && this.#scope === 0) this.#scope = scopeFor(subnet, message, data, length)
       if (code === EdnsOption.EDE && length >= 2 && this.#ede === NO_EDE) {
         this.#ede = u16(message, data)
         this.#edeText = upstreamEdeText(message.subarray(data + 2, at))

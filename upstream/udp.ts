@@ -119,10 +119,15 @@ export class UdpUpstream implements UpstreamServer {
       meter.ignored()
       return
     }
-    socket.settle(pending)
     const now = clock()
     const { query, sink } = pending
     const result = this.#reader.read(query, message, now)
+    // RFC 7871 §11.2: nor is what answers for another network
+    if (result === Failure.upstream_subnet_mismatch) {
+      meter.ignored()
+      return
+    }
+    socket.settle(pending)
     if (result === Failure.upstream_truncated) {
       this.#stream.send(query, sink)
       return

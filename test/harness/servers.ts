@@ -27,9 +27,10 @@ export interface TestServer extends AsyncDisposable {
   handler: Handler
 }
 
-/** Whether the gateway asks for itself, whether the server is there: for the root, of NS. */
+/** Whether the gateway asks for itself: for the name servers of the root, or for a name that would come back if there was a loop. */
 function isProbe(query: Buffer): boolean {
-  return query[12] === 0 && query.readUInt16BE(13) === 2
+  const isForRoot = query[12] === 0 && query.readUInt16BE(13) === 2
+  return isForRoot || (query[12] === 8 && query[21] === 32 && query[54] === 0)
 }
 
 export function frame(message: Uint8Array): Buffer {
