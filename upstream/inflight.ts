@@ -1,46 +1,55 @@
-import { randomFillSync } from 'node:crypto'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import type { Query } from '../dns/query.ts'
 import type { LiveSet } from '../net/live-set.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
-
-/** Random ids are drawn in batches: one call to the generator costs more than all else here. */
-const BATCH = 1024
-const batch = new Uint16Array(BATCH)
-let drawn = BATCH
-
-/** RFC 5452 §9.2: an id nobody can guess, over the whole range. */
-function randomId(): number {
-  if (drawn === BATCH) {
-    randomFillSync(batch)
-    drawn = 0
-  }
-  return batch[drawn++] as number
-}
+import type { Cookie } from './client-cookies.ts'
+import type { Asked } from './edns-support.ts'
+import { random16 } from './random.ts'
 
 /** Whoever owns a table of pending queries hears when one of them runs out of time. */
 export interface PendingOwner {
   expired(pending: Pending): void
 }
 
+/** How a question is asked. */
+export interface Wording {
+  /** Whether it was asked before: on an earlier connection that broke (conformance TCP-13), or in other words; once. */
+  readonly resent: boolean
+  /** Whether it has an OPT record. */
+  readonly edns: boolean
+  /** In the OPT record; null: none. */
+  readonly cookie: Cookie | null
+}
+
+export interface PendingFacts extends Wording {
+  readonly now: number
+  /** 0x20: see putLetterCase(); 0 where it is not used. */
+  readonly letterCase: number
+}
+
 /** One question on its way to one server. */
-export class Pending extends WheelEntry {
+export class Pending extends WheelEntry implements Asked, Wording {
   readonly query: Query
   readonly sink: UpstreamSink
   readonly sentAt: number
   readonly id: number
-  /** Whether it was sent on an earlier connection that broke (conformance TCP-13: once). */
   readonly resent: boolean
+  readonly edns: boolean
+  readonly cookie: Cookie | null
+  readonly letterCase: number
   readonly #owner: PendingOwner
 
-  constructor(query: Query, sink: UpstreamSink, facts: { id: number; sentAt: number; resent: boolean; owner: PendingOwner }) {
+  constructor(query: Query, sink: UpstreamSink, { id, owner, facts }: { id: number; owner: PendingOwner; facts: PendingFacts }) {
     super()
     this.query = query
     this.sink = sink
-    this.id = facts.id
-    this.sentAt = facts.sentAt
+    this.id = id
+    this.sentAt = facts.now
     this.resent = facts.resent
-    this.#owner = facts.owner
+    this.edns = facts.edns
+    this.cookie = facts.cookie
+    this.letterCase = facts.letterCase
+    this.#owner = owner
   }
 
   override onDeadline(): void {
@@ -76,10 +85,11 @@ export class Inflight {
   }
 
   /** Precondition: not full. The entry expires at the query's deadline. */
-  add(query: Query, sink: UpstreamSink, { now, resent }: { now: number; resent: boolean }): Pending {
-    let id = randomId()
-    while (this.#pending.has(id)) id = randomId()
-    const pending = new Pending(query, sink, { id, sentAt: now, resent, owner: this.#owner })
+  add(query: Query, sink: UpstreamSink, facts: PendingFacts): Pending {
+    // RFC 5452 §9.2; conformance DOH-10: never the client's, which is 0 over HTTP and QUIC
+    let id = random16()
+    while (this.#pending.has(id)) id = random16()
+    const pending = new Pending(query, sink, { id, owner: this.#owner, facts })
     if (this.#pending.size === 0) this.#busy.add(this)
     this.#pending.set(id, pending)
     this.#wheel.set(pending, query.deadline)

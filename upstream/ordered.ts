@@ -125,6 +125,14 @@ class Attempts extends WheelEntry {
     this.askNext()
   }
 
+  /** Whether the server that was asked may be so once more; it has then been. */
+  mayRepeat(server: number): boolean {
+    const left = this.#left[server] as number
+    if (this.#settled || left === 0) return false
+    this.#left[server] = left - 1
+    return true
+  }
+
   #ask(server: UpstreamServer): void {
     const at = this.#at
     this.#left[at] = (this.#left[at] as number) - 1
@@ -191,6 +199,10 @@ class Send implements UpstreamSink {
 
   failed(_query: Query, failure: Failure): void {
     this.#attempts.failed(this.#server, failure)
+  }
+
+  mayRepeat(): boolean {
+    return this.#attempts.mayRepeat(this.#server)
   }
 }
 

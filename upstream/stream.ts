@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import { Answer } from '../dns/answer.ts'
-import { AnswerReader, isAnswerTo } from '../dns/answer-reader.ts'
+import { AnswerReader, isAnswerTo, isBareError } from '../dns/answer-reader.ts'
 import { putU16, u16 } from '../dns/bytes.ts'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { HEADER_LENGTH } from '../dns/header.ts'
+import { Flag, flagsOf, HEADER_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
 import { writeQuestion } from '../dns/question.ts'
 import { Rcode } from '../dns/types.ts'
@@ -12,8 +12,10 @@ import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
 import { LiveSet } from '../net/live-set.ts'
 import { scratch } from '../net/scratch.ts'
 import { WheelEntry } from '../net/wheel.ts'
-import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
-import { type ConnectionTerms, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
+import type { Cookie } from './client-cookies.ts'
+import { EdnsSupport } from './edns-support.ts'
+import { Inflight, type Pending, type PendingOwner, type Wording } from './inflight.ts'
+import { type ConnectionTerms, mayRepeat, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
 
 /** Questions on one connection; beyond it a second one is opened (RFC 7766 §6.2.1.1). */
 const IN_FLIGHT_PER_CONNECTION = 10_000
@@ -45,16 +47,19 @@ export class StreamUpstream implements UpstreamServer {
   readonly isLossy = false
   readonly #dialer: Dialer
   readonly #connectMs: number
+  readonly #edns: EdnsSupport
   readonly #dependencies: UpstreamDependencies
   readonly #connections = new Set<UpstreamConnection>()
   readonly #busy = new LiveSet<Inflight>()
   #rtt = Number.NaN
   #closed = false
 
-  constructor(dialer: Dialer, options: { name: string; terms: ConnectionTerms }, dependencies: UpstreamDependencies) {
+  /** `edns`: what is known of the server, where it is asked over UDP too. */
+  constructor(dialer: Dialer, options: { name: string; terms: ConnectionTerms; edns?: EdnsSupport }, dependencies: UpstreamDependencies) {
     this.name = options.name
     this.#dialer = dialer
     this.#connectMs = options.terms.connectMs
+    this.#edns = options.edns ?? new EdnsSupport(dependencies.clock)
     this.#dependencies = dependencies
   }
 
@@ -62,8 +67,9 @@ export class StreamUpstream implements UpstreamServer {
     return this.#rtt
   }
 
-  send(query: Query, sink: UpstreamSink): void {
-    this.#send(query, sink, false)
+  /** `cookie`: to be sent along, to hear whether the server has cookies. */
+  send(query: Query, sink: UpstreamSink, cookie: Cookie | null = null): void {
+    this.#send(query, sink, { resent: false, edns: this.#edns.isUsedFor(query), cookie })
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -76,7 +82,7 @@ export class StreamUpstream implements UpstreamServer {
     for (const connection of this.#connections) connection.destroy()
   }
 
-  #send(query: Query, sink: UpstreamSink, resent: boolean): void {
+  #send(query: Query, sink: UpstreamSink, wording: Wording): void {
     const connection = this.#closed ? Failure.upstream_network : this.#pick()
     if (!(connection instanceof UpstreamConnection)) {
       this.#dependencies.meter.failed(connection)
@@ -84,7 +90,7 @@ export class StreamUpstream implements UpstreamServer {
       return
     }
     this.#dependencies.meter.sent()
-    connection.send(query, sink, resent)
+    connection.send(query, sink, wording)
   }
 
   #pick(): UpstreamConnection | Failure {
@@ -94,6 +100,7 @@ export class StreamUpstream implements UpstreamServer {
     const connection = new UpstreamConnection(this.#dialer, this.#handlers, {
       ...this.#dependencies,
       connectMs: this.#connectMs,
+      edns: this.#edns,
       busy: this.#busy,
     })
     this.#connections.add(connection)
@@ -112,12 +119,14 @@ export class StreamUpstream implements UpstreamServer {
       if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
       pending.sink.answered(pending.query, result)
     },
+    onRefused: ({ query, sink }) => this.#send(query, sink, { resent: true, edns: false, cookie: null }),
     onFailed: (pending, failure) => this.#fail(pending, failure),
     onClosed: (connection, { pending, stale }) => {
       this.#connections.delete(connection)
       for (const each of pending) {
         // RFC 7766 §6.2.4: a server may close at any time; what it left unanswered is asked once more on a new connection
-        if (stale && !each.resent && !this.#closed) this.#send(each.query, each.sink, true)
+        const { query, sink, edns, cookie } = each
+        if (stale && !each.resent && !this.#closed) this.#send(query, sink, { resent: true, edns, cookie })
         else this.#fail(each, this.#dialer.refusal ?? Failure.upstream_network)
       }
     },
@@ -131,6 +140,8 @@ export class StreamUpstream implements UpstreamServer {
 
 interface ConnectionHandlers {
   onAnswer(pending: Pending, result: Answer | Failure, now: number): void
+  /** The server does not know EDNS: it is to be asked once more without (conformance EDNS-16). */
+  onRefused(pending: Pending): void
   onFailed(pending: Pending, failure: Failure): void
   /** `stale`: the connection had been established, so that another attempt may succeed. */
   onClosed(connection: UpstreamConnection, rest: { pending: readonly Pending[]; stale: boolean }): void
@@ -140,6 +151,7 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   readonly #socket: Socket
   readonly #padding: number
   readonly #handlers: ConnectionHandlers
+  readonly #edns: EdnsSupport
   readonly #dependencies: UpstreamDependencies
   readonly #inflight: Inflight
   readonly #deframer = new Deframer()
@@ -156,10 +168,11 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
   constructor(
     dialer: Dialer,
     handlers: ConnectionHandlers,
-    dependencies: UpstreamDependencies & { connectMs: number; busy: LiveSet<Inflight> },
+    dependencies: UpstreamDependencies & { connectMs: number; edns: EdnsSupport; busy: LiveSet<Inflight> },
   ) {
     super()
     this.#handlers = handlers
+    this.#edns = dependencies.edns
     this.#dependencies = dependencies
     this.#lastReceived = dependencies.clock()
     this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION, busy: dependencies.busy })
@@ -177,10 +190,11 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
     return !this.#retired && !this.#inflight.isFull && this.#socket.writableLength < MAX_UNSENT
   }
 
-  send(query: Query, sink: UpstreamSink, resent: boolean): void {
+  send(query: Query, sink: UpstreamSink, { resent, edns, cookie }: Wording): void {
     const now = this.#dependencies.clock()
-    const pending = this.#inflight.add(query, sink, { now, resent })
-    const length = writeQuestion(query, scratch, PREFIX_LENGTH, { id: pending.id, keepalive: true, padding: this.#padding })
+    const pending = this.#inflight.add(query, sink, { now, resent, edns, cookie, letterCase: 0 })
+    const options = { id: pending.id, keepalive: true, padding: this.#padding, edns, cookie }
+    const length = writeQuestion(query, scratch, PREFIX_LENGTH, options)
     putU16(scratch, 0, length)
     this.#output.push(Buffer.from(scratch.subarray(0, PREFIX_LENGTH + length)))
     if (this.#flushScheduled) return
@@ -259,8 +273,18 @@ class UpstreamConnection extends WheelEntry implements PendingOwner {
     this.#lastReceived = now
     const result = isAnswerTo(pending.query, message) ? this.#reader.read(pending.query, message, now) : Failure.upstream_malformed
     if (result instanceof Answer && this.#reader.keepalive >= 0) this.#onKeepalive(this.#reader.keepalive)
-    this.#handlers.onAnswer(pending, result, now)
+    if (this.#isRefused(pending, message, result) && mayRepeat(pending.query, pending.sink)) this.#handlers.onRefused(pending)
+    else this.#handlers.onAnswer(pending, result, now)
     return true
+  }
+
+  /** Whether it is to be asked once more without EDNS. */
+  #isRefused(pending: Pending, message: Uint8Array, result: Answer | Failure): boolean {
+    if (!(result instanceof Answer)) {
+      return isBareError(message) && this.#edns.heard(pending, { rcode: flagsOf(message) & Flag.RCODE, hasOpt: false })
+    }
+    pending.cookie?.judgeReliable(message, this.#reader)
+    return this.#edns.heard(pending, this.#reader)
   }
 
   /** RFC 7828 §3.2.2: TIMEOUT in units of 100 ms; 0 asks us to leave. */

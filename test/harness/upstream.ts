@@ -56,14 +56,15 @@ export interface AskOptions {
   readonly name?: string
   readonly type?: number
   readonly budgetMs?: number
+  readonly dnssecOk?: boolean
 }
 
 /** Sends one question and waits for the one outcome; a second outcome is an error. */
 export async function ask(
   upstream: Pick<Upstream, 'send'>,
-  { name = 'example.com', type = 1, budgetMs = 2000 }: AskOptions = {},
+  { name = 'example.com', type = 1, budgetMs = 2000, dnssecOk = false }: AskOptions = {},
 ): Promise<Outcome> {
-  const query = parsedQuery(question({ name, type, opt: '' }), client('tcp'))
+  const query = parsedQuery(question({ name, type, opt: '', optFlags: dnssecOk ? 0x8000 : 0 }), client('tcp'))
   query.receivedAt = monotonicClock()
   query.deadline = query.receivedAt + budgetMs
   query.park()
