@@ -92,7 +92,7 @@ export class UdpUpstream implements UpstreamServer {
     const now = clock()
     const socket = this.#closed ? null : this.#pick(now)
     if (socket === null || socket.inflight.isFull) {
-      sink.failed(query, socket === null ? Failure.upstream_network : Failure.overloaded)
+      this.#fail({ query, sink }, socket === null ? Failure.upstream_network : Failure.overloaded)
       return
     }
     meter.sent()
@@ -197,7 +197,7 @@ export class UdpUpstream implements UpstreamServer {
     for (const { query, sink, cookie } of socket.abandon()) this.#stream.send(query, sink, cookie)
   }
 
-  #fail({ query, sink }: Pending, failure: Failure): void {
+  #fail({ query, sink }: Pick<Pending, 'query' | 'sink'>, failure: Failure): void {
     this.#dependencies.meter.failed(failure)
     sink.failed(query, failure)
   }
