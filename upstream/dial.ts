@@ -1,8 +1,8 @@
-import { connect, type Socket } from 'node:net'
 import type { Endpoint } from '../net/address.ts'
+import { TcpDialer } from './dial-tcp.ts'
 import { TlsDialer, type TlsTrust } from './dial-tls.ts'
 import type { ConnectionTerms, UpstreamDependencies, UpstreamServer } from './server.ts'
-import { type Dialer, StreamUpstream } from './stream.ts'
+import { StreamUpstream } from './stream.ts'
 import { UdpUpstream } from './udp.ts'
 
 export type ServerOptions = PlainServerOptions | TlsServerOptions
@@ -25,21 +25,7 @@ export interface TlsServerOptions extends CommonOptions {
 /** Makes the server for one upstream URL; nothing is dialled before the first question. */
 export function createServer(options: ServerOptions, dependencies: UpstreamDependencies): UpstreamServer {
   const { name, endpoint } = options
-  if (options.protocol === 'tls') return new StreamUpstream(new TlsDialer(endpoint, options.trust, dependencies), options, dependencies)
-  const stream = new StreamUpstream(new TcpDialer(endpoint), options, dependencies)
+  if (options.protocol === 'tls') return new StreamUpstream(new TlsDialer(options, dependencies), options, dependencies)
+  const stream = new StreamUpstream(new TcpDialer(options, dependencies), options, dependencies)
   return options.protocol === 'tcp' ? stream : new UdpUpstream(endpoint, { name, stream }, dependencies)
-}
-
-class TcpDialer implements Dialer {
-  readonly padding = 0
-  readonly refusal = null
-  readonly #endpoint: Endpoint
-
-  constructor(endpoint: Endpoint) {
-    this.#endpoint = endpoint
-  }
-
-  dial(onReady: () => void): Socket {
-    return connect({ host: this.#endpoint.host, port: this.#endpoint.port }, onReady)
-  }
 }

@@ -55,6 +55,8 @@ export class Inflight {
   readonly #limit: number
   readonly #busy: LiveSet<Inflight>
   readonly #pending = new Map<number, Pending>()
+  /** Ids of questions whose time ran out on a stream: the server may still answer them, so that they are in use (RFC 7766 §6.2.1). */
+  readonly #overdue = new Set<number>()
 
   /**
    * `limit`: how many at once, below 65,536; far below it a free id is found at once. `busy`: the tables of the upstream that are
@@ -78,7 +80,7 @@ export class Inflight {
   /** Precondition: not full. The entry expires at the query's deadline. */
   add(query: Query, sink: UpstreamSink, { now, resent }: { now: number; resent: boolean }): Pending {
     let id = randomId()
-    while (this.#pending.has(id)) id = randomId()
+    while (this.#pending.has(id) || this.#overdue.has(id)) id = randomId()
     const pending = new Pending(query, sink, { id, sentAt: now, resent, owner: this.#owner })
     if (this.#pending.size === 0) this.#busy.add(this)
     this.#pending.set(id, pending)
@@ -94,6 +96,22 @@ export class Inflight {
     this.#pending.delete(pending.id)
     this.#wheel.clear(pending)
     if (this.#pending.size === 0) this.#busy.delete(this)
+  }
+
+  /** How many answers are owed that nobody waits for. */
+  get overdue(): number {
+    return this.#overdue.size
+  }
+
+  /** Removes a question whose answer may still come. */
+  giveUp(pending: Pending): void {
+    this.remove(pending)
+    this.#overdue.add(pending.id)
+  }
+
+  /** Whether an answer under this id was owed; it no longer is. */
+  settleOverdue(id: number): boolean {
+    return this.#overdue.delete(id)
   }
 
   /** Takes all, for a socket that broke. */
