@@ -91,7 +91,10 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     this.#lastReceived = dependencies.clock()
     this.#replaceAt = this.#lastReceived + terms.maxAgeMs * (1 + AGE_JITTER * (2 * Math.random() - 1))
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    socket.on('drain', () => this.#onDrain())
+    socket.on('drain', () => {
+      this.#blocked = false
+      this.#scheduleFlush()
+    })
     // a server that has ended its side cannot answer any more; Node ends ours
     socket.on('end', () => this.#break())
     socket.on('close', () => this.#onClose())
@@ -110,7 +113,8 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
 
   /** Whether it takes another question. */
   get isUsable(): boolean {
-    return !this.#retired && !this.#inflight.isFull && this.#output.length < MAX_UNSENT
+    const unsent = this.#output.length + (this.#blocked ? this.#socket.writableLength : 0)
+    return !this.#retired && !this.#inflight.isFull && unsent < MAX_UNSENT
   }
 
   /** Precondition: isUsable. */
@@ -169,14 +173,8 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   }
 
   #scheduleFlush(): void {
-    if (this.#flushScheduled) return
+    if (!this.#flushScheduled) this.#dependencies.flusher.schedule(this)
     this.#flushScheduled = true
-    this.#dependencies.flusher.schedule(this)
-  }
-
-  #onDrain(): void {
-    this.#blocked = false
-    if (this.#output.length > 0) this.#scheduleFlush()
   }
 
   #onData(chunk: Buffer): void {
