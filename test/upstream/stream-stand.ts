@@ -23,7 +23,7 @@ export interface StreamStand {
 }
 
 /** An upstream over streams whose clock can be put forward. */
-function standWith(make: (dependencies: StreamStand['dependencies']) => UpstreamServer): StreamStand {
+export function standWith(make: (dependencies: StreamStand['dependencies']) => UpstreamServer): StreamStand {
   let ahead = 0
   const clock = (): number => monotonicClock() + ahead
   const wheel = new Wheel(clock)
