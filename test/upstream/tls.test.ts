@@ -10,7 +10,8 @@ import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { createServer } from '../../upstream/dial.ts'
 import type { TlsTrust } from '../../upstream/dial-tls.ts'
-import { type Dialer, StreamUpstream } from '../../upstream/stream.ts'
+import type { Dialer } from '../../upstream/dialer.ts'
+import { StreamUpstream } from '../../upstream/stream.ts'
 import { issue, type TestCertificate } from '../certs/issue.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
 import { type Handler, type TestServer, type TlsTestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
@@ -283,10 +284,12 @@ test('a stream upstream sends nothing before its connection is ready', async () 
   const dialer: Dialer = {
     padding: 0,
     refusal: null,
-    dial: (onReady) => {
-      makeReady = onReady
-      return connect(server.endpoint)
+    dial: (sink) => {
+      const socket = connect(server.endpoint)
+      makeReady = () => sink.ready(socket)
+      return { abort: () => socket.destroy() }
     },
+    answered: () => {},
   }
   const upstream = new StreamUpstream(dialer, { name: 'test', terms: terms() }, upstreamDependencies())
   const outcome = ask(upstream)
