@@ -11,6 +11,7 @@ import type { LiveSet } from '../net/live-set.ts'
 import { WheelEntry } from '../net/wheel.ts'
 import type { EdnsSupport } from './edns-support.ts'
 import { Inflight, type Pending, type PendingOwner, type Wording } from './inflight.ts'
+import { Lifetime } from './lifetime.ts'
 import { QuestionBuffer } from './question-buffer.ts'
 import { type ConnectionTerms, mayRepeat, type UpstreamDependencies } from './server.ts'
 
@@ -22,14 +23,8 @@ const MAX_UNSENT = 1_048_576
 const MAX_STRAYS = 3
 /** Answers that a server may owe to questions whose time has run out; one that owes more does not answer at all. */
 const MAX_OVERDUE = 1000
-/** How often a connection that has questions is looked at for being idle. */
-const BUSY_CHECK_MS = 1000
 /** How long what is left to send may take when a connection ends. */
 const LINGER_MS = 2000
-/** Age has a tenth of jitter to either side: what was opened at once is not exchanged at once. */
-const AGE_JITTER = 0.1
-/** When a connection that is old, and could not be replaced, is looked at again. It works on meanwhile. */
-const REPLACE_AGAIN_MS = 5000
 
 export interface StreamConnectionHandlers {
   /** The first answer has come. */
@@ -38,9 +33,9 @@ export interface StreamConnectionHandlers {
   /** The server does not know EDNS: it is to be asked once more without (conformance EDNS-16). */
   onRefused(pending: Pending): void
   onExpired(pending: Pending): void
-  /** It is old: another one is to take its place, and then to retire() it. */
-  onAged(connection: StreamConnection): void
-  /** It brings no more answers. `isBarren`: it has brought none, and it was not we who ended it. */
+  /** It is old or silent: another one is to take its place, once it is ready. */
+  onReplace(connection: StreamConnection): void
+  /** What it will not answer. `isBarren`: it has broken without having brought an answer. */
   onBroken(unanswered: readonly Pending[], isBarren: boolean): void
   onClosed(connection: StreamConnection): void
 }
@@ -78,9 +73,7 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   #ending = false
   #proved = false
   #strays = 0
-  #idleMs: number
-  #replaceAt: number
-  #lastReceived: number
+  readonly #life: Lifetime
 
   /** `socket` is connected, and the server has proved who it is. */
   constructor(socket: Socket, options: StreamConnectionOptions, dependencies: UpstreamDependencies) {
@@ -93,9 +86,8 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     this.#handlers = handlers
     this.#dependencies = dependencies
     this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: MOST_IN_FLIGHT, busy })
-    this.#idleMs = terms.idleMs
-    this.#lastReceived = dependencies.clock()
-    this.#replaceAt = this.#lastReceived + terms.maxAgeMs * (1 + AGE_JITTER * (2 * Math.random() - 1))
+    const now = dependencies.clock()
+    this.#life = new Lifetime(terms, now)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('drain', () => {
       this.#blocked = false
@@ -105,7 +97,7 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     socket.on('end', () => this.#break())
     socket.on('close', () => this.#onClose())
     dependencies.meter.connectionOpened()
-    dependencies.wheel.set(this, Math.min(this.#lastReceived + this.#idleMs, this.#replaceAt))
+    dependencies.wheel.set(this, this.#life.next(now, false))
   }
 
   /** Questions on their way. */
@@ -125,7 +117,9 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
 
   /** Precondition: isUsable. */
   send(query: Query, sink: UpstreamSink, { resent, edns, cookie }: Wording): void {
-    const { id } = this.#inflight.add(query, sink, { now: this.#dependencies.clock(), resent, edns, cookie, letterCase: 0 })
+    const now = this.#dependencies.clock()
+    if (this.#inflight.size === 0) this.#start(now)
+    const { id } = this.#inflight.add(query, sink, { now, resent, edns, cookie, letterCase: 0 })
     this.#output.add(query, { id, keepalive: true, padding: this.#padding, edns, cookie })
     this.#scheduleFlush()
   }
@@ -142,6 +136,13 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     if (this.#inflight.size === 0) this.#finish()
   }
 
+  /** Another one is ready in its place: what it has been silent about is asked there, but nothing a third time. */
+  giveWay(): void {
+    if (this.#inflight.size > 0 && this.#life.isSilent(this.#dependencies.clock()))
+      this.#handlers.onBroken(this.#inflight.giveUpFirstSends(), false)
+    this.retire()
+  }
+
   destroy(): void {
     this.#retired = true
     this.#ending = true
@@ -151,7 +152,7 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   expired(pending: Pending): void {
     this.#inflight.giveUp(pending)
     // nothing at all has come since this was asked: the path is dead, whatever TCP still hopes
-    const isDead = this.#lastReceived < pending.sentAt
+    const isDead = this.#life.lastReceived < pending.sentAt
     if (isDead || this.#inflight.overdue > MAX_OVERDUE) this.#retired = true
     if (this.#retired && this.#inflight.size === 0) {
       if (isDead) this.#socket.destroy()
@@ -165,17 +166,20 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
       this.#socket.destroy()
       return
     }
-    const idleUntil = this.#lastReceived + this.#idleMs
-    if (this.#inflight.size === 0 && (this.#retired || now >= idleUntil)) {
+    const isEmpty = this.#inflight.size === 0
+    if (isEmpty && (this.#retired || this.#life.isIdle(now))) {
       this.retire()
       return
     }
-    if (now >= this.#replaceAt) {
-      this.#replaceAt = now + REPLACE_AGAIN_MS
-      if (!this.#retired) this.#handlers.onAged(this)
-    }
-    const next = this.#inflight.size > 0 ? Math.max(idleUntil, now + BUSY_CHECK_MS) : idleUntil
-    this.#dependencies.wheel.set(this, Math.min(next, this.#replaceAt))
+    // one that has never answered is not silent because of its path: another one would not help
+    const isSilent = this.#proved && !isEmpty && this.#life.isSilent(now)
+    if ((this.#life.isOld(now) || isSilent) && !this.#retired) this.#handlers.onReplace(this)
+    this.#dependencies.wheel.set(this, this.#life.next(now, !isEmpty))
+  }
+
+  #start(now: number): void {
+    this.#life.started(now)
+    this.#dependencies.wheel.set(this, this.#life.next(now, true))
   }
 
   #scheduleFlush(): void {
@@ -184,9 +188,11 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   }
 
   #onData(chunk: Buffer): void {
+    // one look for all answers that came together
+    const now = this.#dependencies.clock()
     this.#deframer.push(chunk)
     for (let message = this.#deframer.next(); message !== null; message = this.#deframer.next()) {
-      if (!this.#onMessage(message)) {
+      if (!this.#onMessage(message, now)) {
         this.#retired = true
         this.#socket.destroy()
         return
@@ -196,21 +202,19 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   }
 
   /** False when the connection cannot be trusted any longer. */
-  #onMessage(message: Uint8Array): boolean {
-    const { clock, meter } = this.#dependencies
+  #onMessage(message: Uint8Array, now: number): boolean {
     if (message.length < HEADER_LENGTH) return false
     const id = u16(message, 0)
     const pending = this.#inflight.get(id)
     if (pending === undefined) {
-      meter.ignored()
+      this.#dependencies.meter.ignored()
       if (!this.#inflight.settleOverdue(id)) return ++this.#strays < MAX_STRAYS
-      this.#lastReceived = clock()
+      this.#life.received(now)
       return true
     }
     this.#inflight.remove(pending)
-    const now = clock()
     // only answers count: octets alone do not make a server one that works
-    this.#lastReceived = now
+    this.#life.received(now)
     const result = isAnswerTo(pending.query, message) ? this.#reader.read(pending.query, message, now) : Failure.upstream_malformed
     if (result instanceof Answer) this.#onAnswered()
     if (this.#isRefused(pending, message, result) && mayRepeat(pending.query, pending.sink)) this.#handlers.onRefused(pending)
@@ -236,11 +240,12 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
 
   /** RFC 7828 §3.2.2: TIMEOUT in units of 100 ms; 0 asks us to leave. */
   #onKeepalive(timeout: number): void {
-    const idleMs = timeout * 100
-    if (timeout === 0) this.#retired = true
-    if (timeout === 0 || idleMs === this.#idleMs) return
-    this.#idleMs = idleMs
-    this.#dependencies.wheel.set(this, Math.min(this.#lastReceived + idleMs, this.#replaceAt))
+    if (timeout === 0) {
+      this.#retired = true
+      return
+    }
+    const { clock, wheel } = this.#dependencies
+    if (this.#life.announce(timeout * 100)) wheel.set(this, this.#life.next(clock(), this.#inflight.size > 0))
   }
 
   /** RFC 7858 §3.4: what was written leaves, then TLS says so by close_notify, and TCP by its FIN. */

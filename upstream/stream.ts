@@ -157,6 +157,8 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
 
   readonly #openingHandlers: OpeningHandlers = {
     onReady: (opening, socket) => {
+      // while it counts as being opened, so that what the old one leaves waits for it
+      opening.replaces?.giveWay()
       this.#openings.delete(opening)
       const options = {
         padding: this.#dialer.padding,
@@ -171,7 +173,6 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
       this.#current = connection
       // to this one, whatever others there are: a question that a broken connection left is not to meet another that is about to break
       for (const pending of this.#waiting.takeAll()) this.#sendOver(connection, pending)
-      opening.replaces?.retire()
     },
     onFailed: (opening, failure) => {
       this.#openings.delete(opening)
@@ -198,7 +199,7 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
     },
     onRefused: ({ query, sink }) => this.#ask({ query, sink, resent: true, edns: false, cookie: null }),
     onExpired: (pending) => this.#fail(pending, Failure.upstream_timeout),
-    onAged: (connection) => {
+    onReplace: (connection) => {
       // the others wait for their turn: what takes the place of an old one counts beside it
       if (this.#openings.size === 0) this.#open(connection)
     },

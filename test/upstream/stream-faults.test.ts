@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import test, { describe } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Failure } from '../../dns/failure.ts'
 import { Deframer } from '../../net/framing.ts'
 import { until } from '../harness/keeper.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
-import { frame } from '../harness/servers.ts'
+import { frame, holding } from '../harness/servers.ts'
 import { TestSocket } from '../harness/test-socket.ts'
 import { startServer } from './servers.ts'
 import { byteServer, streamTo, streamWith, TestDialer } from './stream-stand.ts'
@@ -153,6 +154,51 @@ for (const protocol of ['tcp', 'tls'] as const) {
       await upstream.close()
     })
 
+    test('falls silent on a connection that worked: what is open is asked on another one after a second, once', async () => {
+      let connections = 0
+      await using server = await byteServer(protocol, (socket) => {
+        const isFirst = ++connections === 1
+        questions(socket, (query, number) => {
+          if (!isFirst || number === 1) socket.write(frame(answerTo(query)))
+        })
+      })
+      const { upstream, ask, forward, dependencies } = streamTo(protocol, server.endpoint)
+      assert.ok((await ask()).answer)
+      const outcomes = Array.from({ length: 5 }, () => ask({ budgetMs: 4000 }))
+      await until(() => dependencies.meter.counts.sent === 6)
+      forward(900)
+      assert.equal(dependencies.meter.counts.connections, 1)
+      forward(200)
+      assert.ok((await Promise.all(outcomes)).every(({ answer }) => answer !== null))
+      assert.deepEqual([connections, dependencies.meter.counts.sent], [2, 11])
+      await until(() => dependencies.meter.counts.connections === 1)
+      await upstream.close()
+    })
+
+    test('takes long over one question only: it is asked twice, answered once, and costs one connection', async () => {
+      const held: (() => void)[] = []
+      await using server = await startServer(
+        protocol,
+        holding((send) => held.push(send)),
+      )
+      const { upstream, ask, forward, dependencies } = streamTo(protocol, server.endpoint)
+      await ask()
+      const slow = ask({ name: 'slow.example', budgetMs: 10_000 })
+      await until(() => held.length === 1)
+      forward(1100)
+      await until(() => held.length === 2)
+      for (let i = 0; i < 3; i++) {
+        forward(1100)
+        await turn()
+      }
+      assert.deepEqual([server.peers.size, held.length], [2, 2])
+      for (const send of held) send()
+      assert.ok((await slow).answer)
+      assert.ok((await ask()).answer)
+      assert.deepEqual([server.peers.size, dependencies.meter.counts.connections], [2, 1])
+      await upstream.close()
+    })
+
     test('answers late: the others keep their connection, and its answers are nobody else’s', async () => {
       const late: (() => void)[] = []
       await using server = await startServer(protocol, (query, reply) => {
@@ -163,10 +209,11 @@ for (const protocol of ['tcp', 'tls'] as const) {
       await ask()
       const slow = Array.from({ length: 10 }, () => ask({ name: 'slow.example', budgetMs: 3000 }))
       await until(() => late.length === 10)
-      forward(2000)
-      // something came after them: it is not the path that is dead
-      assert.ok((await ask()).answer)
-      forward(1500)
+      for (let ms = 0; ms < 3600; ms += 900) {
+        forward(900)
+        // something comes all the time: it is not the path that is dead
+        assert.ok((await ask()).answer)
+      }
       for (const { failure } of await Promise.all(slow)) assert.equal(failure, Failure.upstream_timeout)
       for (const send of late) send()
       await until(() => dependencies.meter.counts.ignored === 10)
