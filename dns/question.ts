@@ -30,6 +30,15 @@ export interface QuestionOptions {
   readonly keepalive: boolean
   /** RFC 8467 block length, on encrypted transports only (RFC 7830 §6); 0: no padding. */
   readonly padding: number
+  /** Whether it has an OPT record, and so any option; absent: it has. */
+  readonly edns?: boolean
+  /** RFC 7873 §5.1: the client cookie, and behind it the server cookie where one is known. */
+  readonly cookie?: QuestionCookie | null
+}
+
+export interface QuestionCookie {
+  readonly octets: Uint8Array
+  readonly length: number
 }
 
 /**
@@ -45,19 +54,27 @@ export function writeQuestion(query: Query, out: Uint8Array, at: number, options
   putU16(out, at + 4, 1)
   putU16(out, at + 6, 0)
   putU16(out, at + 8, 0)
-  putU16(out, at + 10, 1)
+  putU16(out, at + 10, options.edns === false ? 0 : 1)
   for (let i = HEADER_LENGTH; i < questionEnd; i++) out[at + i] = u8(wire, i)
   const optAt = at + questionEnd
+  if (options.edns === false) return questionEnd
   let end = putOpt(out, optAt, { extendedRcode: 0, dnssecOk: query.dnssecOk })
   if (query.subnet !== NO_SUBNET) {
     end = putOptionHeader(out, end, EdnsOption.CLIENT_SUBNET, subnetLength(query.subnet))
     end = putSubnet(out, end, query.subnet)
   }
   if (options.keepalive) end = putOptionHeader(out, end, EdnsOption.KEEPALIVE, 0)
+  if (options.cookie) end = putCookie(out, end, options.cookie)
   // RFC 8467 §4.1; computed last, because its length depends on everything before it
   if (options.padding > 0) end = putPadding(out, { at, end, block: options.padding })
   setOptLength(out, optAt, end)
   return end - at
+}
+
+function putCookie(out: Uint8Array, at: number, { octets, length }: QuestionCookie): number {
+  at = putOptionHeader(out, at, EdnsOption.COOKIE, length)
+  for (let i = 0; i < length; i++) out[at + i] = u8(octets, i)
+  return at + length
 }
 
 /** Fills the message that begins at `at` up to a whole number of blocks. */

@@ -4,7 +4,7 @@ import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import type { Query } from '../dns/query.ts'
 import { Rcode } from '../dns/types.ts'
-import type { UpstreamServer } from './server.ts'
+import { mayRepeat, type UpstreamServer } from './server.ts'
 
 /** Asks a server that refuses a question with a client's network once more, without an address (RFC 7871 §7.1.3), over any transport. */
 export class SubnetRetry implements UpstreamServer {
@@ -58,8 +58,17 @@ class Attempt implements UpstreamSink {
       this.#sink.failed(this.#query, failure)
       return
     }
+    // RFC 9520 §3.1 counts it
+    if (!mayRepeat(this.#query, this.#sink)) {
+      this.#sink.failed(this.#query, failure)
+      return
+    }
     const query = this.#query.background(this.#query.reply)
     query.subnet = WITHHELD
     this.#server.send(query, this)
+  }
+
+  mayRepeat(): boolean {
+    return mayRepeat(this.#query, this.#sink)
   }
 }
