@@ -64,6 +64,8 @@ export class Inflight {
   readonly #limit: number
   readonly #busy: LiveSet<Inflight>
   readonly #pending = new Map<number, Pending>()
+  /** Ids of questions whose time ran out on a stream: the server may still answer them, so that they are in use (RFC 7766 §6.2.1). */
+  readonly #overdue = new Set<number>()
 
   /**
    * `limit`: how many at once, below 65,536; far below it a free id is found at once. `busy`: the tables of the upstream that are
@@ -88,7 +90,7 @@ export class Inflight {
   add(query: Query, sink: UpstreamSink, facts: PendingFacts): Pending {
     // RFC 5452 §9.2; conformance DOH-10: never the client's, which is 0 over HTTP and QUIC
     let id = random16()
-    while (this.#pending.has(id)) id = random16()
+    while (this.#pending.has(id) || this.#overdue.has(id)) id = random16()
     const pending = new Pending(query, sink, { id, owner: this.#owner, facts })
     if (this.#pending.size === 0) this.#busy.add(this)
     this.#pending.set(id, pending)
@@ -104,6 +106,22 @@ export class Inflight {
     this.#pending.delete(pending.id)
     this.#wheel.clear(pending)
     if (this.#pending.size === 0) this.#busy.delete(this)
+  }
+
+  /** How many answers are owed that nobody waits for. */
+  get overdue(): number {
+    return this.#overdue.size
+  }
+
+  /** Removes a question whose answer may still come. */
+  giveUp(pending: Pending): void {
+    this.remove(pending)
+    this.#overdue.add(pending.id)
+  }
+
+  /** Whether an answer under this id was owed; it no longer is. */
+  settleOverdue(id: number): boolean {
+    return this.#overdue.delete(id)
   }
 
   /** Takes all, for a socket that broke. */

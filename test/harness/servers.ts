@@ -24,6 +24,8 @@ export interface TestServer extends AsyncDisposable {
   readonly queries: Buffer[]
   /** Connections accepted (TCP), or source ports seen (UDP). */
   readonly peers: Set<number>
+  /** Those that are open. */
+  readonly connections: ReadonlySet<Socket>
   handler: Handler
 }
 
@@ -41,6 +43,7 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
     endpoint: { host: '127.0.0.1', port: socket.address().port },
     queries,
     peers,
+    connections: new Set(),
     handler,
     async [Symbol.asyncDispose]() {
       await new Promise<void>((resolve) => {
@@ -102,6 +105,7 @@ async function streamServer(
     endpoint: { host: '127.0.0.1', port: (listener.address() as AddressInfo).port },
     queries,
     peers,
+    connections: sockets,
     handler,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()

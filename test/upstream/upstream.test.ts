@@ -160,19 +160,6 @@ for (const protocol of ['tcp', 'tls'] as const) {
       await upstream.close()
     })
 
-    test('spills to a second connection when there are more questions than one may carry', async () => {
-      const held: (() => void)[] = []
-      await using server = await startServer(protocol, (query, reply) => {
-        held.push(() => reply(response(query, { answers: [aRecord()] })))
-        if (held.length === 12_000) for (const send of held) send()
-      })
-      const upstream = serverFor(protocol, server.endpoint)
-      const outcomes = await Promise.all(Array.from({ length: 12_000 }, () => ask(upstream, { budgetMs: 20_000 })))
-      assert.ok(outcomes.every(({ answer }) => answer !== null))
-      assert.equal(server.peers.size, 2)
-      await upstream.close()
-    })
-
     test('asks once more on a new connection what a closed one left unanswered', async () => {
       let seen = 0
       await using server = await startServer(protocol, (query, reply, connection) => {
