@@ -119,13 +119,6 @@ export class Inflight {
     this.#overdue.add(pending.id)
   }
 
-  /** The same with all that were not sent before. */
-  giveUpFirstSends(): readonly Pending[] {
-    const first = [...this.#pending.values()].filter(({ resent }) => !resent)
-    for (const pending of first) this.giveUp(pending)
-    return first
-  }
-
   /** Whether an answer under this id was owed; it no longer is. */
   settleOverdue(id: number): boolean {
     return this.#overdue.delete(id)

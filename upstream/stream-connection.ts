@@ -33,9 +33,9 @@ export interface StreamConnectionHandlers {
   /** The server does not know EDNS: it is to be asked once more without (conformance EDNS-16). */
   onRefused(pending: Pending): void
   onExpired(pending: Pending): void
-  /** It is old or silent: another one is to take its place, once it is ready. */
+  /** It is old or silent: another one is to take its place, and then to retire() it. */
   onReplace(connection: StreamConnection): void
-  /** What it will not answer. `isBarren`: it has broken without having brought an answer. */
+  /** It brings no more answers. `isBarren`: it has broken without having brought any. */
   onBroken(unanswered: readonly Pending[], isBarren: boolean): void
   onClosed(connection: StreamConnection): void
 }
@@ -134,13 +134,6 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   retire(): void {
     this.#retired = true
     if (this.#inflight.size === 0) this.#finish()
-  }
-
-  /** Another one is ready in its place: what it has been silent about is asked there, but nothing a third time. */
-  giveWay(): void {
-    if (this.#inflight.size > 0 && this.#life.isSilent(this.#dependencies.clock()))
-      this.#handlers.onBroken(this.#inflight.giveUpFirstSends(), false)
-    this.retire()
   }
 
   destroy(): void {

@@ -157,8 +157,6 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
 
   readonly #openingHandlers: OpeningHandlers = {
     onReady: (opening, socket) => {
-      // while it counts as being opened, so that what the old one leaves waits for it
-      opening.replaces?.giveWay()
       this.#openings.delete(opening)
       const options = {
         padding: this.#dialer.padding,
@@ -173,6 +171,7 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
       this.#current = connection
       // to this one, whatever others there are: a question that a broken connection left is not to meet another that is about to break
       for (const pending of this.#waiting.takeAll()) this.#sendOver(connection, pending)
+      opening.replaces?.retire()
     },
     onFailed: (opening, failure) => {
       this.#openings.delete(opening)

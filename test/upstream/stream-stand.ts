@@ -22,10 +22,13 @@ export interface StreamStand {
   forward(ms: number): void
 }
 
-/** An upstream over streams whose clock can be put forward. */
-export function standWith(make: (dependencies: StreamStand['dependencies']) => UpstreamServer): StreamStand {
+/** An upstream over streams whose clock can be put forward, by itself goes on or stands still. */
+export function standWith(
+  make: (dependencies: StreamStand['dependencies']) => UpstreamServer,
+  running: () => number = monotonicClock,
+): StreamStand {
   let ahead = 0
-  const clock = (): number => monotonicClock() + ahead
+  const clock = (): number => running() + ahead
   const wheel = new Wheel(clock)
   const dependencies = { ...upstreamDependencies(), clock, wheel }
   const upstream = make(dependencies)
@@ -50,7 +53,11 @@ export function streamTo(protocol: StreamProtocol, endpoint: Endpoint, parts: Pa
 }
 
 export function streamWith(dialer: Dialer, parts: Partial<ConnectionTerms> = {}): StreamStand {
-  return standWith((dependencies) => new StreamUpstream(dialer, { name: 'test', terms: terms(parts) }, dependencies))
+  const start = monotonicClock()
+  return standWith(
+    (dependencies) => new StreamUpstream(dialer, { name: 'test', terms: terms(parts) }, dependencies),
+    () => start,
+  )
 }
 
 /** The test decides what becomes of each dial. */
