@@ -84,6 +84,25 @@ for (const protocol of ['tcp', 'tls'] as const) {
       await upstream.close()
     })
 
+    test('answers another question of the same length, the wrong type or class, or sends the question back: that is no answer', async () => {
+      const forgeries: ((answer: Buffer) => void)[] = [
+        (answer) => answer.write('b', 13),
+        (answer) => answer.writeUInt16BE(28, 25),
+        (answer) => answer.writeUInt16BE(3, 27),
+        (answer) => answer.writeUInt16BE(0x0100, 2),
+      ]
+      for (const forge of forgeries) {
+        await using server = await startServer(protocol, (query, reply) => {
+          const answer = answerTo(query)
+          forge(answer)
+          reply(answer)
+        })
+        const { upstream, ask } = streamTo(protocol, server.endpoint)
+        assert.equal((await ask({ name: 'example.com' })).failure, Failure.upstream_malformed)
+        await upstream.close()
+      }
+    })
+
     for (const [what, octets] of [
       ['a frame of no octets', '0000'],
       ['a frame that is shorter than a header', '000b 0102030405060708090a0b'],
