@@ -265,6 +265,8 @@ export class QuicLink extends WheelEntry implements QuicClientHandler, DialectEv
     let sent = 0
     for (const question of this.#unsent) {
       if (!question.settled && !this.#send(question, clock())) break
+      // it may end as it sends, and has handed everything back then
+      if (this.#isGone) return
       sent++
     }
     this.#unsent.splice(0, sent)

@@ -14,8 +14,8 @@ import type { LinkOwner } from './quic-link-owner.ts'
 import { type QuestionOwner, QuicQuestion } from './quic-question.ts'
 import { type ConnectionTerms, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
 
-/** Questions that one connection has, sent or not; more would mean that the server does not answer. */
-const MAX_LOAD = 10_000
+/** Questions that one connection has, sent or not: with the longest names they still are less than the port keeps for one that cannot send. */
+const MAX_LOAD = 2000
 /** Octets of all streams together that the server may be ahead of us: sixteen of the largest answers. */
 const WINDOW = 1_048_576
 /** QUIC's own idle timeout is longer than ours, by more than a question may wait: ours ends a connection with a word. */

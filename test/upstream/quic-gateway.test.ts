@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { describe } from 'node:test'
-import { runGateway } from '../harness/gateway.ts'
+import { pino } from 'pino'
+import { lazyQuic } from '../../gateway/assembly/quic.ts'
+import { monotonicClock } from '../../net/clock.ts'
+import { Flusher } from '../../net/flusher.ts'
+import { Wheel } from '../../net/wheel.ts'
+import { runGateway, testConfig } from '../harness/gateway.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
 import { udpServer } from '../harness/servers.ts'
 import { ask } from '../harness/upstream.ts'
@@ -27,4 +35,28 @@ describe('a gateway as the upstream', () => {
       await gateway[Symbol.asyncDispose]()
     })
   }
+})
+
+describe('the engine that upstreams are asked with', () => {
+  const dependencies = { clock: monotonicClock, wheel: new Wheel(monotonicClock), flusher: new Flusher() }
+
+  test('is made once, when it is needed', () => {
+    const state = mkdtempSync(join(tmpdir(), 'atlas-test-'))
+    const quic = lazyQuic(testConfig([], { state }), pino({ level: 'silent' }), dependencies)
+    assert.deepEqual(readdirSync(state), [])
+    const engine = quic()
+    assert.ok(engine)
+    assert.equal(quic(), engine)
+    rmSync(state, { recursive: true })
+  })
+
+  test('is none, with a line in the log, where its directory cannot be used', () => {
+    const lines: string[] = []
+    const log = pino({}, { write: (line: string) => void lines.push(line) })
+    const quic = lazyQuic(testConfig([], { state: '/dev/null' }), log, dependencies)
+    assert.equal(quic(), null)
+    assert.equal(quic(), null)
+    assert.equal(lines.length, 1)
+    assert.match(lines[0] ?? '', /upstreams cannot be asked over QUIC/)
+  })
 })
