@@ -142,8 +142,8 @@ for (const protocol of ['quic', 'h3'] as const) {
         forward(1100)
         assert.equal(await server.connections[i]?.closedWith.promise, codes.noError)
       }
-      // RFC 8446 §C.4: once; without a ticket a day after the certificate was seen
-      forward(86_400_000)
+      // RFC 8446 §C.4: once; without a ticket a day after the certificate was seen, however often it was resumed since
+      forward(86_400_000 - 60_000)
       assert.ok((await ask()).answer)
       assert.deepEqual(
         dialled.map(({ ticket }) => ticket !== undefined),
