@@ -26,6 +26,7 @@ export const NO_EDE = -1
 
 export const DOQ_NO_ERROR = 0x0
 export const DOQ_PROTOCOL_ERROR = 0x2
+export const DOQ_REQUEST_CANCELLED = 0x3
 export const DOQ_EXCESSIVE_LOAD = 0x4
 const DOQ_UNSPECIFIED_ERROR = 0x5
 

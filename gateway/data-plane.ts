@@ -16,7 +16,7 @@ import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
-import { listensOnQuic, openQuic } from './assembly/quic.ts'
+import { lazyQuic, listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing } from './assembly/routing.ts'
 import type { RoutingPlan } from './assembly/routing-plan.ts'
 import { type BoundEndpoints, TransportAssembly } from './assembly/transports.ts'
@@ -139,7 +139,7 @@ export class DataPlane {
       ...this.#shared,
       log,
       meter: (name) => this.#telemetry.upstreamMeter(name),
-      quic: () => this.#openQuic(),
+      quic: lazyQuic(config, log, this.#shared),
       health: setup.health,
       loopLabel: loopLabel(setup.probeToken),
     })
@@ -255,15 +255,9 @@ export class DataPlane {
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
       else this.#identities.replace(identities, options)
     }
-    const quic = this.#setup.quic && listensOnQuic(config) ? this.#openQuic() : null
+    if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
     const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])
-    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic, http3Elsewhere })
-  }
-
-  /** For listeners of worker 0, and for upstreams. */
-  #openQuic(): QuicEngine | null {
-    if (this.#quic === undefined) this.#quic = openQuic(this.#settings.config, this.#log, this.#shared)
-    return this.#quic
+    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic: this.#quic ?? null, http3Elsewhere })
   }
 
   async #bind(): Promise<void> {

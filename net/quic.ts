@@ -53,6 +53,8 @@ export interface QuicDialOptions {
   readonly serverName: string
   /** PEM of the roots to trust; null: the certificate is not verified. */
   readonly roots: string | null
+  /** Of an earlier connection to the same server under the same name and roots, to resume its session with; TLS decides whether it still does. */
+  readonly ticket?: Uint8Array | undefined
   readonly limits: QuicLimits
 }
 
@@ -62,7 +64,7 @@ export interface QuicEngine {
   /** Rejects with ATLAS_LISTEN. */
   listen(options: QuicListenerOptions): Promise<QuicListener>
   /** The handler is told how it ended. Rejects when nothing can be sent at all. */
-  dial(options: QuicDialOptions, handlerOf: (connection: QuicClientConnection) => QuicHandler): Promise<QuicClientConnection>
+  dial(options: QuicDialOptions, handlerOf: (connection: QuicClientConnection) => QuicClientHandler): Promise<QuicClientConnection>
 }
 
 /** Decides about connections as their first packet arrives, before the handshake and before the address is validated. */
@@ -84,6 +86,16 @@ export interface QuicHandler {
   closed(reason: QuicCloseReason): void
 }
 
+export interface QuicClientHandler extends QuicHandler {
+  /**
+   * The server gives no credit for this stream of nextStream() (RFC 9000 §4.6): it was not opened, and what was sent on it has not
+   * left. Its id will be given out again.
+   */
+  unopened?(stream: number): void
+  /** A ticket for QuicDialOptions.ticket (RFC 8446 §4.6.1). */
+  ticket?(bytes: Uint8Array): void
+}
+
 export interface QuicCloseReason {
   /** RFC 9000 §20; 0 on an idle timeout too. */
   readonly code: number
@@ -102,8 +114,20 @@ export interface QuicConnection {
 }
 
 export interface QuicClientConnection extends QuicConnection {
-  /** The id of a new bidirectional stream. Throws where the server gives no credit for one, and once the connection has ended, before closed() tells so. */
+  /**
+   * The id of a new bidirectional stream. Throws where the server gives no credit for one, and once the connection has ended, before
+   * closed() tells so. Waits for the library's thread, some 0.2 ms.
+   */
   openStream(): number
+  /**
+   * As openStream(), but at once: the id is good as far as is known, and unopened() follows where it is not. -1: the server has no
+   * credit to give at the moment. A connection uses the one or the other.
+   */
+  nextStream(): number
+  /** Makes the peer answer, if it is there (RFC 9000 §19.2). */
+  ping(): void
+  /** Packets that have come from the peer, acknowledgements included. Waits for the library's thread. */
+  packetsReceived(): number
   /** Gives everything back, at once. */
   destroy(): Promise<void>
 }

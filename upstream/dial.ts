@@ -1,12 +1,16 @@
 import type { Endpoint } from '../net/address.ts'
 import { TcpDialer } from './dial-tcp.ts'
 import { TlsDialer, type TlsTrust } from './dial-tls.ts'
+import { doh3 } from './doh3.ts'
+import { DOQ } from './doq.ts'
 import { EdnsSupport } from './edns-support.ts'
+import type { QuicTrust } from './quic-dialer.ts'
+import { QuicUpstream } from './quic-pool.ts'
 import type { ConnectionTerms, UpstreamDependencies, UpstreamServer } from './server.ts'
 import { StreamUpstream } from './stream.ts'
 import { UdpUpstream } from './udp.ts'
 
-export type ServerOptions = PlainServerOptions | TlsServerOptions
+export type ServerOptions = PlainServerOptions | TlsServerOptions | DoqServerOptions | Http3ServerOptions
 
 interface CommonOptions {
   readonly name: string
@@ -27,9 +31,23 @@ export interface TlsServerOptions extends CommonOptions {
   readonly trust: TlsTrust
 }
 
+export interface DoqServerOptions extends CommonOptions {
+  readonly protocol: 'quic'
+  readonly trust: QuicTrust
+}
+
+export interface Http3ServerOptions extends CommonOptions {
+  readonly protocol: 'h3'
+  readonly trust: QuicTrust
+  /** The DNS resource (RFC 8484 §3): its authority and path; `endpoint` is where it is asked. */
+  readonly url: URL
+}
+
 /** Makes the server for one upstream URL; nothing is dialled before the first question. */
 export function createServer(options: ServerOptions, dependencies: UpstreamDependencies): UpstreamServer {
   const { name, endpoint, terms } = options
+  if (options.protocol === 'quic') return new QuicUpstream(DOQ, options, dependencies)
+  if (options.protocol === 'h3') return new QuicUpstream(doh3(options.url), options, dependencies)
   if (options.protocol === 'tls') return new StreamUpstream(new TlsDialer(options, dependencies), options, dependencies)
   const edns = new EdnsSupport(dependencies.clock)
   const stream = new StreamUpstream(new TcpDialer(options, dependencies), { name, terms, edns }, dependencies)

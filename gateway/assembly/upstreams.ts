@@ -9,6 +9,7 @@ import type { QuicEngine } from '../../net/quic.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import { createServer } from '../../upstream/dial.ts'
 import type { TlsTrust } from '../../upstream/dial-tls.ts'
+import type { QuicTrust } from '../../upstream/quic-dialer.ts'
 import type { ConnectionTerms, TrustObserver, UpstreamServer } from '../../upstream/server.ts'
 import { formatUpstreamUrl, type UpstreamUrl } from '../config/addresses.ts'
 import type { UpstreamConfig } from '../config/config.ts'
@@ -78,13 +79,28 @@ export function makeUpstreamServer(
   const common = { name: server.name, endpoint, terms: termsOf(server, facts) }
   switch (url.protocol) {
     case 'udp':
+      return createServer({ ...common, protocol: 'udp', randomizeCase: server.randomizeCase, cookies: facts.cookies }, parts)
     case 'tcp':
-      return createServer({ ...common, protocol: url.protocol }, parts)
+      return createServer({ ...common, protocol: 'tcp' }, parts)
     case 'tls':
-      return createServer({ ...common, protocol: url.protocol, trust: trustOf(target, url) }, parts)
-    default:
-      throw new RangeError(url.protocol)
+      return createServer({ ...common, protocol: 'tls', trust: trustOf(target, url) }, parts)
+    case 'https':
+      return createServer({ ...common, protocol: 'https', trust: trustOf(target, url), url: resourceOf(url) }, parts)
+    case 'h3':
+      return createServer({ ...common, protocol: 'h3', trust: quicTrustOf(target, url), url: resourceOf(url) }, parts)
+    case 'quic':
+      return createServer({ ...common, protocol: 'quic', trust: quicTrustOf(target, url) }, parts)
   }
+}
+
+/** The DNS resource (RFC 8484 §3). */
+function resourceOf({ host, port, path }: UpstreamUrl): URL {
+  return new URL(`https://${formatEndpoint({ host, port })}${path}`)
+}
+
+/** The library verifies names only; the configuration has one. */
+function quicTrustOf({ server: { serverName }, roots }: UpstreamTarget, { host }: UpstreamUrl): QuicTrust {
+  return { serverName: serverName ?? host, roots }
 }
 
 /** Whether a server proves who it is before it is asked. */
@@ -120,7 +136,7 @@ function trustOf({ server: { serverName, pins }, roots, identity }: UpstreamTarg
 function trustLog({ server: { name } }: UpstreamTarget, way: Way, log: Logger): TrustObserver {
   const upstream = { upstream: name, url: formatUpstreamUrl(way.url), address: formatEndpoint(way.endpoint) }
   return {
-    refused: (reason) => log.warn({ ...upstream, reason }, 'the certificate of the upstream is not accepted: it is not asked'),
-    accepted: () => log.info(upstream, 'the certificate of the upstream is accepted again'),
+    refused: (reason) => log.warn({ ...upstream, reason }, 'the upstream is not trusted, or refuses us: it is not asked'),
+    accepted: () => log.info(upstream, 'the upstream is trusted again, and lets us ask'),
   }
 }

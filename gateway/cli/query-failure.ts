@@ -1,5 +1,6 @@
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
-import { ALERT, HandshakeError } from '../client/quic-codes.ts'
+import { ALERT } from '../../net/quic-alerts.ts'
+import { HandshakeError } from '../client/quic-codes.ts'
 import { printable } from './lines.ts'
 import type { QueryRequest } from './query-arguments.ts'
 

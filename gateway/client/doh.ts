@@ -1,9 +1,7 @@
 import { copyOf } from '../../dns/bytes.ts'
 import { MAX_MESSAGE_LENGTH } from '../../dns/header.ts'
+import { DNS_MESSAGE, isDnsMessage } from '../../net/doh-post.ts'
 import { RefusedError } from './exchange.ts'
-
-/** RFC 8484 §6. */
-export const MEDIA_TYPE = 'application/dns-message'
 
 /** RFC 8484 §4.1 and §6: base64url without padding, in the variable "dns". */
 export function getUrl(url: URL, query: Uint8Array): URL {
@@ -19,9 +17,8 @@ const REFUSALS = new Set([403, 503])
 export function wrongResponse(status: number, contentType: string | null): Error | null {
   if (REFUSALS.has(status)) return new RefusedError(`HTTP status ${status}`)
   if (status < 200 || status > 299) return new Error(`HTTP status ${status}`)
-  const [essence = ''] = (contentType ?? '').split(';')
-  if (essence.trim().toLowerCase() === MEDIA_TYPE) return null
-  return new Error(`the content type is not ${MEDIA_TYPE}: received ${contentType ?? 'none'}`)
+  if (isDnsMessage(contentType)) return null
+  return new Error(`the content type is not ${DNS_MESSAGE}: received ${contentType ?? 'none'}`)
 }
 
 /** The content of a response, as it comes. */

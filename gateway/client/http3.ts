@@ -1,4 +1,4 @@
-import type { Field } from '../../net/fields.ts'
+import { DNS_MESSAGE, postFields, targetFields } from '../../net/doh-post.ts'
 import { H3, type Http3Error } from '../../net/http3/errors.ts'
 import type { Http3Response } from '../../net/http3/fields.ts'
 import { type MessageHandler, MessageReader, RESPONSE } from '../../net/http3/message-reader.ts'
@@ -6,7 +6,7 @@ import { encodeMessage } from '../../net/http3/message-writer.ts'
 import { CONTROL_PREAMBLE } from '../../net/http3/own-control.ts'
 import { PeerStreams } from '../../net/http3/peer-streams.ts'
 import { FIRST_CLIENT_UNIDIRECTIONAL, type QuicClientConnection, SERVER_INITIATED, UNIDIRECTIONAL } from '../../net/quic.ts'
-import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './doh.ts'
+import { Content, getUrl, wrongResponse } from './doh.ts'
 import { RefusedError, type Settle } from './exchange.ts'
 import { mismatch } from './message.ts'
 import type { QuicAnswer, QuicAsking, QuicProtocol } from './quic.ts'
@@ -34,26 +34,11 @@ export function http3({ url, get }: { url: URL; get: boolean }): QuicProtocol {
 }
 
 function getRequest(url: URL, query: Uint8Array): Uint8Array {
-  return encodeMessage([...target('GET', getUrl(url, query)), ['accept', MEDIA_TYPE]], NOTHING)
+  return encodeMessage([...targetFields('GET', getUrl(url, query)), ['accept', DNS_MESSAGE]], NOTHING)
 }
 
 function postRequest(url: URL, query: Uint8Array): Uint8Array {
-  const content: readonly Field[] = [
-    ['accept', MEDIA_TYPE],
-    ['content-type', MEDIA_TYPE],
-    ['content-length', String(query.length)],
-  ]
-  return encodeMessage([...target('POST', url), ...content], query)
-}
-
-/** RFC 9114 §4.3.1. */
-function target(method: string, url: URL): readonly Field[] {
-  return [
-    [':method', method],
-    [':scheme', 'https'],
-    [':authority', url.host],
-    [':path', `${url.pathname}${url.search}`],
-  ]
+  return encodeMessage(postFields(url, query.length), query)
 }
 
 interface Http3Facts {

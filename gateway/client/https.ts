@@ -2,7 +2,8 @@ import { connect as connectTcp } from 'node:net'
 import { connect as connectTls, TLSSocket } from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import { reasonOf } from '../../dns/operational-error.ts'
-import { Content, getUrl, MEDIA_TYPE, wrongResponse } from './doh.ts'
+import { DNS_MESSAGE } from '../../net/doh-post.ts'
+import { Content, getUrl, wrongResponse } from './doh.ts'
 import { type Exchange, isHangUp, RefusedError, type TlsChoice } from './exchange.ts'
 import { mismatch } from './message.ts'
 import { afterHandshake, type HttpFacts, type Reply, type Session, tlsSession } from './session.ts'
@@ -28,7 +29,9 @@ export async function askOverHttps(exchange: Exchange, choice: HttpsChoice): Pro
       dispatcher,
       signal,
       method,
-      ...(choice.get ? { headers: { accept: MEDIA_TYPE } } : { headers: { accept: MEDIA_TYPE, 'content-type': MEDIA_TYPE }, body: query }),
+      ...(choice.get
+        ? { headers: { accept: DNS_MESSAGE } }
+        : { headers: { accept: DNS_MESSAGE, 'content-type': DNS_MESSAGE }, body: query }),
     })
     const message = await readMessage(response)
     const reason = mismatch(query, message)

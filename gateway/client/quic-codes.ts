@@ -1,5 +1,6 @@
 import { H3, Qpack } from '../../net/http3/errors.ts'
 import type { QuicCloseReason } from '../../net/quic.ts'
+import { ALERT, alertName, alertOf, certificateProblem } from '../../net/quic-alerts.ts'
 import { RefusedError } from './exchange.ts'
 
 /** RFC 9250 §8.4. */
@@ -42,35 +43,6 @@ const TRANSPORT_NAMES: readonly string[] = [
   'NO_VIABLE_PATH',
 ]
 
-/** RFC 9001 §4.8: TLS alerts are codes from here on. */
-const FIRST_ALERT = 0x100
-const LAST_ALERT = 0x1ff
-
-/** RFC 8446 §6. */
-export const ALERT = { BAD_CERTIFICATE: 42, CERTIFICATE_EXPIRED: 45, UNKNOWN_CA: 48, NO_APPLICATION_PROTOCOL: 120 } as const
-const ALERT_NAMES: Readonly<Record<number, string>> = {
-  10: 'unexpected_message',
-  40: 'handshake_failure',
-  [ALERT.BAD_CERTIFICATE]: 'bad_certificate',
-  43: 'unsupported_certificate',
-  44: 'certificate_revoked',
-  [ALERT.CERTIFICATE_EXPIRED]: 'certificate_expired',
-  46: 'certificate_unknown',
-  47: 'illegal_parameter',
-  [ALERT.UNKNOWN_CA]: 'unknown_ca',
-  49: 'access_denied',
-  50: 'decode_error',
-  51: 'decrypt_error',
-  70: 'protocol_version',
-  71: 'insufficient_security',
-  80: 'internal_error',
-  109: 'missing_extension',
-  110: 'unsupported_extension',
-  112: 'unrecognized_name',
-  116: 'certificate_required',
-  [ALERT.NO_APPLICATION_PROTOCOL]: 'no_application_protocol',
-}
-
 export function doqCodeText(code: number): string {
   return DOQ_NAMES[code] ?? otherCodeText(code)
 }
@@ -100,8 +72,8 @@ export class HandshakeError extends Error {
 
 /** Why there is no connection, when it closed before its handshake was complete. Only the alert is known of what TLS disliked. */
 export function handshakeError({ code, text }: QuicCloseReason, expectation: Expectation): Error {
-  if (code >= FIRST_ALERT && code <= LAST_ALERT) {
-    const alert = code - FIRST_ALERT
+  const alert = alertOf(code)
+  if (alert >= 0) {
     return new HandshakeError(`${alertMeaning(alert, expectation)} (${alertText(code)})`, alert)
   }
   const message = `the server refused the connection (${withReason(TRANSPORT_NAMES[code] ?? hex(code), text)})`
@@ -114,18 +86,8 @@ export function isRefusal(code: number): boolean {
 }
 
 function alertMeaning(alert: number, { serverName, protocolName }: Expectation): string {
-  switch (alert) {
-    // sent by ourselves, since servers cannot see a certificate of ours before the handshake is complete
-    case ALERT.BAD_CERTIFICATE:
-      return `the certificate is not for ${serverName}, or not valid`
-    case ALERT.CERTIFICATE_EXPIRED:
-      return 'the certificate has expired'
-    case ALERT.UNKNOWN_CA:
-      return 'the issuer of the certificate is unknown'
-    case ALERT.NO_APPLICATION_PROTOCOL:
-      return `the server does not speak ${protocolName}`
-  }
-  return 'the handshake failed'
+  if (alert === ALERT.NO_APPLICATION_PROTOCOL) return `the server does not speak ${protocolName}`
+  return certificateProblem(alert, serverName) ?? 'the handshake failed'
 }
 
 export function withReason(name: string, reason: string): string {
@@ -133,12 +95,11 @@ export function withReason(name: string, reason: string): string {
 }
 
 function otherCodeText(code: number): string {
-  return code >= FIRST_ALERT && code <= LAST_ALERT ? alertText(code) : hex(code)
+  return alertOf(code) >= 0 ? alertText(code) : hex(code)
 }
 
 function alertText(code: number): string {
-  const alert = code - FIRST_ALERT
-  return `TLS alert ${ALERT_NAMES[alert] ?? alert}`
+  return `TLS alert ${alertName(alertOf(code))}`
 }
 
 function hex(code: number): string {

@@ -14,6 +14,7 @@ export const QuicEventType = {
   DRAIN: 8,
   ERROR: 10,
   HANDSHAKE_COMPLETE: 11,
+  SESSION_TICKET: 12,
   SHUTDOWN_COMPLETE: 15,
   STREAM_BLOCKED: 16,
   WRITE_READY: 18,
@@ -52,7 +53,12 @@ export interface QuicNative {
 }
 
 export interface QuicNativeClient extends QuicNative {
+  /** Waits for the native thread. Not on a connection whose streams get their ids elsewhere: what is first sent on one opens it. */
   openStream(): number
+  /** Sends PING (RFC 9000 §19.2). */
+  ping(): void
+  /** Since the connection began; 0 once it has ended. Waits for the native thread. */
+  packetsReceived(): number
 }
 
 interface CommonOptions {
@@ -75,6 +81,7 @@ export interface QuicServerOptions extends CommonOptions {
 export interface QuicClientOptions extends CommonOptions {
   readonly ca: Buffer | undefined
   readonly rejectUnauthorized: boolean
+  readonly sessionTicket: Buffer | undefined
 }
 
 export interface QuicBinding {

@@ -3,26 +3,31 @@ import { reasonOf } from '../../dns/operational-error.ts'
 import { listenError } from '../listen.ts'
 import type {
   QuicClientConnection,
+  QuicClientHandler,
   QuicDialOptions,
   QuicEngine,
-  QuicHandler,
   QuicLimits,
   QuicListener,
   QuicListenerOptions,
 } from '../quic.ts'
 import type { QuicBinding } from './binding.ts'
-import { Connection, Endpoint, type EndpointDependencies } from './endpoint.ts'
+import { ClientConnection } from './client-connection.ts'
+import { Endpoint, type EndpointDependencies } from './endpoint.ts'
 import type { KeyDirectory } from './key-files.ts'
 import { withoutAddressConstraints } from './roots.ts'
 
 /** Fits any path that IPv6 may take (RFC 8200 §5: 1280) without fragments; the library looks for no larger one. */
 const MAX_UDP_PAYLOAD = 1232
 
+/** Sets of roots that are kept ready: parsing the usual ones takes longer than a handshake. More would mean that they change all the time. */
+const MAX_ROOTS = 16
+
 /** The port on the library. */
 export class LibraryEngine implements QuicEngine {
   readonly #binding: QuicBinding
   readonly #keys: KeyDirectory
   readonly #dependencies: EndpointDependencies
+  readonly #roots = new Map<string, Buffer>()
 
   constructor(binding: QuicBinding, keys: KeyDirectory, dependencies: EndpointDependencies) {
     this.#binding = binding
@@ -55,31 +60,34 @@ export class LibraryEngine implements QuicEngine {
     }
   }
 
-  async dial(options: QuicDialOptions, handlerOf: (connection: QuicClientConnection) => QuicHandler): Promise<QuicClientConnection> {
-    const { endpoint: server, roots } = options
+  async dial(options: QuicDialOptions, handlerOf: (connection: QuicClientConnection) => QuicClientHandler): Promise<QuicClientConnection> {
+    const { endpoint: server, roots, ticket } = options
     const endpoint = new Endpoint(() => null, this.#dependencies)
     const settings = {
       ...limitsOf(options.limits),
       alpn: [options.protocol],
-      ca: roots === null ? undefined : Buffer.from(withoutAddressConstraints(roots)),
+      ca: roots === null ? undefined : this.#prepared(roots),
       rejectUnauthorized: roots !== null,
+      sessionTicket: ticket === undefined ? undefined : Buffer.from(ticket),
     }
     const peer = { ...server, serverName: options.serverName }
     const native = await this.#keys.use(() => this.#binding.connect(settings, peer, endpoint.onEvents))
     endpoint.attach(native)
-    const connection = new Connection(endpoint, CLIENT_HANDLE, {
-      address: server.host,
-      port: server.port,
-      openStream: () => native.openStream(),
-    })
+    const connection = new ClientConnection(endpoint, native, { address: server.host, port: server.port })
     connection.handler = handlerOf(connection)
     endpoint.adopt(connection)
     return connection
   }
-}
 
-/** A client has one connection, and the library gives it this number. */
-const CLIENT_HANDLE = 0
+  #prepared(roots: string): Buffer {
+    const known = this.#roots.get(roots)
+    if (known !== undefined) return known
+    if (this.#roots.size >= MAX_ROOTS) this.#roots.clear()
+    const prepared = Buffer.from(withoutAddressConstraints(roots))
+    this.#roots.set(roots, prepared)
+    return prepared
+  }
+}
 
 function limitsOf(limits: QuicLimits) {
   return {

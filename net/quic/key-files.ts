@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { isMainThread } from 'node:worker_threads'
+import { isMainThread, locks } from 'node:worker_threads'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 
 /**
@@ -9,24 +9,26 @@ import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
  */
 export class KeyDirectory {
   readonly #path: string
+  #isClean = false
 
-  /** Makes it, 0700, and removes what a crash may have left behind. Throws ATLAS_STATE. */
+  /** Makes it, 0700. Throws ATLAS_STATE. */
   constructor(path: string) {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 })
       chmodSync(path, 0o700)
-      for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true })
+      readdirSync(path)
     } catch (error) {
       throw new OperationalError('ATLAS_STATE', `Cannot use the directory ${path}: ${reasonOf(error)}`, error)
     }
     this.#path = path
   }
 
-  /** One at a time in the whole process: the files are named by the process alone, and two at once spoil each other's. */
+  /**
+   * One at a time in the whole process, in whatever thread: the files are named by the process alone, and of two at once one
+   * would get the roots or the key of the other. The first removes what a crash may have left behind.
+   */
   async use<T>(build: () => Promise<T>): Promise<T> {
-    const built = lastBuild.then(() => this.#guarded(build))
-    lastBuild = built.catch(() => {})
-    return built
+    return locks.request(LOCK, () => this.#guarded(build))
   }
 
   async #guarded<T>(build: () => Promise<T>): Promise<T> {
@@ -36,6 +38,7 @@ export class KeyDirectory {
     const { TMPDIR } = process.env
     process.env.TMPDIR = this.#path
     try {
+      this.#clean()
       return await build()
     } finally {
       process.umask(umask)
@@ -46,9 +49,19 @@ export class KeyDirectory {
 
   /** A worker thread cannot set them for the process: the main thread must have done so, and shares its environment. */
   async #inherited<T>(build: () => Promise<T>): Promise<T> {
-    if (process.env.TMPDIR === this.#path) return build()
-    throw new Error(`Cannot build QUIC in a worker thread: TMPDIR of the process is not ${this.#path}`)
+    if (process.env.TMPDIR !== this.#path) {
+      throw new Error(`Cannot build QUIC in a worker thread: TMPDIR of the process is not ${this.#path}`)
+    }
+    this.#clean()
+    return build()
+  }
+
+  #clean(): void {
+    if (this.#isClean) return
+    this.#isClean = true
+    for (const name of readdirSync(this.#path)) rmSync(join(this.#path, name), { recursive: true, force: true })
   }
 }
 
-let lastBuild: Promise<unknown> = Promise.resolve()
+/** Held by a thread of this process; one that ends in the middle lets go of it. */
+const LOCK = 'net/quic/key-files'

@@ -9,7 +9,7 @@ import type {
 } from './binding.ts'
 
 type NativeCallback = (error: Error | null, events: readonly QuicEvent[]) => void
-type SessionMetrics = { readonly rttMs: number }
+type SessionMetrics = { readonly rttMs: number; readonly packetsIn: number }
 type SendOutcome = { readonly status: number }
 
 /** What the two native classes have in common. */
@@ -33,6 +33,7 @@ interface NativeClient extends NativeThread {
   streamSend(stream: number, data: Buffer, fin: boolean): SendOutcome
   streamClose(stream: number, code: number): boolean
   close(code: number, reason: string): boolean
+  ping(): boolean
   getSessionMetrics(): SessionMetrics
 }
 
@@ -84,7 +85,7 @@ function serverSide(server: NativeServer): QuicNative {
     streamSend: (connection, { stream, bytes, fin }) => server.streamSend(connection, stream, asBuffer(bytes), fin).status === ACCEPTED,
     streamClose: (connection, stream, code) => void server.streamClose(connection, stream, code),
     closeSession: (connection, code) => void server.closeSession(connection, code, ''),
-    rttMs: (connection) => rttOf(() => server.getSessionMetrics(connection)),
+    rttMs: (connection) => metric(() => server.getSessionMetrics(connection).rttMs),
   }
 }
 
@@ -92,10 +93,12 @@ function clientSide(client: NativeClient): QuicNativeClient {
   return {
     ...threadOf(client),
     openStream: () => client.openStream(),
+    ping: () => pingOrNothing(client),
+    packetsReceived: () => metric(() => client.getSessionMetrics().packetsIn),
     streamSend: (_, { stream, bytes, fin }) => client.streamSend(stream, asBuffer(bytes), fin).status === ACCEPTED,
     streamClose: (_, stream, code) => void client.streamClose(stream, code),
     closeSession: (_, code) => void client.close(code, ''),
-    rttMs: () => rttOf(() => client.getSessionMetrics()),
+    rttMs: () => metric(() => client.getSessionMetrics().rttMs),
   }
 }
 
@@ -108,12 +111,19 @@ function threadOf(native: NativeThread): Pick<QuicNative, 'acknowledge' | 'reque
 }
 
 /** It throws for a connection that has just ended. */
-function rttOf(metrics: () => SessionMetrics): number {
+function metric(read: () => number): number {
   try {
-    return metrics().rttMs
+    return read()
   } catch {
     return 0
   }
+}
+
+/** As with metric(): the news that the connection has ended is on its way. */
+function pingOrNothing(client: NativeClient): void {
+  try {
+    client.ping()
+  } catch {}
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -30,7 +30,7 @@ interface PublicSession {
   on(event: 'stream', listener: (stream: PublicStream) => void): this
   on(event: 'close', listener: (info: { readonly errorCode: number; readonly reason: string }) => void): this
   on(event: 'error', listener: () => void): this
-  getMetrics(): { readonly rttMs: number } | null
+  getMetrics(): { readonly rttMs: number; readonly packetsIn: number } | null
 }
 
 interface PublicServerSession extends PublicSession {
@@ -45,7 +45,9 @@ interface PublicClientSession extends PublicSession {
   on(event: 'stream', listener: (stream: PublicStream) => void): this
   on(event: 'close', listener: (info: { readonly errorCode: number; readonly reason: string }) => void): this
   on(event: 'error', listener: () => void): this
+  on(event: 'sessionTicket', listener: (ticket: Buffer) => void): this
   openStream(): PublicStream
+  ping(): boolean
   close(code: number): Promise<void>
 }
 
@@ -99,6 +101,8 @@ export class PublicBinding implements QuicBinding {
     const client = this.#module.connectQuic(`${host}:${server.port}`, { ...options, ...RUNTIME, servername: server.serverName })
     const session = new Session(CLIENT_HANDLE, (code) => void client.close(code), sink)
     session.follow(client)
+    session.opener = () => client.openStream()
+    client.on('sessionTicket', (data) => sink([eventOf(QuicEventType.SESSION_TICKET, CLIENT_HANDLE, { data })]))
     client.on('connect', () => sink([eventOf(QuicEventType.HANDSHAKE_COMPLETE, CLIENT_HANDLE)]))
     const native = nativeOf(
       () => session,
@@ -107,10 +111,15 @@ export class PublicBinding implements QuicBinding {
     )
     const openStream = (): number => {
       const stream = client.openStream()
-      session.add(stream)
+      session.add(stream.id, stream)
       return stream.id
     }
-    return { ...native, openStream } satisfies QuicNativeClient
+    return {
+      ...native,
+      openStream,
+      ping: () => void client.ping(),
+      packetsReceived: () => client.getMetrics()?.packetsIn ?? 0,
+    } satisfies QuicNativeClient
   }
 }
 
@@ -129,6 +138,8 @@ async function probe({ host, port }: { host: string; port: number }): Promise<vo
 class Session {
   readonly close: (code: number) => void
   rttMs: () => number = () => 0
+  /** Of a client: a stream object for an id that has none yet. */
+  opener: (() => PublicStream) | null = null
   readonly #handle: number
   readonly #sink: QuicEventSink
   readonly #streams = new Map<number, PublicStream>()
@@ -142,14 +153,13 @@ class Session {
   follow(session: PublicSession): void {
     this.rttMs = () => session.getMetrics()?.rttMs ?? 0
     session.on('error', () => {})
-    session.on('stream', (stream) => this.add(stream))
+    session.on('stream', (stream) => this.add(stream.id, stream))
     session.on('close', ({ errorCode, reason }) =>
       this.#emit(QuicEventType.SESSION_CLOSE, -1, { meta: { errorCode, errorReason: reason } }),
     )
   }
 
-  add(stream: PublicStream): void {
-    const { id } = stream
+  add(id: number, stream: PublicStream): void {
     this.#streams.set(id, stream)
     stream.on('data', (data: Buffer) => this.#emit(QuicEventType.DATA, id, { data }))
     stream.on('end', () => this.#emit(QuicEventType.FINISHED, id))
@@ -159,13 +169,27 @@ class Session {
   }
 
   send({ stream: id, bytes, fin }: { stream: number; bytes: Uint8Array; fin: boolean }): boolean {
-    const stream = this.#streams.get(id)
+    const stream = this.#streams.get(id) ?? this.#open(id)
     if (stream === undefined || stream.destroyed) return true
     if (stream.writableNeedDrain) return false
     if (fin) stream.end(bytes)
     else stream.write(bytes)
     if (stream.writableNeedDrain) this.#emit(QuicEventType.STREAM_BLOCKED, id)
     return true
+  }
+
+  /** The library numbers its objects itself; here a stream keeps the id that it was asked for, whatever was refused before. */
+  #open(id: number): PublicStream | undefined {
+    if (this.opener === null) return undefined
+    try {
+      const stream = this.opener()
+      this.add(id, stream)
+      return stream
+    } catch {
+      // as the native interface says it, and when: after the call
+      queueMicrotask(() => this.#emit(QuicEventType.ERROR, id, { meta: { errorReason: 'StreamLimit' } }))
+      return undefined
+    }
   }
 
   /** A stream that failed has destroyed its object, which then cannot be closed: the storm of errors ends with the connection. */

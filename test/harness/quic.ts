@@ -15,9 +15,9 @@ import { createQuicEngine } from '../../net/quic/load.ts'
 import {
   FIRST_CLIENT_UNIDIRECTIONAL,
   type QuicClientConnection,
+  type QuicClientHandler,
   type QuicCloseReason,
   type QuicEngine,
-  type QuicHandler,
 } from '../../net/quic.ts'
 import { Wheel } from '../../net/wheel.ts'
 import type { DohClient, Reaction } from './clients.ts'
@@ -47,10 +47,12 @@ export interface StreamRecord {
 }
 
 /** A client that notes what comes, and can do everything wrong. */
-export class QuicTestClient implements QuicHandler, AsyncDisposable {
+export class QuicTestClient implements QuicClientHandler, AsyncDisposable {
   readonly streams = new Map<number, StreamRecord>()
   readonly ready = Promise.withResolvers<void>()
   readonly ended = Promise.withResolvers<QuicCloseReason>()
+  readonly unopenedStreams: number[] = []
+  readonly tickets: Buffer[] = []
   connection!: QuicClientConnection
   readonly #waiters = new Set<() => void>()
 
@@ -72,6 +74,15 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
     this.#notify()
   }
 
+  unopened(stream: number): void {
+    this.unopenedStreams.push(stream)
+    this.#notify()
+  }
+
+  ticket(bytes: Uint8Array): void {
+    this.tickets.push(Buffer.from(bytes))
+  }
+
   stalled(): void {}
 
   closed(reason: QuicCloseReason): void {
@@ -91,6 +102,13 @@ export class QuicTestClient implements QuicHandler, AsyncDisposable {
   send(bytes: Uint8Array, fin = true): number {
     const stream = this.connection.openStream()
     this.connection.send(stream, bytes, fin)
+    return stream
+  }
+
+  /** As send(), on a stream that may turn out not to have been opened; not beside send(). */
+  sendNext(bytes: Uint8Array, fin = true): number {
+    const stream = this.connection.nextStream()
+    if (stream >= 0) this.connection.send(stream, bytes, fin)
     return stream
   }
 

@@ -24,8 +24,6 @@ export interface TestServer extends AsyncDisposable {
   readonly queries: Buffer[]
   /** Connections accepted (TCP), or source ports seen (UDP). */
   readonly peers: Set<number>
-  /** Those that are open. */
-  readonly connections: ReadonlySet<Socket>
   handler: Handler
 }
 
@@ -49,7 +47,6 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
     endpoint: { host: '127.0.0.1', port: socket.address().port },
     queries,
     peers,
-    connections: new Set(),
     handler,
     async [Symbol.asyncDispose]() {
       await new Promise<void>((resolve) => {
@@ -67,11 +64,16 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
   return server
 }
 
-export function tcpServer(handler: Handler, port = 0): Promise<TestServer> {
+export function tcpServer(handler: Handler, port = 0): Promise<StreamTestServer> {
   return streamServer(createServer(), { handler, port, event: 'connection' })
 }
 
-export interface TlsTestServer extends TestServer {
+export interface StreamTestServer extends TestServer {
+  /** Open. */
+  readonly connections: ReadonlySet<Socket>
+}
+
+export interface TlsTestServer extends StreamTestServer {
   readonly listener: TlsServer
   /** Connections in the order of their handshakes. */
   readonly sockets: readonly TLSSocket[]
@@ -88,7 +90,7 @@ export async function tlsServer(handler: Handler, { port = 0, ...options }: TlsO
 async function streamServer(
   listener: Server,
   { handler, port, event }: { handler: Handler; port: number; event: 'connection' | 'secureConnection' },
-): Promise<TestServer> {
+): Promise<StreamTestServer> {
   const sockets = new Set<Socket>()
   const queries: Buffer[] = []
   const peers = new Set<number>()
@@ -109,7 +111,7 @@ async function streamServer(
   })
   listener.listen(port, '127.0.0.1')
   await once(listener, 'listening')
-  const server: TestServer = {
+  const server: StreamTestServer = {
     endpoint: { host: '127.0.0.1', port: (listener.address() as AddressInfo).port },
     queries,
     peers,

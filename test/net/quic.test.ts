@@ -1,24 +1,23 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { Flusher } from '../../net/flusher.ts'
 import type { QuicBinding, QuicEvent, QuicEventSink } from '../../net/quic/binding.ts'
 import { LibraryEngine } from '../../net/quic/engine.ts'
 import { KeyDirectory } from '../../net/quic/key-files.ts'
-import { createQuicEngine } from '../../net/quic/load.ts'
 import { NativeBinding, type NativeClasses } from '../../net/quic/native-binding.ts'
 import { PublicBinding, type PublicModule } from '../../net/quic/public-binding.ts'
-import type { QuicAcceptor, QuicConnection, QuicEngine, QuicHandler, QuicIdentity, QuicListener } from '../../net/quic.ts'
+import type { QuicAcceptor, QuicEngine, QuicIdentity, QuicListener } from '../../net/quic.ts'
 import { Wheel } from '../../net/wheel.ts'
+import { issue } from '../certs/issue.ts'
 import { started } from '../certs/local.ts'
 import { QuicTestClient } from '../harness/quic.ts'
+import { EchoServer } from './quic-echo.ts'
 
 const require = createRequire(import.meta.url)
 const entry = require.resolve('@currentspace/http3')
@@ -42,58 +41,6 @@ before(async () => {
   roots = readFileSync(join(stateDir, 'ca.pem'), 'utf8')
 })
 after(() => rmSync(directory, { recursive: true, force: true }))
-
-/** Sends back what came, once the client has finished; notes everything. */
-class EchoServer implements QuicAcceptor {
-  readonly connections: EchoConnection[] = []
-  reply: (received: Buffer) => Buffer = (received) => received
-
-  arrived(connection: QuicConnection): QuicHandler {
-    const handler = new EchoConnection(connection, this)
-    this.connections.push(handler)
-    return handler
-  }
-}
-
-class EchoConnection implements QuicHandler {
-  readonly quic: QuicConnection
-  readonly resets: number[] = []
-  readonly codes: number[] = []
-  readonly stalls: number[] = []
-  readonly #server: EchoServer
-  readonly begun = new Map<number, Buffer>()
-  isEstablished = false
-  isClosed = false
-
-  constructor(quic: QuicConnection, server: EchoServer) {
-    this.quic = quic
-    this.#server = server
-  }
-
-  established(): void {
-    this.isEstablished = true
-  }
-
-  received(stream: number, bytes: Uint8Array, fin: boolean): void {
-    const received = Buffer.concat([this.begun.get(stream) ?? Buffer.alloc(0), bytes])
-    this.begun.set(stream, received)
-    if (fin) this.quic.send(stream, this.#server.reply(received), true)
-  }
-
-  reset(stream: number, code: number): void {
-    this.resets.push(stream)
-    this.codes.push(code)
-  }
-
-  stalled(stream: number): void {
-    this.stalls.push(stream)
-    this.quic.reset(stream, 4)
-  }
-
-  closed(): void {
-    this.isClosed = true
-  }
-}
 
 /** Counts what the library says. */
 class CountingBinding implements QuicBinding {
@@ -174,6 +121,99 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
       const replies = await Promise.all(Array.from({ length: 12 }, () => echo(client)))
       server.reply = (received) => received
       assert.ok(replies.every((reply) => reply?.equals(large)))
+    })
+
+    test('opens streams without asking the library, and gives those back that the server has no credit for', async () => {
+      server.reply = () => Buffer.alloc(0)
+      const narrow = await engine.listen({
+        name: 'narrow',
+        endpoint: LOOPBACK,
+        protocol: 'echo',
+        identity,
+        limits: { ...LIMITS, streams: 10 },
+        connections: 1,
+        acceptor: server,
+      })
+      const client = new QuicTestClient()
+      const options = { endpoint: narrow.endpoint, protocol: 'echo', serverName: 'localhost', roots, limits: LIMITS }
+      client.connection = await engine.dial(options, () => client)
+      await client.ready.promise
+      // what a stream carries stays open until its FIN
+      const first = Array.from({ length: 14 }, () => client.sendNext(ECHO, false))
+      assert.deepEqual(
+        first,
+        Array.from({ length: 14 }, (_, i) => 4 * i),
+      )
+      while (client.unopenedStreams.length < 4) await turn()
+      assert.deepEqual(client.unopenedStreams, [40, 44, 48, 52])
+      assert.equal(client.sendNext(ECHO, true), -1)
+      const connection = server.connections.at(-1)
+      while ((connection?.begun.size ?? 0) < 10) await turn()
+      assert.deepEqual([...(connection?.begun.keys() ?? [])], first.slice(0, 10))
+      client.unopenedStreams.length = 0
+      for (const stream of first.slice(0, 10)) client.connection.send(stream, Buffer.alloc(0), true)
+      await Promise.all(first.slice(0, 10).map((stream) => client.over(stream)))
+      // every id is used in the end, and in its order: what is left out counts as open
+      const answered = new Set<number>()
+      while (answered.size < 30) {
+        skew += 10
+        const stream = client.sendNext(ECHO, true)
+        if (stream < 0) continue
+        const record = await client.over(stream, () => client.unopenedStreams.at(-1) === stream)
+        if (record?.fin === true) answered.add(stream)
+        else client.unopenedStreams.pop()
+      }
+      assert.deepEqual(
+        [...answered],
+        Array.from({ length: 30 }, (_, i) => 40 + 4 * i),
+      )
+      server.reply = (received) => received
+      await client[Symbol.asyncDispose]()
+      await narrow.close()
+    })
+
+    test('resumes a session with its ticket, and does without where the ticket means nothing', async () => {
+      const many = Array.from({ length: 300 }, (_, i) => `name-${i}.example`)
+      const root = await issue({ isCa: true, subject: 'CN=root' })
+      const large = await issue({ names: ['localhost', ...many], issuer: root })
+      const own = await engine.listen({
+        name: 'large',
+        endpoint: LOOPBACK,
+        protocol: 'echo',
+        identity: { chainPem: large.certPem, keyPem: large.keyPem },
+        limits: LIMITS,
+        connections: 3,
+        acceptor: server,
+      })
+      /** Packets of a handshake: a certificate of that size takes several, a resumed session none. */
+      const handshake = async (ticket: Uint8Array | undefined): Promise<{ packets: number; ticket: Buffer }> => {
+        await using client = new QuicTestClient()
+        const options = { endpoint: own.endpoint, protocol: 'echo', serverName: 'localhost', roots: root.certPem, limits: LIMITS, ticket }
+        client.connection = await engine.dial(options, () => client)
+        await client.ready.promise
+        const packets = client.connection.packetsReceived()
+        while (client.tickets.length === 0) await turn()
+        return { packets, ticket: client.tickets[0] as Buffer }
+      }
+      const fresh = await handshake(undefined)
+      const resumed = await handshake(fresh.ticket)
+      const ignored = await handshake(Buffer.from('no ticket'))
+      assert.ok(resumed.packets < fresh.packets, `${resumed.packets} packets, ${fresh.packets} before`)
+      assert.ok(resumed.packets < ignored.packets, `${resumed.packets} packets, ${ignored.packets} without`)
+      await own.close()
+    })
+
+    test('counts the packets of the peer, which a PING brings', async () => {
+      await using client = await dial()
+      await echo(client)
+      let before = -1
+      // until what belongs to the exchange has come
+      while (before !== client.connection.packetsReceived()) {
+        before = client.connection.packetsReceived()
+        await sleep(30)
+      }
+      client.connection.ping()
+      while (client.connection.packetsReceived() === before) await turn()
     })
 
     test('tells both sides the code of a close', async () => {
@@ -325,69 +365,3 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
     }
   })
 }
-
-test('the private key is written in the key directory, and removed again', async () => {
-  const path = join(directory, 'watched')
-  const engine = createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() })
-  assert.ok(!('unavailable' in engine))
-  const seen = new Set<string | null>()
-  const watcher = watch(path, (_event, name) => seen.add(name))
-  const listener = await engine.listen({
-    name: 'x',
-    endpoint: LOOPBACK,
-    protocol: 'x',
-    identity,
-    limits: LIMITS,
-    connections: 1,
-    acceptor: new EchoServer(),
-  })
-  while (!seen.has(`http3_${process.pid}_qkey.pem`)) await turn()
-  watcher.close()
-  assert.deepEqual(readdirSync(path), [])
-  await listener.close()
-})
-
-test('a key directory that cannot be used is an error of the state directory', () => {
-  const path = join(directory, 'a-file')
-  writeFileSync(path, '')
-  assert.throws(() => createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() }), {
-    code: 'ATLAS_STATE',
-  })
-})
-
-test('what a crash left in the key directory is removed', async () => {
-  const path = mkdtempSync(join(directory, 'left-'))
-  writeFileSync(join(path, 'http3_1_qkey.pem'), 'secret')
-  createQuicEngine(path, { wheel: new Wheel(() => 0), clock: () => 0, flusher: new Flusher() })
-  assert.deepEqual(readdirSync(path), [])
-})
-
-describe('in a worker thread', () => {
-  before(() => mkdirSync(join(directory, 'worker')))
-  const run = async (how: 'close' | 'exit' | 'guardless'): Promise<{ code: number; messages: unknown[] }> => {
-    const key = join(directory, 'worker')
-    const before = process.env.TMPDIR
-    // as the main thread of the gateway has to do for its workers
-    if (how !== 'guardless') process.env.TMPDIR = key
-    const worker = new Worker(new URL('./quic-worker.ts', import.meta.url), { workerData: { key, identity, roots, how } })
-    if (before === undefined) delete process.env.TMPDIR
-    else process.env.TMPDIR = before
-    const messages: unknown[] = []
-    worker.on('message', (message) => messages.push(message))
-    const [code] = (await once(worker, 'exit')) as [number]
-    return { code, messages }
-  }
-
-  test('it works and ends by itself when it has been closed', async () => {
-    assert.deepEqual(await run('close'), { code: 0, messages: ['echo'] })
-  })
-
-  test('the process survives a worker that ends without closing', async () => {
-    assert.deepEqual(await run('exit'), { code: 7, messages: ['echo'] })
-  })
-
-  test('it refuses to write keys where the main thread did not say', async () => {
-    const { messages } = await run('guardless')
-    assert.match(String(messages[0]), /Cannot build QUIC in a worker thread/)
-  })
-})

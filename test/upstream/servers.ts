@@ -5,6 +5,8 @@ import { createServer } from '../../upstream/dial.ts'
 import type { TlsTrust } from '../../upstream/dial-tls.ts'
 import type { ConnectionTerms, UpstreamServer } from '../../upstream/server.ts'
 import { issue } from '../certs/issue.ts'
+import { engine } from '../harness/quic.ts'
+import { QuicTestServer, replying } from '../harness/quic-servers.ts'
 import { type Handler, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { upstreamDependencies } from '../harness/upstream.ts'
 
@@ -22,18 +24,45 @@ export function terms(parts: Partial<ConnectionTerms> = {}): ConnectionTerms {
   return { connectMs: 1000, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null, ...parts }
 }
 
-export function startServer(protocol: 'udp' | 'tcp' | 'tls', handler: Handler): Promise<TestServer> {
+export type TestedProtocol = 'udp' | 'tcp' | 'tls' | 'quic' | 'h3'
+
+export async function startServer(protocol: TestedProtocol, handler: Handler): Promise<TestServer> {
+  if (protocol === 'quic' || protocol === 'h3') {
+    const identity = { chainPem: leaf.certPem, keyPem: leaf.keyPem }
+    const server = await QuicTestServer.start({ protocol: protocol === 'quic' ? 'doq' : 'h3', identity, react: replying })
+    server.handler = handler
+    return server
+  }
   if (protocol === 'tls') return tlsServer(handler, { cert: leaf.certPem, key: leaf.keyPem })
   return (protocol === 'udp' ? udpServer : tcpServer)(handler)
 }
 
 export function serverFor(
-  protocol: 'udp' | 'tcp' | 'tls',
+  protocol: TestedProtocol,
   endpoint: Endpoint,
   dependencies: ReturnType<typeof upstreamDependencies> = upstreamDependencies(),
 ): UpstreamServer {
   const common = { name: 'test', endpoint, terms: terms() }
+  if (protocol === 'quic' || protocol === 'h3') return quicServerFor(protocol, endpoint, { dependencies })
   return protocol === 'tls'
     ? createServer({ ...common, protocol, trust: trust() }, dependencies)
     : createServer({ ...common, protocol }, dependencies)
+}
+
+export interface QuicServerParts {
+  readonly terms?: Partial<ConnectionTerms>
+  readonly dependencies?: ReturnType<typeof upstreamDependencies>
+  readonly serverName?: string
+  readonly roots?: readonly string[] | null
+  readonly url?: string
+}
+
+/** Trusts `root`, and knows the server by its name: the QUIC library verifies no addresses. */
+export function quicServerFor(protocol: 'quic' | 'h3', endpoint: Endpoint, parts: QuicServerParts = {}): UpstreamServer {
+  const { dependencies = upstreamDependencies(), serverName = 'dns.example', roots = [root.certPem] } = parts
+  const common = { name: 'test', endpoint, terms: terms(parts.terms), trust: { serverName, roots } }
+  const quic = { ...dependencies, quic: engine }
+  return protocol === 'quic'
+    ? createServer({ ...common, protocol }, quic)
+    : createServer({ ...common, protocol, url: new URL(parts.url ?? 'https://dns.example/dns-query') }, quic)
 }

@@ -13,7 +13,9 @@ const answering: Handler = (query, reply) => reply(response(query, { answers: [a
 const silent: Handler = () => {}
 const failing: Handler = (query, reply) => reply(response(query, { flags: 0x8182 }))
 
-for (const protocol of ['udp', 'tcp', 'tls'] as const) {
+for (const protocol of ['udp', 'tcp', 'tls', 'quic', 'h3'] as const) {
+  // RFC 9250 §4.2.1, RFC 8484 §4.1: streams tell answers apart, the id is always 0
+  const hasIds = protocol !== 'quic' && protocol !== 'h3'
   const start = (handler: Handler): Promise<TestServer> => startServer(protocol, handler)
 
   describe(`a ${protocol} upstream`, () => {
@@ -32,12 +34,13 @@ for (const protocol of ['udp', 'tcp', 'tls'] as const) {
       const [sent] = server.queries
       assert.ok(sent)
       // RFC 8467 §4.1: 128 octets, in the option that comes last; RFC 7830 §6: never in the clear
-      const opt = { udp: '', tcp: '000b0000', tls: `000b0000 000c0050 ${'00'.repeat(80)}` }[protocol]
-      assert.deepEqual(sent, question({ name: 'example.com', id: sent.readUInt16BE(0), opt }))
+      const padded = `000c0054 ${'00'.repeat(84)}`
+      const opt = { udp: '', tcp: '000b0000', tls: `000b0000 000c0050 ${'00'.repeat(80)}`, quic: padded, h3: padded }[protocol]
+      assert.deepEqual(sent, question({ name: 'example.com', id: hasIds ? sent.readUInt16BE(0) : 0, opt }))
       await upstream.close()
     })
 
-    test('draws ids that nobody can guess, and never one twice at a time', async () => {
+    test('draws ids that nobody can guess, and never one twice at a time', { skip: !hasIds }, async () => {
       await using server = await start(answering)
       const upstream = serverFor(protocol, server.endpoint)
       await Promise.all(Array.from({ length: 300 }, () => ask(upstream)))
@@ -48,7 +51,7 @@ for (const protocol of ['udp', 'tcp', 'tls'] as const) {
       await upstream.close()
     })
 
-    test('ignores answers under ids that it did not use', async () => {
+    test('ignores answers under ids that it did not use', { skip: !hasIds }, async () => {
       await using server = await start((query, reply) => {
         const stray = response(query, { answers: [aRecord('203.0.113.66')] })
         stray.writeUInt16BE(query.readUInt16BE(0) ^ 1, 0)
@@ -90,7 +93,8 @@ for (const protocol of ['udp', 'tcp', 'tls'] as const) {
       await upstream.close()
     })
 
-    test('reports at once that nobody listens', async () => {
+    // the QUIC library hears no ICMP: there it takes the time of a handshake (quic.test.ts)
+    test('reports at once that nobody listens', { skip: !hasIds }, async () => {
       const server = await start(silent)
       await server[Symbol.asyncDispose]()
       const upstream = serverFor(protocol, server.endpoint)
@@ -150,7 +154,9 @@ describe('a udp upstream', () => {
   })
 })
 
-for (const protocol of ['tcp', 'tls'] as const) {
+for (const protocol of ['tcp', 'tls', 'quic', 'h3'] as const) {
+  const isQuic = protocol === 'quic' || protocol === 'h3'
+
   describe(`a ${protocol} upstream`, () => {
     test('shares one connection between all questions', async () => {
       await using server = await startServer(protocol, answering)
@@ -195,7 +201,8 @@ for (const protocol of ['tcp', 'tls'] as const) {
       await upstream.close()
     })
 
-    test('leaves when the server says so (keepalive 0), after what is open is answered', async () => {
+    // RFC 9250 §5.5.2: a protocol error on QUIC
+    test('leaves when the server says so (keepalive 0), after what is open is answered', { skip: isQuic }, async () => {
       const leave = hex('00 0029 04d0 00000000 0006 000b00020000')
       await using server = await startServer(protocol, (query, reply) =>
         reply(response(query, { answers: [aRecord()], additionals: [leave] })),

@@ -1,0 +1,40 @@
+import { isDnsMessage } from '../net/doh-post.ts'
+
+/** RFC 9111 §1.2.2: larger ages count as this one. */
+const MAX_AGE_SECONDS = 2_147_483_648
+/** RFC 9110 §15.6.4, RFC 6585 §4: not now. */
+const BUSY_STATUSES: ReadonlySet<number> = new Set([429, 503])
+/** When such a response does not say for how long. */
+const DEFAULT_RETRY_MS = 1000
+const DECIMAL = /^\d{1,15}$/
+
+/** The field lines of a response, by lower-case names. */
+interface ResponseFields {
+  get(name: string): string | null
+}
+
+/**
+ * Whether a response to a POST has a DNS message as its content (RFC 8484 §4.2.1): no redirect is followed, to nobody was a question
+ * allowed but this server, and no content coding was asked for.
+ */
+export function hasMessage(status: number, fields: ResponseFields): boolean {
+  if (status !== 200 || !isDnsMessage(fields.get('content-type'))) return false
+  const coding = fields.get('content-encoding')
+  return coding === null || coding === 'identity'
+}
+
+/** RFC 9111 §5.1: seconds for which caches have had the response. A value that is none is ignored; of several the first counts. */
+export function ageOf(fields: ResponseFields): number {
+  const age = fields.get('age')
+  if (age === null) return 0
+  const [first = ''] = age.split(',')
+  const text = first.trim()
+  return DECIMAL.test(text) ? Math.min(Number(text), MAX_AGE_SECONDS) : 0
+}
+
+/** For how long the server wants to be left alone, milliseconds; 0: it does not say that (RFC 9110 §10.2.3; dates are not read). */
+export function pauseOf(status: number, fields: ResponseFields): number {
+  if (!BUSY_STATUSES.has(status)) return 0
+  const after = fields.get('retry-after')
+  return after !== null && DECIMAL.test(after) ? Number(after) * 1000 : DEFAULT_RETRY_MS
+}
