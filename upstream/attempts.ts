@@ -57,7 +57,7 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     this.#sink = sink
     this.#selection = selection
     this.#turn = turn
-    this.#marks = new Array<number>(selection.candidates.length).fill(0)
+    this.#marks = selection.candidates.map(() => 0)
   }
 
   start(now: number): void {

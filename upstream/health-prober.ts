@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto'
 import type { Answer } from '../dns/answer.ts'
-import { putU16 } from '../dns/bytes.ts'
 import { type Client, NO_KEEPALIVE, type ReplySink, TRANSPORTS, type UpstreamSink } from '../dns/contracts.ts'
 import type { Failure } from '../dns/failure.ts'
-import { Flag, HEADER_LENGTH } from '../dns/header.ts'
+import { Flag } from '../dns/header.ts'
+import { loopQuestion, ROOT_QUESTION } from '../dns/probe-question.ts'
 import { Query } from '../dns/query.ts'
-import { Class, Type } from '../dns/types.ts'
+import { Class } from '../dns/types.ts'
 import type { Clock } from '../net/clock.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { Health, Prober } from './health.ts'
@@ -141,26 +141,6 @@ function pauseAfter(misses: number): number {
   const pause = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(misses - MISSES_UNTIL_DOWN, 16), LAST_PAUSE_MS)
   return pause * (1 + JITTER * (2 * Math.random() - 1))
 }
-
-/** A name of two labels: the nonce in hexadecimal, and the label that is this gateway's. */
-export function loopQuestion(nonce: number, loopLabel: string): Uint8Array {
-  return questionOf([nonce.toString(16).padStart(8, '0'), loopLabel], Type.TXT)
-}
-
-function questionOf(labels: readonly string[], type: number): Uint8Array {
-  const name = Buffer.concat([
-    ...labels.map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1')),
-    Buffer.of(0),
-  ])
-  const wire = new Uint8Array(HEADER_LENGTH + name.length + 4)
-  wire.set(name, HEADER_LENGTH)
-  putU16(wire, wire.length - 4, type)
-  putU16(wire, wire.length - 2, Class.IN)
-  return wire
-}
-
-/** Every resolver knows it, at least after the first time, and no client's secret is in it. */
-const ROOT_QUESTION = questionOf([], Type.NS)
 
 const NOBODY: UpstreamSink = { answered() {}, failed() {} }
 const UNANSWERED: ReplySink = { deliver() {}, refuse() {} }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
-import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
+import type { CertificateConfig, Config, ListenConfig, UpstreamConfig } from './config.ts'
 import { PROCESS_MEMORY, WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
@@ -11,7 +11,11 @@ import type { UpstreamForm } from './upstream-form.ts'
  * default of a path is relative to.
  */
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
-  const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
+  const places: Places = {
+    absolute: (path, at) => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path),
+    whereOf: (at) => originOf(written, at).where,
+  }
+  const { absolute } = places
   const { listen, timeouts, limits } = form
   const { tokens } = form.access
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
@@ -23,35 +27,6 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       proxyProtocol: entry.proxyProtocol?.flat() ?? null,
       byDefault,
     }))
-  }
-  const upstreamOf = (form: UpstreamForm, i: number): UpstreamConfig => {
-    const at = ['upstreams', i]
-    const { ca, clientCertificate: own } = form
-    const keyPair = [...at, 'clientCertificate']
-    return {
-      name: form.name,
-      urls: form.urls,
-      serverName: form.serverName ?? null,
-      ca: ca === undefined ? null : { file: absolute(ca, [...at, 'ca']), origin: originOf(written, [...at, 'ca']).where },
-      pins: form.pins ?? [],
-      clientCertificate:
-        own === undefined
-          ? null
-          : {
-              cert: absolute(own.cert, [...keyPair, 'cert']),
-              key: absolute(own.key, [...keyPair, 'key']),
-              origin: originOf(written, keyPair).where,
-            },
-      weight: form.weight,
-      connections: form.connections,
-      pipelining: form.pipelining,
-      maxAgeMs: form.maxAge,
-      idleMs: form.idle,
-      source: form.source ?? null,
-      socks: form.socks ?? null,
-      randomizeCase: form.randomizeCase,
-      origin: originOf(written, at).where,
-    }
   }
   const adminOf = (admin: ConfigForm['listen']['admin']): Config['listen']['admin'] => {
     if (admin === false) return null
@@ -78,14 +53,11 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     doh: { ...form.doh, proxy: form.doh.proxy ?? null, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
-      certificates: form.tls.certificates.map(({ cert, key }, i) => {
-        const at = ['tls', 'certificates', i]
-        return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
-      }),
+      certificates: form.tls.certificates.map((pair, i) => keyPairOf(pair, ['tls', 'certificates', i], places)),
       minVersion: `TLSv${form.tls.minVersion}`,
     },
     state: absolute(form.state, ['state']),
-    upstreams: form.upstreams?.map(upstreamOf) ?? null,
+    upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], places)) ?? null,
     routes: form.routes,
     strategy: form.strategy,
     bootstrap: form.bootstrap ?? null,
@@ -112,6 +84,42 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     workers: form.workers === 'auto' ? Math.min(availableParallelism(), WORKERS.default) : form.workers,
     log: form.log,
   })
+}
+
+/** Where things were written. */
+interface Places {
+  /** The path that was written at `at`, absolute. */
+  readonly absolute: (path: string, at: Path) => string
+  readonly whereOf: (at: Path) => string
+}
+
+function upstreamOf(form: UpstreamForm, at: Path, places: Places): UpstreamConfig {
+  const { ca, clientCertificate } = form
+  const [caAt, pairAt] = [
+    [...at, 'ca'],
+    [...at, 'clientCertificate'],
+  ]
+  return {
+    name: form.name,
+    urls: form.urls,
+    serverName: form.serverName ?? null,
+    ca: ca === undefined ? null : { file: places.absolute(ca, caAt), origin: places.whereOf(caAt) },
+    pins: form.pins ?? [],
+    clientCertificate: clientCertificate === undefined ? null : keyPairOf(clientCertificate, pairAt, places),
+    weight: form.weight,
+    connections: form.connections,
+    pipelining: form.pipelining,
+    maxAgeMs: form.maxAge,
+    idleMs: form.idle,
+    source: form.source ?? null,
+    socks: form.socks ?? null,
+    randomizeCase: form.randomizeCase,
+    origin: places.whereOf(at),
+  }
+}
+
+function keyPairOf({ cert, key }: { cert: string; key: string }, at: Path, { absolute, whereOf }: Places): CertificateConfig {
+  return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: whereOf(at) }
 }
 
 function deepFreeze<T>(value: T): T {
