@@ -33,7 +33,7 @@ import { LoopStage, loopLabel } from './stages/loop.ts'
 import { ProbeStage } from './stages/probe.ts'
 import { RouteStage } from './stages/route.ts'
 import { ShapeStage } from './stages/shape.ts'
-import { SpecialNamesStage } from './stages/special-names.ts'
+import { SpecialNamesStage, specialNames } from './stages/special-names.ts'
 import { combine } from './telemetry/observers.ts'
 import { QueryLog } from './telemetry/query-log.ts'
 import { Slab } from './telemetry/slab.ts'
@@ -99,6 +99,7 @@ export class DataPlane {
   readonly #shape: ShapeStage
   readonly #accept: AcceptStage
   readonly #rateLimit: LimitStage
+  readonly #special: SpecialNamesStage
   readonly #routing: Routing
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
@@ -131,6 +132,7 @@ export class DataPlane {
       owner: cache.owner,
       meter: this.#telemetry.cacheMeter(),
     })
+    this.#special = new SpecialNamesStage(specialNames(config.routes))
     this.#routing = new Routing({
       ...this.#shared,
       log,
@@ -238,6 +240,7 @@ export class DataPlane {
     this.#rateLimit.terms = limitTerms(config)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
+    this.#special.names = specialNames(config.routes)
     this.#routing.reconfigure(settings.routing, config)
     this.#route.table = this.#routing.table
   }
@@ -302,7 +305,7 @@ export class DataPlane {
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           new LoopStage(loopLabel(this.#setup.probeToken), this.#routing), // before it is asked of those who sent it here
           this.#rateLimit, // before anything is done for it
-          new SpecialNamesStage(), // before anybody else could hear of the name
+          this.#special, // before anybody else could hear of the name
           this.#route, // whom it is asked of, and so what is known of it
           new CacheStage(cache, forward), // what is known need not be asked
           forward,

@@ -57,7 +57,7 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     this.#sink = sink
     this.#selection = selection
     this.#turn = turn
-    this.#marks = selection.candidates.map(() => 0)
+    this.#marks = selection.unmarked.slice()
   }
 
   start(now: number): void {

@@ -3,9 +3,9 @@ import type { Answer } from '../dns/answer.ts'
 import { type Client, NO_KEEPALIVE, type ReplySink, TRANSPORTS, type UpstreamSink } from '../dns/contracts.ts'
 import type { Failure } from '../dns/failure.ts'
 import { Flag } from '../dns/header.ts'
-import { loopQuestion, ROOT_QUESTION } from '../dns/probe-question.ts'
+import { loopQuestion, questionOf } from '../dns/own-question.ts'
 import { Query } from '../dns/query.ts'
-import { Class } from '../dns/types.ts'
+import { Class, Type } from '../dns/types.ts'
 import type { Clock } from '../net/clock.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { Health, Prober } from './health.ts'
@@ -24,6 +24,8 @@ const FIRST_PAUSE_MS = 500
 const LAST_PAUSE_MS = 30_000
 /** Share by which pauses differ, so that many gateways do not ask at the same moment. */
 const JITTER = 0.25
+/** A server that is suspected again and again is probed no more often than this. */
+const SUSPECT_PAUSE_MS = 300
 /** How often it is found out whether a server leads back to us, at most: it costs servers a name that nobody knows. */
 const LOOP_PAUSE_MS = 10_000
 
@@ -75,7 +77,6 @@ export class HealthProber extends WheelEntry implements Prober {
   #look(health: Health, loopAskedAt: number, now: number): void {
     const { row } = health
     const patienceMs = patienceOf(row)
-    // also the least time between two probes of a server that is suspected again and again
     if (!row.claimProbe(now, now + patienceMs + pauseAfter(row.misses + 1))) return
     // the last question that looks for a loop has not come back: whatever led to us does so no more
     if (row.state === HealthState.LOOP && row.nonce !== 0) row.change(HealthState.LOOP, HealthState.SUSPECT, now)
@@ -115,8 +116,9 @@ class Probe implements UpstreamSink {
   answered(query: Query, _answer: Answer): void {
     const now = this.#clock()
     const { row } = this.#health
-    // it is looked at again ever less often
-    if (row.state === HealthState.LOOP) row.probeAgain(now + pauseAfter(MISSES_UNTIL_DOWN + row.miss()))
+    // who leads back to us is looked at ever less often
+    const pause = row.state === HealthState.LOOP ? pauseAfter(MISSES_UNTIL_DOWN + row.miss()) : SUSPECT_PAUSE_MS
+    row.probeAgain(now + pause)
     this.#health.answered(query.receivedAt, now)
   }
 
@@ -141,6 +143,9 @@ function pauseAfter(misses: number): number {
   const pause = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(misses - MISSES_UNTIL_DOWN, 16), LAST_PAUSE_MS)
   return pause * (1 + JITTER * (2 * Math.random() - 1))
 }
+
+/** Every resolver knows it, at least after the first time, and no client's secret is in it. */
+const ROOT_QUESTION = questionOf([], Type.NS)
 
 const NOBODY: UpstreamSink = { answered() {}, failed() {} }
 const UNANSWERED: ReplySink = { deliver() {}, refuse() {} }

@@ -72,7 +72,9 @@ export class Health implements Watch {
     if (failure === Failure.overloaded) return
     this.row.lost()
     const isCertain = failure === Failure.upstream_network || failure === Failure.upstream_certificate
-    if (isCertain || this.#isSilentSince(sentAt)) this.#suspect(failure, now)
+    // what was answered badly was answered
+    const isSilent = failure === Failure.upstream_timeout && this.#isSilentSince(sentAt)
+    if (isCertain || isSilent) this.#suspect(failure, now)
   }
 
   late(sentAt: number, now: number): void {
@@ -117,7 +119,7 @@ export class Health implements Watch {
 
   /** Whether nothing at all has come from the server since, nor to other threads what made it healthy again. */
   #isSilentSince(sentAt: number): boolean {
-    return this.#answeredAt < sentAt && sentAt >= this.row.since
+    return this.#answeredAt <= sentAt && sentAt >= this.row.since
   }
 
   #suspect(failure: Failure, now: number): void {

@@ -36,6 +36,8 @@ export class Selection implements Upstream {
   readonly wheel: Wheel
   readonly candidates: readonly Candidate[]
   readonly isStrict: boolean
+  /** A zero for each candidate, to be copied. */
+  readonly unmarked: readonly number[]
   readonly #strategy: Strategy
   /** Positions of those that are much slower than the best. */
   readonly #slow: boolean[]
@@ -50,6 +52,7 @@ export class Selection implements Upstream {
     this.clock = clock
     this.wheel = wheel
     this.isStrict = isStrict
+    this.unmarked = candidates.map(() => 0)
     this.#strategy = strategy
     this.#slow = candidates.map(() => false)
   }

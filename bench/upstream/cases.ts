@@ -1,7 +1,7 @@
 import type { Behaviour, FaultyKind } from './faulty-server.ts'
 
 /** `strategy` of the configuration. */
-export const STRATEGIES = ['ordered'] as const
+export const STRATEGIES = ['ordered', 'round-robin', 'weighted', 'fastest', 'race', 'hash'] as const
 export type Strategy = (typeof STRATEGIES)[number]
 
 /** What is wrong with one of three upstreams, the first of the list. */

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
-import type { CertificateConfig, Config, ListenConfig, UpstreamConfig } from './config.ts'
+import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
 import { PROCESS_MEMORY, WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
@@ -11,11 +11,7 @@ import type { UpstreamForm } from './upstream-form.ts'
  * default of a path is relative to.
  */
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
-  const places: Places = {
-    absolute: (path, at) => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path),
-    whereOf: (at) => originOf(written, at).where,
-  }
-  const { absolute } = places
+  const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
   const { listen, timeouts, limits } = form
   const { tokens } = form.access
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
@@ -53,11 +49,14 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     doh: { ...form.doh, proxy: form.doh.proxy ?? null, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
-      certificates: form.tls.certificates.map((pair, i) => keyPairOf(pair, ['tls', 'certificates', i], places)),
+      certificates: form.tls.certificates.map(({ cert, key }, i) => {
+        const at = ['tls', 'certificates', i]
+        return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
+      }),
       minVersion: `TLSv${form.tls.minVersion}`,
     },
     state: absolute(form.state, ['state']),
-    upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], places)) ?? null,
+    upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], { written, absolute })) ?? null,
     routes: form.routes,
     strategy: form.strategy,
     bootstrap: form.bootstrap ?? null,
@@ -86,16 +85,15 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
   })
 }
 
-/** Where things were written. */
-interface Places {
-  /** The path that was written at `at`, absolute. */
-  readonly absolute: (path: string, at: Path) => string
-  readonly whereOf: (at: Path) => string
+interface Surroundings {
+  readonly written: Located
+  /** The absolute form of a path that was written there. */
+  absolute(path: string, at: Path): string
 }
 
-function upstreamOf(form: UpstreamForm, at: Path, places: Places): UpstreamConfig {
-  const { ca, clientCertificate } = form
-  const [caAt, pairAt] = [
+function upstreamOf(form: UpstreamForm, at: Path, { written, absolute }: Surroundings): UpstreamConfig {
+  const { ca, clientCertificate: own } = form
+  const [caAt, ownAt] = [
     [...at, 'ca'],
     [...at, 'clientCertificate'],
   ]
@@ -103,9 +101,16 @@ function upstreamOf(form: UpstreamForm, at: Path, places: Places): UpstreamConfi
     name: form.name,
     urls: form.urls,
     serverName: form.serverName ?? null,
-    ca: ca === undefined ? null : { file: places.absolute(ca, caAt), origin: places.whereOf(caAt) },
+    ca: ca === undefined ? null : { file: absolute(ca, caAt), origin: originOf(written, caAt).where },
     pins: form.pins ?? [],
-    clientCertificate: clientCertificate === undefined ? null : keyPairOf(clientCertificate, pairAt, places),
+    clientCertificate:
+      own === undefined
+        ? null
+        : {
+            cert: absolute(own.cert, [...ownAt, 'cert']),
+            key: absolute(own.key, [...ownAt, 'key']),
+            origin: originOf(written, ownAt).where,
+          },
     weight: form.weight,
     connections: form.connections,
     pipelining: form.pipelining,
@@ -114,12 +119,8 @@ function upstreamOf(form: UpstreamForm, at: Path, places: Places): UpstreamConfi
     source: form.source ?? null,
     socks: form.socks ?? null,
     randomizeCase: form.randomizeCase,
-    origin: places.whereOf(at),
+    origin: originOf(written, at).where,
   }
-}
-
-function keyPairOf({ cert, key }: { cert: string; key: string }, at: Path, { absolute, whereOf }: Places): CertificateConfig {
-  return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: whereOf(at) }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { nameText, parseNameText } from '../../dns/text-name.ts'
+import { mayForward } from '../stages/special-zones.ts'
 import { closest } from './closest.ts'
 import { distinct, settings, text } from './fields.ts'
 import { MAX_ROUTES } from './knobs.ts'
@@ -15,7 +16,9 @@ export interface RouteForm {
 const upstreamName = z.string({ error: 'expected the name of an upstream' })
 
 const route = settings({
-  suffix: text('expected a domain name, or "." for all', { parse: parseSuffix }).describe('names at and below it; "." is every name'),
+  suffix: text('expected a domain name, or "." for all', { parse: parseSuffix })
+    .refine(mayForward, { error: 'expected a name that may be forwarded' })
+    .describe('names at and below it; "." is every name'),
   upstreams: z
     .array(upstreamName, { error: 'expected a list of names of upstreams' })
     .min(1, { error: 'expected at least one upstream' })

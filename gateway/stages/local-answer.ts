@@ -4,6 +4,8 @@ import { Class } from '../../dns/types.ts'
 
 /** Octets of a name that is the question's (RFC 1035 §4.1.4). */
 export const OWNER: readonly number[] = [0xc0, HEADER_LENGTH]
+/** Octets of TYPE and CLASS, behind the name of a question (RFC 1035 §4.1.2). */
+export const QUESTION_TAIL = 4
 
 interface LocalAnswer {
   readonly rcode: number

@@ -4,7 +4,7 @@ import { type Stage, Verdict } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { lower } from '../../dns/name.ts'
-import { loopQuestion } from '../../dns/probe-question.ts'
+import { loopQuestion } from '../../dns/own-question.ts'
 import type { Query } from '../../dns/query.ts'
 
 /** Octets of the first label, the nonce in hexadecimal, with its length. */

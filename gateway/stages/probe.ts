@@ -6,10 +6,8 @@ import { lower } from '../../dns/name.ts'
 import type { Query } from '../../dns/query.ts'
 import { parseNameText } from '../../dns/text-name.ts'
 import { Rcode, Type } from '../../dns/types.ts'
-import { localAnswer, OWNER, recordOf } from './local-answer.ts'
+import { localAnswer, OWNER, QUESTION_TAIL, recordOf } from './local-answer.ts'
 
-/** TYPE and CLASS. */
-const QUESTION_TAIL = 4
 const TOKEN = /^[0-9a-f]{32}$/i
 /** What follows the token. */
 export const PROBE_ZONE = 'probe.invalid'

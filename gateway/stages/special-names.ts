@@ -1,94 +1,78 @@
-import type { Answer } from '../../dns/answer.ts'
 import { type Stage, Verdict } from '../../dns/contracts.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
 import { lower } from '../../dns/name.ts'
 import type { Query } from '../../dns/query.ts'
-import { Rcode, Type } from '../../dns/types.ts'
-import { localAnswer, OWNER, recordOf, uint32 } from './local-answer.ts'
+import { type Denials, denialsOf, namesDownTo, placesOf, SpecialPlace } from './special-place.ts'
+import { SPECIAL_ZONES, type SpecialZone } from './special-zones.ts'
+import { SuffixTable } from './suffix-table.ts'
 
-/** RFC 6303 §3: TTL and negative TTL of locally served zones, seconds. */
-const TTL_SECONDS = 10_800
-
-interface SpecialName {
-  /** Labels from the top of the tree downwards. */
-  readonly labels: readonly string[]
-  readonly answer: (query: Query) => Answer
-}
-
-/**
- * Names that mean nothing to the public DNS and whose look-up would tell others about its user; they and all names below
- * them are answered here.
- */
-const SPECIAL_NAMES: readonly SpecialName[] = [
-  { labels: ['localhost'], answer: localhost() }, // RFC 6761 §6.3
-  { labels: ['invalid'], answer: always(denial('invalid', Rcode.NXDOMAIN)) }, // RFC 6761 §6.4
-  { labels: ['local'], answer: always(denial('local', Rcode.NXDOMAIN)) }, // RFC 6762 §22.1: multicast DNS
-  { labels: ['onion'], answer: always(denial('onion', Rcode.NXDOMAIN)) }, // RFC 7686 §2
-  { labels: ['alt'], answer: always(denial('alt', Rcode.NXDOMAIN)) }, // RFC 9476 §2
-  // RFC 9462 §6.4: without designated resolvers of our own; those of the upstream would fail a client's verification
-  { labels: ['arpa', 'resolver'], answer: always(denial('resolver.arpa', Rcode.NOERROR)) },
-]
+/** What is answered here; null for what is asked of upstreams. */
+export type SpecialNames = SuffixTable<SpecialPlace | null>
 
 /** Answers special-use names (RFC 6761) before anything could be asked or remembered. */
 export class SpecialNamesStage implements Stage {
   readonly name = 'special-names'
-  /** Offsets of the labels of the name at hand. */
-  readonly #labels = new Uint8Array(128)
+  /** May be exchanged while queries are under way. */
+  names: SpecialNames
+
+  constructor(names: SpecialNames) {
+    this.names = names
+  }
 
   onQuery(query: Query): Verdict {
-    const count = this.#readLabels(query)
-    for (const special of SPECIAL_NAMES) {
-      if (!this.#isBelow(query, special.labels, count)) continue
-      query.answer = special.answer(query)
-      return Verdict.ANSWERED
+    const place = this.names.find(query.wire, HEADER_LENGTH)
+    if (place === null) return Verdict.NEXT
+    const answer = place.answerTo(query)
+    if (answer === null) return Verdict.NEXT
+    query.answer = answer
+    return Verdict.ANSWERED
+  }
+}
+
+interface LocalZone extends SpecialZone {
+  readonly denials: Denials
+  readonly places: readonly SpecialPlace[]
+}
+
+const ZONES: readonly LocalZone[] = SPECIAL_ZONES.map((zone) => {
+  const denials = denialsOf(zone)
+  return { ...zone, denials, places: placesOf(zone, denials) }
+})
+const ZONE_OF = new SuffixTable<LocalZone | null>(
+  ZONES.map((zone) => ({ suffix: zone.apex, value: zone })),
+  null,
+)
+
+/**
+ * All special-use names but those that `routes` send to upstreams: routes of the zone itself, of a name above or of one below it. The route
+ * of the root is for names that nobody has said anything of.
+ */
+export function specialNames(routes: readonly { readonly suffix: Uint8Array }[]): SpecialNames {
+  const suffixes = routes.map(({ suffix }) => suffix.map(lower)).filter(({ length }) => length > 1)
+  const routed = new SuffixTable(
+    suffixes.map((suffix) => ({ suffix, value: true })),
+    false,
+  )
+  const places = new Map<string, { suffix: Uint8Array; value: SpecialPlace | null }>()
+  const put = (suffix: Uint8Array, value: SpecialPlace | null): void => void places.set(keyOf(suffix), { suffix, value })
+  for (const zone of ZONES) {
+    for (const place of zone.places) if (!zone.mayForward || !routed.find(place.name, 0)) put(place.name, place)
+  }
+  for (const suffix of suffixes) {
+    const zone = ZONE_OF.find(suffix, 0)
+    if (zone?.mayForward !== true) continue
+    put(suffix, null)
+    const { nonexistent, noData } = zone.denials
+    for (const name of namesDownTo(suffix, zone.apex)) {
+      // RFC 8020 §2: where a name does not exist, nothing below it does, so those above a forwarded one have to
+      const present = places.get(keyOf(name))?.value
+      if (routed.find(name, 0) || (present !== undefined && present?.at !== nonexistent)) continue
+      put(name, new SpecialPlace({ name, at: noData, below: nonexistent }))
     }
-    return Verdict.NEXT
   }
-
-  /** Offsets from the start of the name: at most 255, so an octet each. */
-  #readLabels(query: Query): number {
-    let count = 0
-    for (let at = HEADER_LENGTH; query.wire[at] !== 0; at += 1 + (query.wire[at] as number)) this.#labels[count++] = at - HEADER_LENGTH
-    return count
-  }
-
-  #isBelow(query: Query, labels: readonly string[], count: number): boolean {
-    if (count < labels.length) return false
-    for (let i = 0; i < labels.length; i++) {
-      if (!isLabel(query.wire, HEADER_LENGTH + (this.#labels[count - 1 - i] as number), labels[i] ?? '')) return false
-    }
-    return true
-  }
+  return new SuffixTable([...places.values()], null)
 }
 
-function isLabel(wire: Uint8Array, at: number, label: string): boolean {
-  if (wire[at] !== label.length) return false
-  for (let i = 0; i < label.length; i++) if (lower(wire[at + 1 + i] as number) !== label.charCodeAt(i)) return false
-  return true
-}
-
-function always(answer: Answer): (query: Query) => Answer {
-  return () => answer
-}
-
-function localhost(): (query: Query) => Answer {
-  const v4 = address(Type.A, [127, 0, 0, 1])
-  const v6 = address(Type.AAAA, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-  const none = denial('localhost', Rcode.NOERROR)
-  return (query) => (query.qtype === Type.A ? v4 : query.qtype === Type.AAAA ? v6 : none)
-}
-
-/** One address record whose owner is the question's name. */
-function address(type: number, octets: readonly number[]): Answer {
-  const records = recordOf(OWNER, type, TTL_SECONDS, octets)
-  return localAnswer({ rcode: Rcode.NOERROR, records, answers: 1, freshness: TTL_SECONDS })
-}
-
-/** RFC 2308 §2: a denial with the SOA record of its zone, as RFC 6303 §3 words it. */
-function denial(zone: string, rcode: number): Answer {
-  const owner = [...zone.split('.').flatMap((label) => [label.length, ...Buffer.from(label)]), 0]
-  const nobody = [6, ...Buffer.from('nobody'), 7, ...Buffer.from('invalid'), 0]
-  const numbers = [1, 3600, 1200, 604_800, TTL_SECONDS].flatMap((value) => [...uint32(value)])
-  const records = recordOf(owner, Type.SOA, TTL_SECONDS, [...owner, ...nobody, ...numbers])
-  return localAnswer({ rcode, records, authorities: 1, freshness: TTL_SECONDS })
+function keyOf(name: Uint8Array): string {
+  return Buffer.from(name).toString('latin1')
 }

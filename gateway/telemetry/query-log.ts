@@ -39,9 +39,12 @@ export class QueryLog implements PipelineObserver {
   }
 }
 
-/** Without the token of the self-probe, by which the workers know it. */
+/** Below these are the token of the self-probe, by which the workers know it, and names that only those know who may use them (RFC 7686). */
+const SECRETIVE = [`${PROBE_ZONE}.`, 'onion.']
+
 function shown(name: string | null): string | null {
-  return name?.toLowerCase().endsWith(`.${PROBE_ZONE}.`) === true ? `${PROBE_ZONE}.` : name
+  const folded = name?.toLowerCase()
+  return SECRETIVE.find((zone) => folded?.endsWith(`.${zone}`) === true) ?? name
 }
 
 function facts(query: Query): Record<string, unknown> {

@@ -40,6 +40,16 @@ describe('loadConfig() and routes', () => {
     })
   }
 
+  for (const suffix of ['onion', 'Onion.', 'x.invalid', 'localhost', 'a.b.localhost', 'resolver.arpa', '_dns.resolver.arpa']) {
+    test(`refuses to forward ${suffix}`, () => {
+      refuses(`atlas.yaml:2:20: routes[0].suffix: expected a name that may be forwarded: received "${suffix}"`, suffix)
+    })
+  }
+
+  for (const suffix of ['notonion', 'onion.example', 'local', 'lab.test', '10.in-addr.arpa', 'home.arpa', 'arpa']) {
+    test(`forwards ${suffix}`, () => assert.equal(load(suffix).length, 1))
+  }
+
   test('lists the upstreams when none is near', () => {
     refuses('atlas.yaml:2:39: routes[0].upstreams[0]: expected one of corp: received "zzzzzz"', 'a.b', '[zzzzzz]')
   })

@@ -182,6 +182,9 @@ describe('the query log', () => {
       [line.transport, line.client, line.name, line.type, line.rcode],
       ['tcp', '127.0.0.1', 'www.example.com.', 'A', 'NOERROR'],
     )
+    await CLIENTS[1]?.send(all, question({ name: 'secret.Onion' }))
+    assert.ok(all.log.some((each) => each.includes('"name":"onion."')))
+    assert.doesNotMatch(all.log.join(''), /secret/)
     await using errors = await runGateway([upstream.endpoint], { log: { level: 'info', queries: { kind: 'errors' } } })
     await CLIENTS[1]?.send(errors, EXAMPLE)
     await CLIENTS[1]?.send(errors, vector('V24'))

@@ -15,6 +15,7 @@ import { CLIENTS, exchange, openTls } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { dotAt, free, http1At, isRefused, Keeper, shown, until } from '../harness/keeper.ts'
 import { aRecord, question, response, wireName } from '../harness/messages.ts'
+import { rcode } from '../harness/pipeline.ts'
 import { dialQuic } from '../harness/quic.ts'
 import { ANYWHERE, answering, ask, at, changesOf, everyClientIsAnswered, listen } from '../harness/reload.ts'
 import { dnsServer, frame, type Handler, holding } from '../harness/servers.ts'
@@ -131,6 +132,20 @@ describe('a reload', () => {
     await gateway.reload({ routes: [] })
     assert.equal(await answerTo('www.corp.example'), 1)
     assert.equal(first.udp.queries.length, 2)
+    kept.socket.destroy()
+  })
+
+  test('has a special-use name asked of servers only while a route says so', async () => {
+    await using upstream = await dnsServer(answering)
+    await using gateway = await runGateway([upstream.endpoint])
+    const kept = await dotAt(gateway, gateway.dot)
+    const rcodeOf = async () => rcode(await kept.ask(question({ name: 'printer.home.arpa', opt: '' })))
+    assert.equal(await rcodeOf(), 3)
+    await gateway.reload({ routes: [{ suffix: new Uint8Array(wireName('home.arpa')), upstreams: ['upstream0'] }] })
+    assert.equal(await rcodeOf(), 0)
+    await gateway.reload({ routes: [] })
+    assert.equal(await rcodeOf(), 3)
+    assert.equal(upstream.udp.queries.length, 1)
     kept.socket.destroy()
   })
 

@@ -11,17 +11,21 @@ import { ForwardStage } from '../../gateway/stages/forward.ts'
 import { RouteStage } from '../../gateway/stages/route.ts'
 import { RouteTable } from '../../gateway/stages/route-table.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
-import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
+import { SpecialNamesStage, specialNames } from '../../gateway/stages/special-names.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { testCache } from './cache.ts'
 import { concurrencyLimit } from './limits.ts'
-import { aRecord, client, hex, readAnswer, response } from './messages.ts'
+import { aRecord, client, hex, readAnswer, response, wireName } from './messages.ts'
 
-/** One gateway without sockets: what a message is answered with on one kind of transport, and whether an upstream was asked. */
+/**
+ * One gateway without sockets: what a message is answered with on one kind of transport, and whether an upstream was asked. `routed` are
+ * suffixes for which there are routes.
+ */
 export function ask(
   wire: Uint8Array,
   of: Client = client('tcp'),
   cookies: ServerCookies | null = null,
+  routed: readonly string[] = [],
 ): { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } {
   const outcome: { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } = {
     reply: null,
@@ -41,7 +45,7 @@ export function ask(
       new ShapeStage({ padding: true }),
       new AccessStage(),
       new AcceptStage({ cookies }),
-      new SpecialNamesStage(),
+      new SpecialNamesStage(specialNames(routed.map((name) => ({ suffix: wireName(name) })))),
       new RouteStage(new RouteTable([], { space: 1, upstream })),
       new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0), inFlight: concurrencyLimit() }),
     ],

@@ -7,7 +7,7 @@ import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { AccessStage } from '../../gateway/stages/access.ts'
 import { ProbeStage } from '../../gateway/stages/probe.ts'
 import { ShapeStage } from '../../gateway/stages/shape.ts'
-import { SpecialNamesStage } from '../../gateway/stages/special-names.ts'
+import { SpecialNamesStage, specialNames } from '../../gateway/stages/special-names.ts'
 import { client } from '../harness/messages.ts'
 
 export const TOKEN = '0123456789abcdef0123456789abcdef'
@@ -20,7 +20,7 @@ export function answerOf(worker: number): (message: Uint8Array) => Buffer {
     new AccessStage(),
     new AcceptStage({ cookies: null }),
     new ProbeStage({ token: TOKEN, worker }),
-    new SpecialNamesStage(),
+    new SpecialNamesStage(specialNames([])),
   ]
   const pipeline = new Pipeline(() => stages, { clock: () => 0, observer: OBSERVER, queryTimeoutMs: 4000 })
   return (message) => {

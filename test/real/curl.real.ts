@@ -53,11 +53,16 @@ function assertMessage({ head, body }: Response): void {
   assert.ok(body.includes(Buffer.from(ADDRESS.split('.').map(Number))))
 }
 
-test('curl asks by GET and POST over HTTP/1.1 and HTTP/2, and hears what is wrong', CURL, async (t) => {
-  const lab = await startLab(t)
-  await assertAnswers(lab)
-  await assertRefusals(lab)
-})
+test(
+  'curl asks by GET and POST over HTTP/1.1 and HTTP/2, hears what is wrong, and finds hosts that only the gateway knows',
+  CURL,
+  async (t) => {
+    const lab = await startLab(t)
+    await assertAnswers(lab)
+    await assertRefusals(lab)
+    await assertFinds(lab)
+  },
+)
 
 async function assertAnswers(lab: Lab): Promise<void> {
   const post = postOf(lab, QUERY)
@@ -97,8 +102,8 @@ async function assertRefusals(lab: Lab): Promise<void> {
   }
 }
 
-test('curl --doh-url fetches a page from a host that only the gateway knows', CURL, async (t) => {
-  const { gateway, holdings } = await startLab(t)
+/** By --doh-url. */
+async function assertFinds({ gateway, holdings }: Lab): Promise<void> {
   const server = createServer((request, response) => response.end(`you asked for ${request.headers.host}`)).listen(0, '127.0.0.1')
   holdings.defer(() => server.close())
   await once(server, 'listening')
@@ -113,4 +118,4 @@ test('curl --doh-url fetches a page from a host that only the gateway knows', CU
   assert.notEqual(untrusted.code, 0, 'a certificate of an unknown CA')
   const unknown: Finished = await run('curl', ['-sS', url])
   assert.equal(unknown.code, 6, 'nobody else knows the name')
-})
+}

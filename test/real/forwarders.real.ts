@@ -5,7 +5,9 @@ import test from 'node:test'
 import { type Finished, freePort, type Holdings, missing, run, start } from '../harness/real.ts'
 import {
   ADDRESS,
-  BIG_COUNT,
+  askMany,
+  assertForwards,
+  dig,
   IDENTITY,
   type Lab,
   metric,
@@ -29,30 +31,12 @@ const SHARED_BY = 50
 const [QUERY_BLOCK, BLOCK] = [128, 468]
 const PADDING = 12
 
-function dig(port: number, ...rest: readonly string[]): Promise<Finished> {
-  return run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', ...rest])
-}
-
-async function assertForwards(port: number): Promise<void> {
-  const answer = await dig(port, NAMES.www)
-  assert.match(answer.text, /status: NOERROR/, answer.text)
-  assert.match(answer.text, new RegExp(`\\sA\\s+${ADDRESS}$`, 'm'), answer.text)
-  const big = await dig(port, '+tcp', NAMES.big, 'TXT')
-  assert.equal(big.text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length, BIG_COUNT, big.text)
-  const none = await dig(port, `none.${NAMES.www}`)
-  assert.match(none.text, /status: NXDOMAIN/, none.text)
-}
-
 /** Several hundred names, on connections that stay. */
 async function assertForwardsMany({ gateway, holdings }: Lab, port: number): Promise<void> {
-  const file = join(holdings.folder, `names-${port}`)
-  writeFileSync(file, Array.from({ length: MANY }, (_, i) => `${port}-${i}.${NAMES.many} A\n`).join(''))
   const count = (): Promise<number[]> =>
     Promise.all(['atlas_queries_total{transport="dot"', 'atlas_handshakes_total{transport="dot"'].map((begin) => metric(gateway, begin)))
   const [queries = 0, handshakes = 0] = await count()
-  const { code, text } = await run('dnsperf', ['-s', '127.0.0.1', '-p', String(port), '-d', file, '-n', '1', '-q', String(AT_ONCE)])
-  assert.equal(code, 0, text)
-  assert.match(text, new RegExp(`NOERROR ${MANY} \\(100\\.00%\\)`), text)
+  await askMany(holdings, port, { count: MANY, atOnce: AT_ONCE })
   const [queriesAfter = 0, handshakesAfter = 0] = await count()
   assert.ok(queriesAfter - queries >= MANY, `${queriesAfter - queries} queries`)
   const connections = handshakesAfter - handshakes
@@ -137,11 +121,12 @@ async function assertGetdns({ dot, ca, ...gateway }: RealGateway): Promise<void>
   }
 }
 
-const UNBOUND = { skip: missing('dig', 'dnsperf') }
+const RESOLVERS = { skip: missing('kresd', 'dig', 'dnsperf') }
 
-test('unbound and the gateway forward to each other over TLS with the certificate checked', UNBOUND, async (t) => {
+test('unbound and knot-resolver forward to the gateway over TLS with the certificate checked, and it to unbound', RESOLVERS, async (t) => {
   const lab = await startLab(t)
   await assertUnboundForwards(lab)
+  await assertKresdForwards(lab)
   await assertGatewayForwards(lab.gateway, lab.holdings)
 })
 
@@ -194,10 +179,7 @@ io.stderr:write('listening\\n')
 `
 }
 
-const KRESD = { skip: missing('kresd', 'dig', 'dnsperf') }
-
-test('knot-resolver forwards to the gateway over TLS with the certificate checked', KRESD, async (t) => {
-  const lab = await startLab(t)
+async function assertKresdForwards(lab: Lab): Promise<void> {
   const { gateway, holdings } = lab
   const startKresd = async (name: string): Promise<number> => {
     const port = await freePort()
@@ -213,4 +195,4 @@ test('knot-resolver forwards to the gateway over TLS with the certificate checke
   await assertForwardsMany(lab, port)
   const refused = await dig(await startKresd('dns.example.net'), NAMES.www)
   assert.match(refused.text, /status: SERVFAIL/, refused.text)
-})
+}

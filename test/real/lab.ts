@@ -1,16 +1,19 @@
+import assert from 'node:assert/strict'
 import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { aRecord, response } from '../harness/messages.ts'
-import { freePort, Holdings, type Running, start, startAtlas } from '../harness/real.ts'
+import { type Finished, freePort, Holdings, type Running, run, start, startAtlas } from '../harness/real.ts'
 import { dnsServer } from '../harness/servers.ts'
 
 export const ADDRESS = '192.0.2.80'
 export const TTL = 600
 export const BIG_COUNT = 30
 
-/** Hosts, in one zone that only the lab's unbound has. `slow` is answered when the test says so; every name below `many` is one. */
+export const ZONE = 'lab.example'
+
+/** Hosts, in one zone that only the lab's servers have. `slow` is answered when the test says so; every name below `many` is one. */
 export const NAMES = {
   www: 'www.lab.example',
   big: 'big.lab.example',
@@ -28,6 +31,14 @@ const RECORDS = [
   `${NAMES.many}. ${TTL} IN A ${ADDRESS}`,
   ...BIG,
 ]
+
+/** The zone for an authoritative server, without what is answered when the test says so. */
+export const ZONE_FILE = `${ZONE}. ${TTL} IN SOA ns.${ZONE}. nobody.${ZONE}. 1 3600 1200 604800 ${TTL}
+${ZONE}. ${TTL} IN NS ns.${ZONE}.
+ns.${ZONE}. ${TTL} IN A 127.0.0.1
+*.${NAMES.many}. ${TTL} IN A ${ADDRESS}
+${RECORDS.join('\n')}
+`
 
 /** Of the local CA's certificate for the gateway, in its state directory. */
 export const IDENTITY = 'identities/local/localhost'
@@ -127,7 +138,7 @@ export function unboundServer(port: number): string {
 }
 
 function unboundConfig(port: number, slow: number): string {
-  return `${unboundServer(port)}  local-zone: "lab.example." static
+  return `${unboundServer(port)}  local-zone: "${ZONE}." static
   local-zone: "${NAMES.slow}." transparent
   local-zone: "${NAMES.many}." redirect
 ${RECORDS.map((record) => `  local-data: '${record}'`).join('\n')}
@@ -178,4 +189,29 @@ export async function metric({ admin }: RealGateway, begin: string): Promise<num
   const text = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()
   const lines = text.split('\n').filter((line) => line.startsWith(begin))
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+}
+
+/** Asks once: a retry would hide a lost answer. */
+export function dig(port: number, ...rest: readonly string[]): Promise<Finished> {
+  return run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', ...rest])
+}
+
+/** What is there, what is too long for UDP and what is not there. */
+export async function assertForwards(port: number): Promise<void> {
+  const answer = await dig(port, NAMES.www)
+  assert.match(answer.text, /status: NOERROR/, answer.text)
+  assert.match(answer.text, new RegExp(`\\sA\\s+${ADDRESS}$`, 'm'), answer.text)
+  const big = await dig(port, '+tcp', NAMES.big, 'TXT')
+  assert.equal(big.text.match(/^big\.lab\.example\.\s.*\sTXT\s/gm)?.length, BIG_COUNT, big.text)
+  const none = await dig(port, `none.${NAMES.www}`)
+  assert.match(none.text, /status: NXDOMAIN/, none.text)
+}
+
+/** Asks for so many names that no cache has, `atOnce` of them at a time. */
+export async function askMany(holdings: Holdings, port: number, { count, atOnce }: { count: number; atOnce: number }): Promise<void> {
+  const file = join(holdings.folder, `names-${port}`)
+  writeFileSync(file, Array.from({ length: count }, (_, i) => `${port}-${i}.${NAMES.many} A\n`).join(''))
+  const { code, text } = await run('dnsperf', ['-s', '127.0.0.1', '-p', String(port), '-d', file, '-n', '1', '-q', String(atOnce)])
+  assert.equal(code, 0, text)
+  assert.match(text, new RegExp(`NOERROR ${count} \\(100\\.00%\\)`), text)
 }

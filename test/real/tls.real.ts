@@ -19,8 +19,8 @@ function connect({ dot, ca }: RealGateway, ...rest: readonly string[]): Promise<
   return run('openssl', client(dot, ca, ...rest))
 }
 
-test('openssl: the DoT port speaks "dot" alone, and TLS 1.3 alone', OPENSSL, async (t) => {
-  const { gateway } = await startLab(t)
+/** "dot" and TLS 1.3, and nothing else. */
+async function assertStrict(gateway: RealGateway): Promise<void> {
   const right = await connect(gateway, '-alpn', 'dot')
   assert.equal(right.code, 0, right.text)
   assert.match(right.text, /ALPN protocol: dot/)
@@ -38,7 +38,7 @@ test('openssl: the DoT port speaks "dot" alone, and TLS 1.3 alone', OPENSSL, asy
     assert.notEqual(old.code, 0)
     assert.match(old.text, /alert number 70/, old.text)
   }
-})
+}
 
 /** s_client writes the file when a ticket arrives, which in TLS 1.3 is after the handshake; what it prints stays in its buffer. */
 async function sessionFile(folder: string, name: string): Promise<void> {
@@ -71,16 +71,21 @@ async function assertResumes({ gateway, holdings }: Lab, version: '1.2' | '1.3',
   }
 }
 
-test('openssl resumes a session on the DoT and the DoH port with whatever worker it meets', OPENSSL, async (t) => {
-  const lab = await startLab(t, 'workers: 2')
-  await assertResumes(lab, '1.3', SPREAD)
-  // RFC 8446 §4.2.10: no ticket of ours allows it (conformance T19)
-  const [session, early] = ['session-dot', 'early'].map((name) => join(lab.holdings.folder, name)) as [string, string]
-  writeFileSync(early, 'asked too early')
-  const eager = await connect(lab.gateway, '-alpn', 'dot', '-sess_in', session, '-early_data', early)
-  assert.match(eager.text, /^Early data was not sent/m, eager.text)
-  assert.match(eager.text, /^Reused, TLSv1\.3/m)
-})
+test(
+  'openssl is offered TLS 1.3 alone and on the DoT port "dot" alone, and resumes a session with whatever worker it meets',
+  OPENSSL,
+  async (t) => {
+    const lab = await startLab(t, 'workers: 2')
+    await assertStrict(lab.gateway)
+    await assertResumes(lab, '1.3', SPREAD)
+    // RFC 8446 §4.2.10: no ticket of ours allows it (conformance T19)
+    const [session, early] = ['session-dot', 'early'].map((name) => join(lab.holdings.folder, name)) as [string, string]
+    writeFileSync(early, 'asked too early')
+    const eager = await connect(lab.gateway, '-alpn', 'dot', '-sess_in', session, '-early_data', early)
+    assert.match(eager.text, /^Early data was not sent/m, eager.text)
+    assert.match(eager.text, /^Reused, TLSv1\.3/m)
+  },
+)
 
 test('openssl speaks TLS 1.2 where that is switched on, and resumes sessions of it', OPENSSL, async (t) => {
   const lab = await startLab(t, 'workers: 2\ntls: { minVersion: "1.2" }')
