@@ -27,9 +27,9 @@ export interface TestServer extends AsyncDisposable {
   handler: Handler
 }
 
-/** Whether the gateway asks for itself, whether the server is there: for the root, of NS. */
+/** Whether the gateway asks for itself: for the root, whether the server is there, or for what would come back if the server led to it (dns/own-question.ts). */
 function isProbe(query: Buffer): boolean {
-  return query[12] === 0 && query.readUInt16BE(13) === 2
+  return (query[12] === 0 && query.readUInt16BE(13) === 2) || (query[12] === 8 && query[21] === 32 && query.readUInt16BE(55) === 16)
 }
 
 export function frame(message: Uint8Array): Buffer {
