@@ -1,4 +1,5 @@
 import { putU16, putU32, u32 } from './bytes.ts'
+import { SCOPE_AT, SOURCE_AT } from './client-subnet.ts'
 import { EdnsOption, OPT_LENGTH, OPTION_HEADER_LENGTH, putOpt, putOptionHeader, setOptLength } from './edns.ts'
 import { type Failure, NO_EDE } from './failure.ts'
 import { Flag, HEADER_LENGTH, opcodeOf } from './header.ts'
@@ -18,6 +19,8 @@ export interface AnswerParts {
   readonly edeText?: Uint8Array
   /** TC=1 without records: ask again over a stream. */
   readonly truncated?: boolean
+  /** RFC 7871 SCOPE PREFIX-LENGTH; by default 0: it is for everybody. */
+  readonly scope?: number
   readonly body?: AnswerBody
 }
 
@@ -64,6 +67,8 @@ export class Answer {
   readonly ede: number
   readonly edeText: Uint8Array
   readonly truncated: boolean
+  /** RFC 7871: how many bits of the asking network's address it depends on. */
+  readonly scope: number
   readonly body: AnswerBody
 
   constructor(parts: AnswerParts) {
@@ -72,6 +77,7 @@ export class Answer {
     this.ede = parts.ede ?? NO_EDE
     this.edeText = parts.edeText ?? NO_TEXT
     this.truncated = parts.truncated ?? false
+    this.scope = parts.scope ?? 0
     this.body = parts.body ?? NO_BODY
   }
 
@@ -79,8 +85,15 @@ export class Answer {
     return new Answer({ rcode: failure.rcode, ede: failure.ede, edeText: failure.edeText, source: 'local' })
   }
 
+  /** The same answer for a network of `scope` bits alone. */
+  scopedTo(scope: number): Answer {
+    return new Answer({ ...this, scope })
+  }
+
   /** RFC 8484 §5.1: seconds of freshness left at `now`; 0: must not be stored. */
   freshness(now: number): number {
+    // an HTTP cache does not know networks, and would give it to everybody (conformance DOH-17)
+    if (this.scope > 0) return 0
     if (this.rcode !== Rcode.NOERROR && this.rcode !== Rcode.NXDOMAIN) return 0
     return Math.max(0, this.body.freshness - ageOf(this.body, now))
   }
@@ -139,6 +152,7 @@ export class Answer {
       out.set(query.cookie, at)
       at += COOKIE_LENGTH
     }
+    if (query.clientSubnet !== null) at = this.#putClientSubnet(out, at, query, query.clientSubnet)
     if (ede !== NO_EDE) {
       at = putOptionHeader(out, at, EdnsOption.EDE, 2 + this.edeText.length)
       putU16(out, at, ede)
@@ -150,6 +164,15 @@ export class Answer {
     setOptLength(out, optAt, at)
     return at
   }
+
+  /** RFC 7871 §7.2.2: what the client sent, with a SCOPE. */
+  #putClientSubnet(out: Uint8Array, at: number, { subnet }: Query, data: Uint8Array): number {
+    at = putOptionHeader(out, at, EdnsOption.CLIENT_SUBNET, data.length)
+    out.set(data, at)
+    // where an upstream was not told the network, the answer may be for that of the gateway: nobody else is to get it from the client
+    out[at + SCOPE_AT] = subnet.source > 0 ? this.scope : (data[SOURCE_AT] as number)
+    return at + data.length
+  }
 }
 
 /** Octets of the OPT record without EDE and padding. */
@@ -157,7 +180,8 @@ function optLength(query: Query): number {
   if (!query.edns) return 0
   const keepalive = query.keepalive < 0 ? 0 : OPTION_HEADER_LENGTH + 2
   const cookie = query.cookie === null ? 0 : OPTION_HEADER_LENGTH + COOKIE_LENGTH
-  return OPT_LENGTH + keepalive + cookie
+  const subnet = query.clientSubnet === null ? 0 : OPTION_HEADER_LENGTH + query.clientSubnet.length
+  return OPT_LENGTH + keepalive + cookie + subnet
 }
 
 interface Layout {

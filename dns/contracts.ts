@@ -96,6 +96,11 @@ export interface Stage {
 export interface UpstreamSink {
   answered(query: Query, answer: Answer): void
   failed(query: Query, failure: Failure): void
+  /**
+   * Asked by a server that has to ask again in other words (without EDNS, with the cookie it was given): false when the question has been
+   * sent often enough (RFC 9520 §3.1), or is settled. Absent: it may.
+   */
+  mayRepeat?(query: Query): boolean
 }
 
 /** A component with a life: every `drain` and `close` may be called in any state, any number of times. */

@@ -3,7 +3,7 @@ import { KEEPALIVE_ABSENT, type Query } from './query.ts'
 import type { RecordView } from './record.ts'
 import { Type } from './types.ts'
 
-export const EdnsOption = { COOKIE: 10, KEEPALIVE: 11, PADDING: 12, EDE: 15 } as const
+export const EdnsOption = { CLIENT_SUBNET: 8, COOKIE: 10, KEEPALIVE: 11, PADDING: 12, EDE: 15 } as const
 
 /** RFC 6891 §6.2.5 names 4096, RFC 9715 §3.2 and DNS flag day 2020 settled on what crosses any IPv6 path unfragmented. */
 export const OUR_UDP_SIZE = 1232
@@ -37,7 +37,7 @@ export function readOptHeader(query: Query, opt: RecordView): void {
 
 /**
  * Reads the options of a query's OPT record; false when they are malformed. Unknown options are ignored (RFC 6891 §6.1.2),
- * so are ECS and NSID, which are not offered.
+ * so is NSID, which is not offered.
  */
 export function readOptions(query: Query, opt: RecordView): boolean {
   const { wire } = query
@@ -56,6 +56,10 @@ export function readOptions(query: Query, opt: RecordView): boolean {
     if (code === EdnsOption.COOKIE && query.cookieLength === 0) {
       query.cookieAt = at - length
       query.cookieLength = length
+    }
+    if (code === EdnsOption.CLIENT_SUBNET && query.clientSubnetAt === 0) {
+      query.clientSubnetAt = at - length
+      query.clientSubnetLength = length
     }
     if (code === EdnsOption.KEEPALIVE && query.keepaliveLength === KEEPALIVE_ABSENT) query.keepaliveLength = length
     if (code === EdnsOption.PADDING) {

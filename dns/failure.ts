@@ -133,6 +133,8 @@ const ROWS = {
     edeText: new TextEncoder().encode('the certificate of the upstream server is not accepted'),
   },
   upstream_malformed: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
+  upstream_subnet_mismatch: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
+  upstream_subnet_refused: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
   upstream_truncated: answered(Rcode.SERVFAIL, Ede.NETWORK_ERROR),
   upstream_failed: answered(Rcode.SERVFAIL, Ede.NO_REACHABLE_AUTHORITY),
   upstream_loop: { ...answered(Rcode.SERVFAIL, Ede.OTHER), edeText: new TextEncoder().encode('the upstream server leads back here') },

@@ -1,5 +1,6 @@
 import type { Answer } from './answer.ts'
 import { copyOf } from './bytes.ts'
+import { NO_SUBNET, type Subnet } from './client-subnet.ts'
 import type { Client, ReplySink, Route } from './contracts.ts'
 import type { Failure } from './failure.ts'
 import { HEADER_LENGTH } from './header.ts'
@@ -42,6 +43,9 @@ export class Query {
   /** Where the data of the first COOKIE option stands in `wire` until the query is parked, and its length; 0: there is none. */
   cookieAt = 0
   cookieLength = 0
+  /** Where the data of the first CLIENT-SUBNET option stands in `wire` until the query is parked, and its length; at 0: there is none. */
+  clientSubnetAt = 0
+  clientSubnetLength = 0
 
   // how the answer is to look, set by the shape stage
   /** Largest message, octets. */
@@ -54,6 +58,11 @@ export class Query {
   cookie: Uint8Array | null = null
   /** Whether the client has shown by its cookie that it receives what is sent to its address. */
   isProven = false
+  /** RFC 7871: the data of the client's option, for the answer; null: the answer has none. Set by the client-subnet stage. */
+  clientSubnet: Uint8Array | null = null
+
+  /** What an upstream is told of the client's network, and so for whom the answer is. Set by the client-subnet stage. */
+  subnet: Subnet = NO_SUBNET
 
   // the pipeline's own
   /** Milliseconds of the pipeline's clock. */
@@ -104,6 +113,7 @@ export class Query {
     query.qclass = this.qclass
     query.questionEnd = this.questionEnd
     query.dnssecOk = this.dnssecOk
+    query.subnet = this.subnet
     query.route = this.route
     query.receivedAt = this.receivedAt
     query.deadline = this.deadline

@@ -59,7 +59,7 @@ type OptionPrinter = (reader: RdataReader) => string
 
 const PRINTERS: ReadonlyMap<number, OptionPrinter> = new Map<number, OptionPrinter>([
   [3 /* NSID */, nameServerId],
-  [8 /* CLIENT-SUBNET */, clientSubnet],
+  [EdnsOption.CLIENT_SUBNET, clientSubnet],
   [9 /* EXPIRE */, (reader) => (reader.left === 0 ? '' : `${reader.u32()} s`)],
   [EdnsOption.KEEPALIVE, (reader) => (reader.left === 0 ? '' : `${(reader.u16() / 10).toFixed(1)} s`)],
   [EdnsOption.PADDING, (reader) => `${reader.octets(reader.left).length} B`],

@@ -27,6 +27,7 @@ import { Pipeline } from './pipeline.ts'
 import { AcceptStage } from './stages/accept.ts'
 import { AccessStage } from './stages/access.ts'
 import { CacheStage } from './stages/cache.ts'
+import { ClientSubnetStage } from './stages/client-subnet.ts'
 import { ForwardStage } from './stages/forward.ts'
 import { LimitStage } from './stages/limit.ts'
 import { LoopStage, loopLabel } from './stages/loop.ts'
@@ -98,6 +99,7 @@ export class DataPlane {
   readonly #overload: OverloadWatch
   readonly #shape: ShapeStage
   readonly #accept: AcceptStage
+  readonly #clientSubnet: ClientSubnetStage
   readonly #rateLimit: LimitStage
   readonly #special: SpecialNamesStage
   readonly #routing: Routing
@@ -145,6 +147,7 @@ export class DataPlane {
     this.#route = new RouteStage(this.#routing.table)
     this.#shape = new ShapeStage(config.edns)
     this.#accept = new AcceptStage({ cookies: cookiesOf(setup) })
+    this.#clientSubnet = new ClientSubnetStage(config.edns.clientSubnet)
     this.#rateLimit = new LimitStage(limitTerms(config), {
       queries: new RateLimit(memory.rates.queries),
       udp: new RateLimit(memory.rates.udp),
@@ -237,6 +240,7 @@ export class DataPlane {
     this.#overload.terms = overloadTerms(config)
     this.#shape.padding = config.edns.padding
     this.#accept.cookies = cookiesOf(settings)
+    this.#clientSubnet.mode = config.edns.clientSubnet
     this.#rateLimit.terms = limitTerms(config)
     this.#pipeline.reconfigure(this.#pipelineSettings(config))
     this.#cache.reconfigure(config.cache)
@@ -302,6 +306,7 @@ export class DataPlane {
           this.#shape, // first, so that every answer passes it on its way out
           new AccessStage(), // before any octet of the message is read
           this.#accept, // from here on the query is well-formed
+          this.#clientSubnet, // before any answer: who says its network gets it back
           new ProbeStage({ token: this.#setup.probeToken, worker: this.#setup.index }), // what only the gateway itself asks
           new LoopStage(loopLabel(this.#setup.probeToken), this.#routing), // before it is asked of those who sent it here
           this.#rateLimit, // before anything is done for it

@@ -99,6 +99,18 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     this.onFailed(this.#first, this.#firstSentAt, failure)
   }
 
+  mayRepeat(): boolean {
+    return this.mayRepeatTo(this.#first)
+  }
+
+  /** Whether the server may be asked once more; it then counts as asked. */
+  mayRepeatTo(i: number): boolean {
+    const mark = this.#marks[i] as number
+    if (this.#settled || (mark & SENDS) === MAX_SENDS) return false
+    this.#marks[i] = mark + 1
+    return true
+  }
+
   onAnswered(i: number, sentAt: number, answer: Answer): void {
     const now = this.#selection.clock()
     this.#ended(i)
@@ -234,6 +246,10 @@ class Send implements UpstreamSink {
 
   failed(_query: Query, failure: Failure): void {
     this.#attempts.onFailed(this.#candidate, this.#sentAt, failure)
+  }
+
+  mayRepeat(): boolean {
+    return this.#attempts.mayRepeatTo(this.#candidate)
   }
 }
 

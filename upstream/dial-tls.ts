@@ -1,21 +1,26 @@
+import type { Socket } from 'node:net'
 import { checkServerIdentity, connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls'
 import { Failure } from '../dns/failure.ts'
 import { canonicalAddress, type Endpoint } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
+import { Complaint } from './complaint.ts'
+import { TcpDialer, type TcpDialerOptions } from './dial-tcp.ts'
+import type { Dial, Dialer, DialSink } from './dialer.ts'
 import { hasPinnedKey } from './pins.ts'
 import type { TrustObserver } from './server.ts'
-import type { Dialer } from './stream.ts'
 
 /** RFC 7858 §3.1 names no ALPN identifier, the registry does; a server that selects none is one from before (RFC 7301 §3.1). */
-const DOT_PROTOCOL = 'dot'
+const DOT_PROTOCOLS = ['dot']
 /** RFC 8467 §4.1. */
 const QUERY_BLOCK = 128
-/** After a refused certificate: time in which questions fail at once, where each would cost both sides a handshake. */
+/** After a refused certificate, of the server or of ours: time in which questions fail at once, where each would cost both sides a handshake. */
 const REFUSAL_MS = 1000
 /** A session is resumed without its certificate being looked at: once a day it is, whatever tickets the server gives. */
 const MAX_SESSION_MS = 86_400_000
-/** An operator recognizes a certificate by less of its names; a server may send thousands. */
-const MAX_REASON = 300
+/** Alerts about the certificate that we show (RFC 8446 §6.2), which a server of TLS 1.3 sends when we think that all is well. */
+const OUR_CERTIFICATE = /_ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
+/** Whatever a server ends a handshake with. */
+const ANY_ALERT = /^ERR_SSL_.*_ALERT_/
 /** Node adds it to some reasons; here the answer is `ca`. */
 const NODE_ADVICE = /; if the root CA is installed locally, .*/
 const NO_SUBJECT = Object.freeze({}) as PeerCertificate['subject']
@@ -32,62 +37,114 @@ export interface TlsTrust {
   readonly verifiesChain: boolean
 }
 
+export interface TlsDialerOptions extends TcpDialerOptions {
+  readonly trust: TlsTrust
+  /** What is offered by ALPN (RFC 7301), the best first. */
+  readonly protocols?: readonly string[]
+}
+
 /**
  * Opens TLS connections to one server. A connection is ready once the server is authenticated; what is not authenticated is
  * closed, and there is no other way to the server (RFC 8310 §5: strict).
  */
 export class TlsDialer implements Dialer {
   readonly padding = QUERY_BLOCK
+  readonly #tcp: TcpDialer
   readonly #endpoint: Endpoint
   readonly #trust: TlsTrust
+  readonly #protocols: string[]
   readonly #clock: Clock
-  readonly #observer: TrustObserver
+  /** About the server's certificate, and about what the server says of ours. */
+  readonly #distrust: Complaint
+  readonly #rejection: Complaint
   /** The newest ticket, offered once (RFC 8446 §C.4). */
   #session: Buffer | null = null
   #sessionEnd = 0
+  #refusal: Failure = Failure.upstream_certificate
   #refusedUntil = Number.NEGATIVE_INFINITY
-  #isRefused = false
 
-  constructor(endpoint: Endpoint, trust: TlsTrust, dependencies: { clock: Clock; trust: TrustObserver }) {
+  constructor(options: TlsDialerOptions, dependencies: { clock: Clock; trust: TrustObserver }) {
+    const { endpoint, trust, protocols = DOT_PROTOCOLS } = options
+    this.#tcp = new TcpDialer(options, dependencies)
     this.#endpoint = endpoint
     this.#trust = trust
+    this.#protocols = [...protocols]
     this.#clock = dependencies.clock
-    this.#observer = dependencies.trust
+    this.#distrust = new Complaint(dependencies.trust)
+    this.#rejection = new Complaint(dependencies.trust)
   }
 
   get refusal(): Failure | null {
-    return this.#clock() < this.#refusedUntil ? Failure.upstream_certificate : null
+    return this.#clock() < this.#refusedUntil ? this.#refusal : null
   }
 
-  dial(onReady: () => void): TLSSocket {
+  dial(sink: DialSink): Dial {
+    let dial = this.#tcp.dial({
+      ready: (socket) => {
+        dial = this.#secure(socket, sink)
+      },
+      failed: (failure) => sink.failed(failure),
+    })
+    return { abort: () => dial.abort() }
+  }
+
+  answered(): void {
+    this.#rejection.withdraw()
+  }
+
+  /** Of the TLS connection over `tcp`. */
+  #secure(tcp: Socket, sink: DialSink): Dial {
+    const socket = this.#connect(tcp)
+    let isHeard = false
+    let isAccepted = false
+    socket.on('secureConnect', () => {
+      isAccepted = this.#accept(socket)
+      if (!isAccepted) return
+      isHeard = true
+      sink.ready(socket)
+    })
+    // not before: when it is resumed, the session passes for the certificate
+    socket.on('session', (ticket) => {
+      if (isAccepted) this.#session = ticket
+    })
+    socket.on('error', (error) => this.#onError(socket, error, isAccepted))
+    socket.on('close', () => {
+      if (!isHeard) sink.failed(this.refusal ?? Failure.upstream_network)
+    })
+    return {
+      abort() {
+        if (isHeard) return
+        isHeard = true
+        socket.destroy()
+      },
+    }
+  }
+
+  #connect(tcp: Socket): TLSSocket {
     const { context, serverName, verifiesChain } = this.#trust
-    const { host, port } = this.#endpoint
     const session = this.#takeSession()
-    const socket = connect({
-      host,
-      port,
+    return connect({
+      socket: tcp,
       secureContext: context,
-      ALPNProtocols: [DOT_PROTOCOL],
+      ALPNProtocols: this.#protocols,
       rejectUnauthorized: verifiesChain,
       checkServerIdentity: (_host, certificate) => this.#checkIdentity(certificate),
       // RFC 6066 §3: an address is never sent as a server name
       ...(serverName === null ? {} : { servername: serverName }),
       ...(session === null ? {} : { session }),
     })
-    let accepted = false
-    socket.on('secureConnect', () => {
-      accepted = this.#accept(socket)
-      if (accepted) onReady()
-    })
-    // not before: when it is resumed, the session passes for the certificate
-    socket.on('session', (ticket) => {
-      if (accepted) this.#session = ticket
-    })
-    socket.on('error', ({ message }) => {
-      // set by Node when it refuses a chain or an identity; where neither counts it says nothing
-      if (verifiesChain && socket.authorizationError) this.#refuse(message)
-    })
-    return socket
+  }
+
+  #onError(socket: TLSSocket, error: NodeJS.ErrnoException & { reason?: string }, isAccepted: boolean): void {
+    // set by Node when it refuses a chain or an identity; where neither counts it says nothing
+    if (!isAccepted && this.#trust.verifiesChain && socket.authorizationError) {
+      this.#distrustServer(error.message)
+      return
+    }
+    // in TLS 1.3 it comes when our side of the handshake is complete (RFC 8446 §4.4.2.4)
+    if (!(isAccepted ? OUR_CERTIFICATE : ANY_ALERT).test(error.code ?? '')) return
+    this.#pause(Failure.upstream_network)
+    this.#rejection.raise(`the server refuses us: ${error.reason ?? error.message}`)
   }
 
   /** RFC 8310 §8.1: subjectAltName only. Node would fall back to the common name where there is none. */
@@ -101,22 +158,25 @@ export class TlsDialer implements Dialer {
     if (!socket.isSessionReused()) {
       const { pins } = this.#trust
       if (pins.length > 0 && !hasPinnedKey(socket.getPeerCertificate(true), pins)) {
-        this.#refuse('no certificate of the chain has a pinned key')
+        this.#distrustServer('no certificate of the chain has a pinned key')
         socket.destroy()
         return false
       }
       this.#sessionEnd = this.#clock() + MAX_SESSION_MS
     }
-    if (this.#isRefused) this.#observer.accepted()
-    this.#isRefused = false
+    this.#distrust.withdraw()
     return true
   }
 
-  #refuse(reason: string): void {
+  #distrustServer(reason: string): void {
+    this.#pause(Failure.upstream_certificate)
+    this.#distrust.raise(reason.replace(NODE_ADVICE, ''))
+  }
+
+  #pause(refusal: Failure): void {
     this.#session = null
+    this.#refusal = refusal
     this.#refusedUntil = this.#clock() + REFUSAL_MS
-    if (!this.#isRefused) this.#observer.refused(reason.replace(NODE_ADVICE, '').slice(0, MAX_REASON))
-    this.#isRefused = true
   }
 
   #takeSession(): Buffer | null {

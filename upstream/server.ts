@@ -1,4 +1,5 @@
-import type { Service, Upstream, UpstreamMeter } from '../dns/contracts.ts'
+import type { Service, Upstream, UpstreamMeter, UpstreamSink } from '../dns/contracts.ts'
+import type { Query } from '../dns/query.ts'
 import type { Endpoint } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import type { Flusher } from '../net/flusher.ts'
@@ -53,4 +54,9 @@ const GAIN = 1 / 8
 
 export function smooth(rtt: number, sample: number): number {
   return Number.isNaN(rtt) ? sample : rtt + GAIN * (sample - rtt)
+}
+
+/** Whether `query` may be sent once more on behalf of `sink`; it counts as a send. */
+export function mayRepeat(query: Query, sink: UpstreamSink): boolean {
+  return sink.mayRepeat === undefined || sink.mayRepeat(query)
 }

@@ -1,106 +1,191 @@
-import type { Socket } from 'node:net'
 import { Answer } from '../dns/answer.ts'
-import { AnswerReader, isAnswerTo } from '../dns/answer-reader.ts'
-import { putU16, u16 } from '../dns/bytes.ts'
+import { AnswerReader } from '../dns/answer-reader.ts'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { HEADER_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
-import { writeQuestion } from '../dns/question.ts'
 import { Rcode } from '../dns/types.ts'
-import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
 import { LiveSet } from '../net/live-set.ts'
-import { scratch } from '../net/scratch.ts'
-import { WheelEntry } from '../net/wheel.ts'
-import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
+import type { Cookie } from './client-cookies.ts'
+import type { Dialer } from './dialer.ts'
+import { EdnsSupport } from './edns-support.ts'
+import { Inflight, type Pending, type PendingOwner, type Wording } from './inflight.ts'
+import { Opening, type OpeningHandlers } from './opening.ts'
+import { DialPause } from './pause.ts'
 import { type ConnectionTerms, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
+import { MOST_IN_FLIGHT, StreamConnection, type StreamConnectionHandlers } from './stream-connection.ts'
 
-/** Questions on one connection; beyond it a second one is opened (RFC 7766 §6.2.1.1). */
-const IN_FLIGHT_PER_CONNECTION = 10_000
-/** Connections to one server; more would mean that it does not answer. */
-const MAX_CONNECTIONS = 4
-/** RFC 7766 §6.2.3: an idle connection is closed; what the server announces by RFC 7828 counts instead. */
-const IDLE_MS = 30_000
-/** Octets that a server does not take before it is left alone: some twenty thousand questions. */
-const MAX_UNSENT = 1_048_576
-/** Messages that answer nothing we asked, after which the other side is not trusted to keep the framing (conformance VAL-07). */
-const MAX_STRAYS = 3
+/**
+ * Connections in all, beside those that take questions: old ones whose last answers are awaited, and those that take their place.
+ * A server that keeps asking us to leave, and owes answers, cannot have more.
+ */
+const MOST_CONNECTIONS_FACTOR = 2
 
-/** Opens the connections to one server. */
-export interface Dialer {
-  /** RFC 8467 block length of what is sent; 0: no padding. */
-  readonly padding: number
-  /** What questions fail with at once, because a connection was refused a moment ago; null: dial. */
-  readonly refusal: Failure | null
-  /** Opens a connection. `onReady` says that it may be written to; it is not called for one that is refused, which just closes. */
-  dial(onReady: () => void): Socket
+interface Question extends Wording {
+  readonly query: Query
+  readonly sink: UpstreamSink
 }
 
 /**
- * DNS over a byte stream to one server (RFC 7766 §6.2.1): one connection shared by all clients, questions pipelined under ids
- * of our own, answers in any order, all questions of one turn in one write.
+ * DNS over byte streams to one server (RFC 7766): few connections, shared by all clients. Another one is opened when all have
+ * their share of questions, and before an old one is retired. Until there is any, questions wait here: none for a certain dial.
  */
-export class StreamUpstream implements UpstreamServer {
+export class StreamUpstream implements UpstreamServer, PendingOwner {
   readonly name: string
   readonly isLossy = false
   readonly #dialer: Dialer
-  readonly #connectMs: number
+  readonly #terms: ConnectionTerms
   readonly #dependencies: UpstreamDependencies
-  readonly #connections = new Set<UpstreamConnection>()
+  readonly #edns: EdnsSupport
+  readonly #reader = new AnswerReader()
+  /** All that are not closed; some of them take no more questions. */
+  readonly #connections = new LiveSet<StreamConnection>()
+  readonly #openings = new Set<Opening>()
+  readonly #pause = new DialPause()
   readonly #busy = new LiveSet<Inflight>()
+  /** For a connection that is being opened. Its ids mean nothing. */
+  readonly #waiting: Inflight
+  /** Takes the questions, as long as it has not its share of them. */
+  #current: StreamConnection | null = null
   #rtt = Number.NaN
   #closed = false
 
-  constructor(dialer: Dialer, options: { name: string; terms: ConnectionTerms }, dependencies: UpstreamDependencies) {
+  /** `edns`: what is known of the server, where it is asked over UDP too. */
+  constructor(dialer: Dialer, options: { name: string; terms: ConnectionTerms; edns?: EdnsSupport }, dependencies: UpstreamDependencies) {
     this.name = options.name
     this.#dialer = dialer
-    this.#connectMs = options.terms.connectMs
+    this.#terms = options.terms
+    this.#edns = options.edns ?? new EdnsSupport(dependencies.clock)
     this.#dependencies = dependencies
+    this.#waiting = new Inflight(dependencies.wheel, { owner: this, limit: MOST_IN_FLIGHT, busy: this.#busy })
   }
 
   get rtt(): number {
     return this.#rtt
   }
 
-  send(query: Query, sink: UpstreamSink): void {
-    this.#send(query, sink, false)
+  /** `cookie`: to be sent along, to hear whether the server has cookies. */
+  send(query: Query, sink: UpstreamSink, cookie: Cookie | null = null): void {
+    this.#ask({ query, sink, resent: false, edns: this.#edns.isUsedFor(query), cookie })
   }
 
   async drain(deadlineMs: number): Promise<void> {
-    await this.#busy.emptied(deadlineMs)
+    const end = this.#dependencies.clock() + deadlineMs
+    for (let rest = deadlineMs; this.#busy.size > 0 && rest > 0; rest = end - this.#dependencies.clock()) {
+      // for a moment there is nothing to do also when all goes from one connection to another
+      await this.#busy.emptied(rest)
+    }
     await this.close()
   }
 
   async close(): Promise<void> {
     this.#closed = true
+    for (const opening of this.#openings) opening.abort()
+    this.#openings.clear()
+    this.#failWaiting(Failure.upstream_network)
     for (const connection of this.#connections) connection.destroy()
+    await this.#connections.emptied()
   }
 
-  #send(query: Query, sink: UpstreamSink, resent: boolean): void {
-    const connection = this.#closed ? Failure.upstream_network : this.#pick()
-    if (!(connection instanceof UpstreamConnection)) {
-      this.#dependencies.meter.failed(connection)
-      sink.failed(query, connection)
-      return
-    }
+  /** It waited for a connection all its time. */
+  expired(pending: Pending): void {
+    this.#waiting.remove(pending)
+    this.#fail(pending, Failure.upstream_timeout)
+  }
+
+  #ask(question: Question): void {
+    const connection = this.#closed ? null : this.#pick()
+    if (connection === null) this.#wait(question)
+    else this.#sendOver(connection, question)
+  }
+
+  #sendOver(connection: StreamConnection, question: Question): void {
     this.#dependencies.meter.sent()
-    connection.send(query, sink, resent)
+    connection.send(question.query, question.sink, question)
   }
 
-  #pick(): UpstreamConnection | Failure {
-    for (const connection of this.#connections) if (connection.isUsable) return connection
-    if (this.#connections.size >= MAX_CONNECTIONS) return Failure.overloaded
+  /**
+   * The connection for the next question; null when there is none. Questions stay together as long as one connection is enough
+   * for them, so that the others become idle (RFC 7766 §6.2.2), and so that nothing is compared for most of them.
+   */
+  #pick(): StreamConnection | null {
+    const { pipelining, connections } = this.#terms
+    if (this.#current?.isUsable && this.#current.load < pipelining) return this.#current
+    let least: StreamConnection | null = null
+    let open = 0
+    for (const connection of this.#connections) {
+      if (connection.isRetired) continue
+      open++
+      if (connection.isUsable && (least === null || connection.load < least.load)) least = connection
+    }
+    this.#current = least
+    // RFC 7766 §6.2.1.1; one at a time, and nobody waits for it
+    if (least !== null && least.load >= pipelining && this.#openings.size === 0 && open < connections) this.#open(null)
+    return least
+  }
+
+  /** Until a connection has been opened. */
+  #wait({ query, sink, resent, edns, cookie }: Question): void {
+    const failure = this.#closed ? Failure.upstream_network : this.#openForWaiting()
+    if (failure === null) this.#waiting.add(query, sink, { now: this.#dependencies.clock(), resent, edns, cookie, letterCase: 0 })
+    else this.#fail({ query, sink }, failure)
+  }
+
+  /** Opens as many connections as there are questions for. Null when there is something to wait for. */
+  #openForWaiting(): Failure | null {
+    const { pipelining, connections } = this.#terms
+    if (this.#waiting.isFull) return Failure.overloaded
+    if (this.#waiting.size < this.#openings.size * pipelining) return null
+    let open = this.#openings.size
+    for (const connection of this.#connections) if (!connection.isRetired) open++
+    const failure = open < connections ? this.#open(null) : Failure.overloaded
+    return this.#openings.size > 0 ? null : failure
+  }
+
+  /** Null: a connection is being opened, in the place of an old one if there is one. */
+  #open(replaces: StreamConnection | null): Failure | null {
+    const { clock, wheel } = this.#dependencies
+    const { connections, connectMs } = this.#terms
+    if (this.#connections.size + this.#openings.size >= MOST_CONNECTIONS_FACTOR * connections) return Failure.overloaded
     if (this.#dialer.refusal !== null) return this.#dialer.refusal
-    const connection = new UpstreamConnection(this.#dialer, this.#handlers, {
-      ...this.#dependencies,
-      connectMs: this.#connectMs,
-      busy: this.#busy,
-    })
-    this.#connections.add(connection)
-    return connection
+    const now = clock()
+    if (!this.#pause.isOver(now)) return Failure.upstream_network
+    const opening = new Opening(replaces, { wheel, handlers: this.#openingHandlers })
+    this.#openings.add(opening)
+    opening.start(this.#dialer, now + connectMs)
+    return null
   }
 
-  readonly #handlers: ConnectionHandlers = {
+  readonly #openingHandlers: OpeningHandlers = {
+    onReady: (opening, socket) => {
+      // while it counts as being opened, so that what the old one leaves waits for it
+      opening.replaces?.giveWay()
+      this.#openings.delete(opening)
+      const options = {
+        padding: this.#dialer.padding,
+        terms: this.#terms,
+        reader: this.#reader,
+        edns: this.#edns,
+        busy: this.#busy,
+        handlers: this.#connectionHandlers,
+      }
+      const connection = new StreamConnection(socket, options, this.#dependencies)
+      this.#connections.add(connection)
+      this.#current = connection
+      // to this one, whatever others there are: a question that a broken connection left is not to meet another that is about to break
+      for (const pending of this.#waiting.takeAll()) this.#sendOver(connection, pending)
+    },
+    onFailed: (opening, failure) => {
+      this.#openings.delete(opening)
+      this.#pause.failed(this.#dependencies.clock())
+      if (this.#openings.size === 0) this.#failWaiting(failure)
+    },
+  }
+
+  readonly #connectionHandlers: StreamConnectionHandlers = {
+    onProved: () => {
+      this.#pause.succeeded()
+      this.#dialer.answered()
+    },
     onAnswer: (pending, result, now) => {
       const { meter } = this.#dependencies
       if (!(result instanceof Answer)) {
@@ -112,166 +197,32 @@ export class StreamUpstream implements UpstreamServer {
       if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
       pending.sink.answered(pending.query, result)
     },
-    onFailed: (pending, failure) => this.#fail(pending, failure),
-    onClosed: (connection, { pending, stale }) => {
-      this.#connections.delete(connection)
-      for (const each of pending) {
+    onRefused: ({ query, sink }) => this.#ask({ query, sink, resent: true, edns: false, cookie: null }),
+    onExpired: (pending) => this.#fail(pending, Failure.upstream_timeout),
+    onReplace: (connection) => {
+      // the others wait for their turn: what takes the place of an old one counts beside it
+      if (this.#openings.size === 0) this.#open(connection)
+    },
+    onBroken: (unanswered, isBarren) => {
+      if (isBarren) this.#pause.broke(this.#dependencies.clock())
+      for (const each of unanswered) {
         // RFC 7766 §6.2.4: a server may close at any time; what it left unanswered is asked once more on a new connection
-        if (stale && !each.resent && !this.#closed) this.#send(each.query, each.sink, true)
-        else this.#fail(each, this.#dialer.refusal ?? Failure.upstream_network)
+        if (each.resent) this.#fail(each, this.#dialer.refusal ?? Failure.upstream_network)
+        else this.#wait({ query: each.query, sink: each.sink, resent: true, edns: each.edns, cookie: each.cookie })
       }
+    },
+    onClosed: (connection) => {
+      this.#connections.delete(connection)
+      if (this.#current === connection) this.#current = null
     },
   }
 
-  #fail(pending: Pending, failure: Failure): void {
+  #failWaiting(failure: Failure): void {
+    for (const pending of this.#waiting.takeAll()) this.#fail(pending, failure)
+  }
+
+  #fail({ query, sink }: Pick<Pending, 'query' | 'sink'>, failure: Failure): void {
     this.#dependencies.meter.failed(failure)
-    pending.sink.failed(pending.query, failure)
-  }
-}
-
-interface ConnectionHandlers {
-  onAnswer(pending: Pending, result: Answer | Failure, now: number): void
-  onFailed(pending: Pending, failure: Failure): void
-  /** `stale`: the connection had been established, so that another attempt may succeed. */
-  onClosed(connection: UpstreamConnection, rest: { pending: readonly Pending[]; stale: boolean }): void
-}
-
-class UpstreamConnection extends WheelEntry implements PendingOwner {
-  readonly #socket: Socket
-  readonly #padding: number
-  readonly #handlers: ConnectionHandlers
-  readonly #dependencies: UpstreamDependencies
-  readonly #inflight: Inflight
-  readonly #deframer = new Deframer()
-  readonly #reader = new AnswerReader()
-  readonly #output: Uint8Array[] = []
-  #flushScheduled = false
-  #established = false
-  /** No more questions: it is broken, or the server asked us to go (RFC 7828 §3.4). */
-  #retired = false
-  #idleMs = IDLE_MS
-  #strays = 0
-  #lastReceived: number
-
-  constructor(
-    dialer: Dialer,
-    handlers: ConnectionHandlers,
-    dependencies: UpstreamDependencies & { connectMs: number; busy: LiveSet<Inflight> },
-  ) {
-    super()
-    this.#handlers = handlers
-    this.#dependencies = dependencies
-    this.#lastReceived = dependencies.clock()
-    this.#inflight = new Inflight(dependencies.wheel, { owner: this, limit: IN_FLIGHT_PER_CONNECTION, busy: dependencies.busy })
-    dependencies.wheel.set(this, this.#lastReceived + dependencies.connectMs)
-    this.#padding = dialer.padding
-    this.#socket = dialer.dial(() => this.#onReady())
-    this.#socket.setNoDelay(true)
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    // reset, refused, unreachable: 'close' follows
-    this.#socket.on('error', () => {})
-    this.#socket.on('close', () => this.#onClose())
-  }
-
-  get isUsable(): boolean {
-    return !this.#retired && !this.#inflight.isFull && this.#socket.writableLength < MAX_UNSENT
-  }
-
-  send(query: Query, sink: UpstreamSink, resent: boolean): void {
-    const now = this.#dependencies.clock()
-    const pending = this.#inflight.add(query, sink, { now, resent })
-    const length = writeQuestion(query, scratch, PREFIX_LENGTH, { id: pending.id, keepalive: true, padding: this.#padding })
-    putU16(scratch, 0, length)
-    this.#output.push(Buffer.from(scratch.subarray(0, PREFIX_LENGTH + length)))
-    if (this.#flushScheduled) return
-    this.#flushScheduled = true
-    this.#dependencies.flusher.schedule(this)
-  }
-
-  flush(): void {
-    this.#flushScheduled = false
-    const [first] = this.#output
-    // RFC 8310 §5: not an octet before the server has proved who it is
-    if (first === undefined || !this.#established || this.#socket.destroyed) return
-    this.#socket.write(this.#output.length === 1 ? first : Buffer.concat(this.#output))
-    this.#output.length = 0
-  }
-
-  destroy(): void {
-    this.#retired = true
-    this.#socket.destroy()
-  }
-
-  expired(pending: Pending): void {
-    this.#inflight.remove(pending)
-    // nothing at all has come since this was asked: the path is dead, whatever TCP still hopes
-    if (this.#lastReceived < pending.sentAt) this.#retired = true
-    if (this.#retired && this.#inflight.size === 0) this.destroy()
-    this.#handlers.onFailed(pending, Failure.upstream_timeout)
-  }
-
-  /** Not connected in time, or idle. */
-  override onDeadline(now: number): void {
-    if (!this.#established) {
-      this.destroy()
-      return
-    }
-    const idleUntil = this.#lastReceived + this.#idleMs
-    if (this.#inflight.size > 0 || now < idleUntil) {
-      this.#dependencies.wheel.set(this, Math.max(idleUntil, now + 1000))
-      return
-    }
-    this.#retired = true
-    this.#socket.end()
-    this.#socket.destroySoon()
-  }
-
-  #onReady(): void {
-    this.#established = true
-    this.#lastReceived = this.#dependencies.clock()
-    this.#dependencies.wheel.set(this, this.#lastReceived + this.#idleMs)
-    this.flush()
-  }
-
-  #onData(chunk: Buffer): void {
-    this.#deframer.push(chunk)
-    for (let message = this.#deframer.next(); message !== null; message = this.#deframer.next()) {
-      if (!this.#onMessage(message)) {
-        this.destroy()
-        return
-      }
-    }
-    if (this.#retired && this.#inflight.size === 0) this.destroy()
-  }
-
-  /** False when the connection cannot be trusted any longer. */
-  #onMessage(message: Uint8Array): boolean {
-    const { clock, meter } = this.#dependencies
-    if (message.length < HEADER_LENGTH) return false
-    const pending = this.#inflight.get(u16(message, 0))
-    if (pending === undefined) {
-      meter.ignored()
-      return ++this.#strays < MAX_STRAYS
-    }
-    this.#inflight.remove(pending)
-    const now = clock()
-    // only answers count: octets alone do not make a server one that works
-    this.#lastReceived = now
-    const result = isAnswerTo(pending.query, message) ? this.#reader.read(pending.query, message, now) : Failure.upstream_malformed
-    if (result instanceof Answer && this.#reader.keepalive >= 0) this.#onKeepalive(this.#reader.keepalive)
-    this.#handlers.onAnswer(pending, result, now)
-    return true
-  }
-
-  /** RFC 7828 §3.2.2: TIMEOUT in units of 100 ms; 0 asks us to leave. */
-  #onKeepalive(timeout: number): void {
-    if (timeout === 0) this.#retired = true
-    else this.#idleMs = timeout * 100
-  }
-
-  #onClose(): void {
-    this.#retired = true
-    this.#dependencies.wheel.clear(this)
-    this.#handlers.onClosed(this, { pending: this.#inflight.takeAll(), stale: this.#established })
+    sink.failed(query, failure)
   }
 }

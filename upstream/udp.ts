@@ -1,40 +1,52 @@
-import { randomInt } from 'node:crypto'
-import { createSocket, type Socket } from 'node:dgram'
-import { isIPv6 } from 'node:net'
 import { Answer } from '../dns/answer.ts'
-import { AnswerReader, isAnswerTo } from '../dns/answer-reader.ts'
+import { AnswerReader, isAnswerTo, isBareError } from '../dns/answer-reader.ts'
 import { u16 } from '../dns/bytes.ts'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
+import { hasLetterCase } from '../dns/letter-case.ts'
 import type { Query } from '../dns/query.ts'
-import { writeQuestion } from '../dns/question.ts'
 import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
-import { literalLookup } from '../net/lookup.ts'
-import { scratch } from '../net/scratch.ts'
-import { Inflight, type Pending, type PendingOwner } from './inflight.ts'
-import { smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
+import { ClientCookies, CookieVerdict } from './client-cookies.ts'
+import type { EdnsSupport } from './edns-support.ts'
+import type { Inflight, Pending } from './inflight.ts'
+import { random16 } from './random.ts'
+import { mayRepeat, smooth, type UpstreamDependencies, type UpstreamServer } from './server.ts'
 import type { StreamUpstream } from './stream.ts'
+import { UdpSocket, type UdpSocketHandlers, type UdpSocketOptions } from './udp-socket.ts'
 
-/** Sockets, so source ports, that a question may leave by (RFC 5452 §9.2). */
+/** Sockets, so source ports, that a question may leave by (RFC 5452 §9.2); a power of two, so that each has the same share of 16 bits. */
 const SOCKETS = 32
-/** Questions after which a socket is exchanged for one with another port. */
-const QUESTIONS_PER_SOCKET = 500
-/** Questions that may wait on one socket; all sockets together hold more than the gateway has in flight. */
-const IN_FLIGHT_PER_SOCKET = 4096
+
+export interface UdpOptions {
+  readonly name: string
+  readonly endpoint: Endpoint
+  /** The address to ask from; null: as the system chooses. */
+  readonly source: string | null
+  /** 0x20 (conformance VAL-03). */
+  readonly randomizeCase: boolean
+  /** RFC 7873. */
+  readonly cookies: boolean
+  /** The same server over TCP, for what UDP cannot tell or cannot be believed. */
+  readonly stream: StreamUpstream
+  /** The one of `stream`. */
+  readonly edns: EdnsSupport
+}
 
 /**
- * DNS over UDP to one server: random id, random source port out of a changing set, connected sockets (so the kernel drops what
- * comes from elsewhere), the question compared. A truncated answer is asked for again over TCP (RFC 2181 §9).
+ * DNS over UDP to one server: random id, random source port out of a changing set, connected sockets, the question compared, where it is
+ * wanted also its letter case and a cookie. What is wrong is ignored, and the wait goes on; what is only doubtful is asked for again over
+ * TCP, and so is what is truncated (RFC 2181 §9).
  */
 export class UdpUpstream implements UpstreamServer {
   readonly name: string
   readonly isLossy = true
-  readonly #endpoint: Endpoint
   readonly #stream: StreamUpstream
+  readonly #edns: EdnsSupport
   readonly #dependencies: UpstreamDependencies
+  readonly #socketOptions: UdpSocketOptions
   readonly #reader = new AnswerReader()
   readonly #sockets: (UdpSocket | undefined)[] = Array.from({ length: SOCKETS }, () => undefined)
   /** Sockets that take no more questions but still wait for answers. */
@@ -43,12 +55,14 @@ export class UdpUpstream implements UpstreamServer {
   #rtt = Number.NaN
   #closed = false
 
-  /** `stream` reaches the same server over TCP. */
-  constructor(endpoint: Endpoint, options: { name: string; stream: StreamUpstream }, dependencies: UpstreamDependencies) {
+  constructor(options: UdpOptions, dependencies: UpstreamDependencies) {
+    const { endpoint, source, randomizeCase } = options
+    const cookies = options.cookies ? new ClientCookies(dependencies.clock) : null
     this.name = options.name
-    this.#endpoint = endpoint
     this.#stream = options.stream
+    this.#edns = options.edns
     this.#dependencies = dependencies
+    this.#socketOptions = { endpoint, source, cookies, randomizeCase, wheel: dependencies.wheel, busy: this.#busy }
   }
 
   get rtt(): number {
@@ -56,13 +70,7 @@ export class UdpUpstream implements UpstreamServer {
   }
 
   send(query: Query, sink: UpstreamSink): void {
-    const socket = this.#closed ? null : this.#pick()
-    if (socket === null || socket.inflight.isFull) {
-      sink.failed(query, socket === null ? Failure.upstream_network : Failure.overloaded)
-      return
-    }
-    this.#dependencies.meter.sent()
-    socket.send(query, sink, this.#dependencies.clock())
+    this.#ask(query, sink, { edns: this.#edns.isUsedFor(query), resent: false })
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -79,16 +87,28 @@ export class UdpUpstream implements UpstreamServer {
     await this.#stream.close()
   }
 
+  #ask(query: Query, sink: UpstreamSink, { edns, resent }: { edns: boolean; resent: boolean }): void {
+    const { clock, meter } = this.#dependencies
+    const now = clock()
+    const socket = this.#closed ? null : this.#pick(now)
+    if (socket === null || socket.inflight.isFull) {
+      this.#fail({ query, sink }, socket === null ? Failure.upstream_network : Failure.overloaded)
+      return
+    }
+    meter.sent()
+    socket.send(query, sink, { now, edns, resent })
+  }
+
   /** A socket of the set; null when none can be had, for want of a descriptor or a route. */
-  #pick(): UdpSocket | null {
-    const i = randomInt(SOCKETS)
+  #pick(now: number): UdpSocket | null {
+    const i = random16() & (SOCKETS - 1)
     const present = this.#sockets[i]
-    if (present !== undefined && !present.isSpent) return present
+    if (present !== undefined && !present.isSpent(now)) return present
     if (present !== undefined) {
       this.#retired.add(present)
       present.retire()
     }
-    const fresh = new UdpSocket(this.#endpoint, { ...this.#dependencies, busy: this.#busy }, this.#handlers)
+    const fresh = new UdpSocket(this.#socketOptions, this.#handlers, now)
     // what fails while it is made is closed already, and must not take the place of one that works
     this.#sockets[i] = fresh.isClosed ? undefined : fresh
     return fresh.isClosed ? null : fresh
@@ -96,123 +116,94 @@ export class UdpUpstream implements UpstreamServer {
 
   readonly #handlers: UdpSocketHandlers = {
     onMessage: (socket, message) => this.#onMessage(socket, message),
-    onExpired: (pending) => {
-      this.#dependencies.meter.failed(Failure.upstream_timeout)
-      pending.sink.failed(pending.query, Failure.upstream_timeout)
-    },
+    onExpired: (pending) => this.#fail(pending, Failure.upstream_timeout),
     onClosed: (socket) => {
       this.#retired.delete(socket)
       const i = this.#sockets.indexOf(socket)
       if (i >= 0) this.#sockets[i] = undefined
     },
-    onFailed: (pending, failure) => {
-      this.#dependencies.meter.failed(failure)
-      pending.sink.failed(pending.query, failure)
-    },
+    onFailed: (pending, failure) => this.#fail(pending, failure),
   }
 
   #onMessage(socket: UdpSocket, message: Uint8Array): void {
-    const { clock, meter } = this.#dependencies
     const pending = message.length < HEADER_LENGTH ? undefined : socket.inflight.get(u16(message, 0))
     // RFC 5452 §9.1: what does not match is not our answer; the wait goes on
-    if (pending === undefined || !isAnswerTo(pending.query, message)) {
-      meter.ignored()
+    if (pending === undefined) this.#ignore(socket)
+    else if (isAnswerTo(pending.query, message)) this.#onAnswer(socket, pending, message)
+    // an id is guessed too easily for this to be believed: TCP will tell
+    else if (pending.edns && isBareError(message)) this.#askStream(socket, pending)
+    else this.#ignore(socket)
+  }
+
+  #onAnswer(socket: UdpSocket, pending: Pending, message: Uint8Array): void {
+    const { query, cookie } = pending
+    if (this.#socketOptions.randomizeCase && !hasLetterCase(query, message, pending.letterCase)) {
+      // conformance VAL-03: forged, or changed on the way; never compared without case instead
+      this.#askStream(socket, pending)
+      return
+    }
+    const now = this.#dependencies.clock()
+    const result = this.#reader.read(query, message, now)
+    const verdict = cookie === null ? CookieVerdict.ACCEPTED : cookie.judge(message, this.#reader)
+    if (verdict === CookieVerdict.FOREIGN) {
+      this.#ignore(socket)
+      return
+    }
+    // RFC 7873 §5.3 has it discarded; a server that has lost its cookies would then never be heard again
+    if (verdict === CookieVerdict.MISSING || result === Failure.upstream_truncated) {
+      this.#askStream(socket, pending)
+      return
+    }
+    // RFC 7871 §11.2: nor is what answers for another network
+    if (result === Failure.upstream_subnet_mismatch) {
+      this.#ignore(socket)
       return
     }
     socket.settle(pending)
-    const now = clock()
-    const { query, sink } = pending
-    const result = this.#reader.read(query, message, now)
-    if (result === Failure.upstream_truncated) {
-      this.#stream.send(query, sink)
+    if (!this.#repeat(pending, result)) this.#answer(pending, result, now)
+  }
+
+  /** Asks once more, in other words, where the server wants that. */
+  #repeat(pending: Pending, result: Answer | Failure): boolean {
+    const { query, sink, cookie, resent } = pending
+    if (cookie !== null && this.#reader.rcode === Rcode.BADCOOKIE) {
+      // RFC 7873 §5.3: with the cookie that came along; over TCP, where none is needed, when that is not good either
+      if (!resent && mayRepeat(query, sink)) this.#ask(query, sink, { edns: true, resent: true })
+      else this.#stream.send(query, sink)
+      return true
+    }
+    if (!(result instanceof Answer) || !this.#edns.heard(pending, this.#reader) || !mayRepeat(query, sink)) return false
+    this.#ask(query, sink, { edns: false, resent: true })
+    return true
+  }
+
+  #answer({ query, sink, sentAt }: Pending, result: Answer | Failure, now: number): void {
+    const { meter } = this.#dependencies
+    if (!(result instanceof Answer)) {
+      meter.failed(result)
+      sink.failed(query, result)
       return
     }
-    if (result instanceof Answer) {
-      this.#rtt = smooth(this.#rtt, now - pending.sentAt)
-      meter.answered(now - pending.sentAt)
-      if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
-      sink.answered(query, result)
-      return
-    }
-    meter.failed(result)
-    sink.failed(query, result)
-  }
-}
-
-interface UdpSocketHandlers {
-  onMessage(socket: UdpSocket, message: Uint8Array): void
-  onExpired(pending: Pending): void
-  onFailed(pending: Pending, failure: Failure): void
-  onClosed(socket: UdpSocket): void
-}
-
-/** One connected socket, that is one source port, and what waits on it. */
-class UdpSocket implements PendingOwner {
-  readonly inflight: Inflight
-  readonly #socket: Socket
-  readonly #handlers: UdpSocketHandlers
-  #sent = 0
-  #retired = false
-  #closed = false
-
-  constructor(endpoint: Endpoint, { wheel, busy }: UpstreamDependencies & { busy: LiveSet<Inflight> }, handlers: UdpSocketHandlers) {
-    this.#handlers = handlers
-    this.inflight = new Inflight(wheel, { owner: this, limit: IN_FLIGHT_PER_SOCKET, busy })
-    const type = isIPv6(endpoint.host.split('%')[0] ?? '') ? 'udp6' : 'udp4'
-    this.#socket = createSocket({ type, lookup: literalLookup })
-    this.#socket.on('message', (message) => handlers.onMessage(this, message))
-    // ECONNREFUSED: nobody listens at the other end, whichever of the questions brought the news
-    this.#socket.on('error', () => this.fail(Failure.upstream_network))
-    // with an address and such a lookup this binds and connects at once
-    this.#socket.connect(endpoint.port, endpoint.host)
+    this.#rtt = smooth(this.#rtt, now - sentAt)
+    meter.answered(now - sentAt)
+    if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
+    sink.answered(query, result)
   }
 
-  get isClosed(): boolean {
-    return this.#closed
+  #askStream(socket: UdpSocket, pending: Pending): void {
+    socket.settle(pending)
+    this.#stream.send(pending.query, pending.sink, pending.cookie)
   }
 
-  get isSpent(): boolean {
-    return this.#sent >= QUESTIONS_PER_SOCKET
+  #ignore(socket: UdpSocket): void {
+    this.#dependencies.meter.ignored()
+    if (!socket.countStray()) return
+    // conformance VAL-04: somebody is guessing, and may guess right
+    for (const { query, sink, cookie } of socket.abandon()) this.#stream.send(query, sink, cookie)
   }
 
-  send(query: Query, sink: UpstreamSink, now: number): void {
-    this.#sent++
-    const pending = this.inflight.add(query, sink, { now, resent: false })
-    const length = writeQuestion(query, scratch, 0, { id: pending.id, keepalive: false, padding: 0 })
-    try {
-      this.#socket.send(Buffer.from(scratch.subarray(0, length)))
-    } catch {
-      // not connected: there is no route to the server, or no descriptor
-      this.fail(Failure.upstream_network)
-    }
-  }
-
-  settle(pending: Pending): void {
-    this.inflight.remove(pending)
-    if (this.#retired && this.inflight.size === 0) this.#close()
-  }
-
-  expired(pending: Pending): void {
-    this.settle(pending)
-    this.#handlers.onExpired(pending)
-  }
-
-  /** No more questions; the socket closes with its last answer. */
-  retire(): void {
-    this.#retired = true
-    if (this.inflight.size === 0) this.#close()
-  }
-
-  fail(failure: Failure): void {
-    const all = this.inflight.takeAll()
-    this.#close()
-    for (const pending of all) this.#handlers.onFailed(pending, failure)
-  }
-
-  #close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#socket.close()
-    this.#handlers.onClosed(this)
+  #fail({ query, sink }: Pick<Pending, 'query' | 'sink'>, failure: Failure): void {
+    this.#dependencies.meter.failed(failure)
+    sink.failed(query, failure)
   }
 }

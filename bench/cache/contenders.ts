@@ -30,7 +30,7 @@ export class Ours implements Contender {
   readonly #stage: CacheStage
 
   constructor(memory: CacheMemory) {
-    const meter = { hit() {}, stale() {}, failure() {}, stored() {}, evicted() {}, coalesced() {}, prefetched() {} }
+    const meter = { hit() {}, stale() {}, failure() {}, stored() {}, evicted() {}, coalesced() {}, withheld() {}, prefetched() {} }
     this.cache = new Cache(memory, { owner: 1, serveStaleMs: 86_400_000, prefetch: true, meter })
     this.#stage = new CacheStage(this.cache, { refresh() {} })
   }

@@ -217,6 +217,8 @@ export interface CachedQuestionView {
   readonly class: string
   readonly dnssecOk: boolean
   readonly checkingDisabled: boolean
+  /** "192.0.2.0/24", "any", or "none" for those who withhold theirs (RFC 7871); null: nobody was told a network. */
+  readonly network: string | null
 }
 
 export interface CachedAnswerView extends CachedQuestionView {

@@ -157,6 +157,12 @@ const question = {
   class: z.string(),
   dnssecOk: z.boolean(),
   checkingDisabled: z.boolean(),
+  network: z
+    .string()
+    .nullable()
+    .describe(
+      'For whom: "192.0.2.0/24", "any", or "none" for those who withhold theirs (docs/client-subnet.md); null: nobody was told a network.',
+    ),
 }
 
 export const CachedName = describing<control.CachedNameView>()(

@@ -27,8 +27,8 @@ export function cachedNameView(name: string, { answers, failures }: CachedName):
   }
 }
 
-function questionView({ type, class: qclass, dnssecOk, checkingDisabled }: CachedQuestion): CachedQuestionView {
-  return { type: type === null ? null : typeText(type), class: classText(qclass), dnssecOk, checkingDisabled }
+function questionView({ type, class: qclass, dnssecOk, checkingDisabled, network }: CachedQuestion): CachedQuestionView {
+  return { type: type === null ? null : typeText(type), class: classText(qclass), dnssecOk, checkingDisabled, network }
 }
 
 export function certificateStatus(identity: Identity, source: string): CertificateStatus {

@@ -11,6 +11,7 @@ import { Ladder } from '../../upstream/ladder.ts'
 import { Selection } from '../../upstream/selection.ts'
 import type { UpstreamServer } from '../../upstream/server.ts'
 import { fastest, hashed, ordered, race, roundRobin, type Strategy, weighted } from '../../upstream/strategies.ts'
+import { SubnetRetry } from '../../upstream/subnet-retry.ts'
 import type { Config, StrategyName } from '../config/config.ts'
 import type { LoopObserver } from '../stages/loop.ts'
 import { RouteTable } from '../stages/route-table.ts'
@@ -98,7 +99,7 @@ export class Routing implements LoopObserver {
   #enlist(key: string, target: UpstreamTarget, way: Way, facts: ServerFacts): Candidate {
     const { health: memory, wheel } = this.#dependencies
     const present = this.#members.get(key)
-    const server = present?.server ?? makeUpstreamServer(target, way, facts, this.#dependencies)
+    const server = present?.server ?? new SubnetRetry(makeUpstreamServer(target, way, facts, this.#dependencies))
     // who comes back may have got another row
     const health = present?.row === way.row ? present.health : new Health(server, new HealthRow(memory, way.row), this.#prober)
     if (present !== undefined) {

@@ -2,9 +2,9 @@ import { Answer, type AnswerBody, type AnswerSource } from '../../dns/answer.ts'
 import { putU32, u32 } from '../../dns/bytes.ts'
 import { NO_EDE } from '../../dns/failure.ts'
 import { GRANULE, MAX_ENTRY_BYTES } from './geometry.ts'
-import type { CacheKey } from './key.ts'
+import { type CacheKey, networkLengthIn } from './key.ts'
 
-/** Words of an entry; behind them the name, the offsets of the TTLs, and the records. */
+/** Words of an entry; behind them the name, where it is for one the network and SCOPE, the offsets of the TTLs, and the records. */
 export const Word = {
   CHECKSUM: 0,
   /** Octets of the whole entry; above, 16 bits of hash: where it stands in the directory. */
@@ -37,6 +37,8 @@ export interface EntryFacts {
   readonly rcode: number
   /** Why there is no answer, RFC 8914 INFO-CODE; 0 for an answer. */
   readonly reason: number
+  /** RFC 7871; counts where the key has a network. */
+  readonly scope: number
   /** Milliseconds at which the TTLs were true. */
   readonly at: number
   /** Seconds. */
@@ -94,11 +96,11 @@ export class Entry {
   }
 
   /** Writes an entry; false when it is too large. */
-  write(key: CacheKey, { rcode, reason, at, lifetime, body }: EntryFacts): boolean {
+  write(key: CacheKey, { rcode, reason, scope, at, lifetime, body }: EntryFacts): boolean {
     const { words } = this
-    const name = (key.nameLength + 3) >>> 2
+    const network = Word.NAME + ((key.nameLength + 3) >>> 2)
     const ttls = body === null ? NO_TTLS : body.ttls
-    const ttlsAt = Word.NAME + name
+    const ttlsAt = network + networkWords(key.facts)
     const records = 4 * (ttlsAt + ((ttls.length + 1) >>> 1))
     const length = body === null ? 0 : body.end - body.start
     const size = (records + length + GRANULE - 1) & -GRANULE
@@ -113,7 +115,11 @@ export class Entry {
     words[Word.COUNTS] = body === null ? 0 : body.answers | (body.authorities << 16)
     words[Word.MORE_COUNTS] = body === null ? 0 : body.additionals | (ttls.length << 16)
     words[Word.LENGTHS] = body === null ? 0 : length | ((body.additional - body.start) << 16)
-    for (let i = 0; i < name; i++) words[Word.NAME + i] = key.name[i] as number
+    for (let i = Word.NAME; i < network; i++) words[i] = key.name[i - Word.NAME] as number
+    if (ttlsAt > network) {
+      words[network] = key.networkHigh
+      words[network + 1] = key.networkLow | scope
+    }
     if (body !== null) {
       for (let i = 0; i < ttls.length; i++) this.#halves[2 * ttlsAt + i] = (ttls[i] as number) - body.start
       this.#octets.set(body.bytes.subarray(body.start, body.end), records)
@@ -142,7 +148,7 @@ export class Entry {
   isOf(key: CacheKey): boolean {
     const { words } = this
     if (words[Word.TYPE] !== key.type || words[Word.FACTS] !== key.facts || words[Word.SPACE] !== key.space) return false
-    return this.isNamed(key)
+    return this.isNamed(key) && this.#isForNetwork(key)
   }
 
   /** Whether it is about the name of `key`. */
@@ -170,7 +176,7 @@ export class Entry {
     const halves = this.#halves
     const age = Math.max(0, Math.floor((now - this.at) / 1000))
     const ttls = halves[2 * Word.MORE_COUNTS + 1] as number
-    const ttlsAt = 2 * (Word.NAME + ((this.#nameLength + 3) >>> 2))
+    const ttlsAt = 2 * (this.#networkAt + networkWords(this.words[Word.FACTS] as number))
     const start = 2 * ttlsAt + 4 * ((ttls + 1) >>> 1)
     for (let i = 0; i < ttls; i++) {
       const at = start + (halves[ttlsAt + i] as number)
@@ -188,7 +194,28 @@ export class Entry {
       freshness: ttl >= 0 ? ttl : this.lifetime - age,
       at: Number.POSITIVE_INFINITY,
     }
-    return new Answer({ rcode: this.rcode, source, ede, edeText: NO_TEXT, body })
+    return new Answer({ rcode: this.rcode, source, ede, edeText: NO_TEXT, scope: this.scope, body })
+  }
+
+  /** RFC 7871: how many bits of the network the answer depends on; 0 where it is for no network. */
+  get scope(): number {
+    return networkWords(this.words[Word.FACTS] as number) === 0 ? 0 : (this.words[this.#networkAt + 1] as number) & SCOPE_MASK
+  }
+
+  /** Its first 32 bits, and those behind them. */
+  get network(): readonly [high: number, low: number] {
+    if (networkWords(this.words[Word.FACTS] as number) === 0) return [0, 0]
+    return [this.words[this.#networkAt] as number, (this.words[this.#networkAt + 1] as number) & ~SCOPE_MASK]
+  }
+
+  #isForNetwork({ facts, networkHigh, networkLow }: CacheKey): boolean {
+    if (networkWords(facts) === 0) return true
+    const at = this.#networkAt
+    return this.words[at] === networkHigh && ((this.words[at + 1] as number) & ~SCOPE_MASK) === networkLow
+  }
+
+  get #networkAt(): number {
+    return Word.NAME + ((this.#nameLength + 3) >>> 2)
   }
 
   get #nameLength(): number {
@@ -200,6 +227,13 @@ export class Entry {
     for (let i = 1; i < count; i++) sum = blend(sum, this.words[i] as number)
     return sum
   }
+}
+
+/** A network has two words; of the second, the last eight bits are beyond any network, and say the SCOPE. */
+const SCOPE_MASK = 0xff
+
+function networkWords(facts: number): number {
+  return networkLengthIn(facts) === 0 ? 0 : 2
 }
 
 /** A step of MurmurHash3: one to one in `word`, so that a single changed word always shows, and several show but for chance. */

@@ -50,12 +50,12 @@ export class FailureMemory {
     const again = this.#table.find(key) && this.#table.found.lifetime > 0 && now < this.#table.found.end + FORGOTTEN_MS
     const seconds = again ? Math.min(2 * this.#table.found.lifetime, last) : first
     const lifetime = hasStale ? Math.max(seconds, RECHECK_STALE_SECONDS) : seconds
-    this.#table.store(key, { rcode: Rcode.SERVFAIL, reason: failure.ede, at: now, lifetime, body: null }, now)
+    this.#table.store(key, { rcode: Rcode.SERVFAIL, reason: failure.ede, scope: 0, at: now, lifetime, body: null }, now)
   }
 
   /** The question has been answered. */
   forget(key: CacheKey, now: number): void {
     if (!this.#table.find(key) || this.#table.found.lifetime === 0) return
-    this.#table.store(key, { rcode: Rcode.NOERROR, reason: 0, at: now, lifetime: 0, body: null }, now)
+    this.#table.store(key, { rcode: Rcode.NOERROR, reason: 0, scope: 0, at: now, lifetime: 0, body: null }, now)
   }
 }

@@ -1,8 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ADDRESS_LENGTH, IPV4_AT } from '../../dns/address.ts'
+import { putU32 } from '../../dns/bytes.ts'
 import { lower } from '../../dns/name.ts'
+import { formatAddress } from '../../net/address.ts'
+import { Audience } from './audience.ts'
 import { type Entry, Word } from './entry.ts'
 import { PAGE_BYTES } from './geometry.ts'
-import { CacheKey, CHECKING_DISABLED, DNSSEC_OK, EVERY_TYPE } from './key.ts'
+import { audienceIn, CacheKey, CHECKING_DISABLED, DNSSEC_OK, EVERY_TYPE, networkLengthIn } from './key.ts'
 import { type CacheMemory, checksumSeed } from './memory.ts'
 import { walkPages } from './page-walk.ts'
 import { Table } from './table.ts'
@@ -14,6 +18,8 @@ export interface CachedQuestion {
   readonly class: number
   readonly dnssecOk: boolean
   readonly checkingDisabled: boolean
+  /** For whom an answer is (RFC 7871); null: nobody was told a network. */
+  readonly network: string | null
   readonly space: number
 }
 
@@ -145,7 +151,8 @@ export class CacheInspector {
   }
 }
 
-function questionOf({ words }: Entry): CachedQuestion {
+function questionOf(entry: Entry): CachedQuestion {
+  const { words } = entry
   const type = words[Word.TYPE] as number
   const flags = (words[Word.FACTS] as number) >>> 8
   return {
@@ -153,8 +160,24 @@ function questionOf({ words }: Entry): CachedQuestion {
     class: type >>> 16,
     dnssecOk: (flags & DNSSEC_OK) !== 0,
     checkingDisabled: (flags & CHECKING_DISABLED) !== 0,
+    network: networkText(entry),
     space: (words[Word.SPACE] as number) >>> 0,
   }
+}
+
+function networkText({ words, network }: Entry): string | null {
+  const facts = words[Word.FACTS] as number
+  const audience = audienceIn(facts)
+  if (audience === Audience.OFF) return null
+  if (audience === Audience.EVERYBODY) return 'any'
+  if (audience === Audience.WITHHELD) return 'none'
+  const isIpv4 = audience === Audience.IPV4 || audience === Audience.IPV4_ONLY
+  const isExact = audience === Audience.IPV4_ONLY || audience === Audience.IPV6_ONLY
+  const address = new Uint8Array(ADDRESS_LENGTH)
+  if (isIpv4) address.fill(0xff, IPV4_AT - 2, IPV4_AT)
+  putU32(address, isIpv4 ? IPV4_AT : 0, network[0])
+  if (!isIpv4) putU32(address, 4, network[1])
+  return `${formatAddress(address)}/${networkLengthIn(facts)}${isExact ? ' exactly' : ''}`
 }
 
 function visitName(table: Table, key: CacheKey, visit: (entry: Entry) => void): void {

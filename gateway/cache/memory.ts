@@ -1,3 +1,4 @@
+import { AUDIENCE_BYTES } from './audience.ts'
 import { LEASE_BYTES } from './leases.ts'
 import { createTableMemory, type TableMemory } from './table.ts'
 
@@ -6,6 +7,8 @@ export interface CacheMemory {
   readonly answers: TableMemory
   readonly failures: TableMemory
   readonly leases: SharedArrayBuffer
+  /** See AudienceMap. */
+  readonly audiences: SharedArrayBuffer
   /** Four random words: the key of the hash, the seed of the checksums. */
   readonly secret: Uint32Array
   /** Milliseconds to add to the clock: the table's time goes on where that of its snapshot ended. */
@@ -30,6 +33,7 @@ export function createCacheMemory({ bytes, secret, clockOffset }: CacheMemoryOpt
     answers: createTableMemory(Math.max(bytes - failures - LEASE_BYTES, 0)),
     failures: createTableMemory(failures),
     leases: new SharedArrayBuffer(LEASE_BYTES),
+    audiences: new SharedArrayBuffer(AUDIENCE_BYTES),
     secret,
     clockOffset,
   }

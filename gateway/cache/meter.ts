@@ -7,6 +7,8 @@ export interface CacheMeter {
   evicted(entries: number): void
   /** A query waits for the answer to the same question of another. */
   coalesced(): void
+  /** A question is asked without its network, because it is on its way for too many. */
+  withheld(): void
   /** An answer is asked for again ahead of its end. */
   prefetched(): void
 }

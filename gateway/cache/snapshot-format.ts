@@ -1,17 +1,20 @@
 import { crc32 } from 'node:zlib'
+import { AUDIENCE_BYTES } from './audience.ts'
 
 /**
  * The file of a snapshot, little-endian. A checksum is the CRC-32 of all before it and of what it stands for, so that a record
  * holds only in its own file and at its own place.
  *
- *   header   magic 8 | version 4 | pages 4 | fingerprint 4 | secret 16 | table's time 8 | wall clock 8 | checksum 4
+ *   header   magic 8 | version 4 | pages 4 | fingerprint 4 | secret 16 | table's time 8 | wall clock 8 | audiences 28 |
+ *            checksum 4
  *   record   checksum 4 | page 4 | length 4 | the octets in use of the page
  *   end      checksum 4 | END_OF_RECORDS 4 | records 4
  */
 const MAGIC = Buffer.from('\x89AtlasC\n', 'latin1')
 /** Of the file and of the pages in it: whoever changes geometry.ts or the words of an entry changes this. */
-const VERSION = 1
-export const HEADER_BYTES = 56
+const VERSION = 2
+export const HEADER_BYTES = 56 + AUDIENCE_BYTES
+const AUDIENCES_AT = 52
 const CHECKSUM_AT = HEADER_BYTES - 4
 export const RECORD_BYTES = 12
 export const END_OF_RECORDS = 0xffff_ffff
@@ -24,6 +27,8 @@ export interface SnapshotHeader {
   /** Milliseconds of the table's time, and of the wall clock in the same moment. */
   readonly time: number
   readonly wallClock: number
+  /** Of the AudienceMap. */
+  readonly audiences: Uint8Array
 }
 
 export interface SnapshotRecord {
@@ -43,6 +48,7 @@ export function putHeader(to: Buffer, header: SnapshotHeader): number {
   for (const [i, word] of header.secret.entries()) to.writeUInt32LE(word, 20 + 4 * i)
   to.writeDoubleLE(header.time, 36)
   to.writeDoubleLE(header.wallClock, 44)
+  to.set(header.audiences, AUDIENCES_AT)
   const checksum = crc32(to.subarray(0, CHECKSUM_AT))
   to.writeUInt32LE(checksum, CHECKSUM_AT)
   return checksum
@@ -62,6 +68,7 @@ export function readHeader(from: Buffer): SnapshotHeader & { readonly checksum: 
     secret: Uint32Array.from([20, 24, 28, 32], (at) => from.readUInt32LE(at)),
     time: from.readDoubleLE(36),
     wallClock: from.readDoubleLE(44),
+    audiences: Uint8Array.from(from.subarray(AUDIENCES_AT, CHECKSUM_AT)),
     checksum,
   }
 }

@@ -92,6 +92,7 @@ export class Snapshot {
     const clockOffset = header.time + this.#ageMs - options.now
     this.memory = createCacheMemory({ bytes: options.bytes, secret: header.secret, clockOffset })
     const { pages, locks } = this.memory.answers
+    new Uint8Array(this.memory.audiences).set(header.audiences)
     requireSame(header, { pages: pages.byteLength / PAGE_BYTES, fingerprint: options.fingerprint >>> 0 })
     this.#locks = new PageLocks(locks, options.owner)
     this.#locks.lockAll()

@@ -82,7 +82,9 @@ class SnapshotFile {
 
   async write({ memory, table, fingerprint, now, wallClock }: SnapshotSource): Promise<SnapshotFacts> {
     const { secret, clockOffset } = memory
-    this.#checksum = putHeader(this.#buffer, { pages: table.pages, fingerprint, secret, time: now + clockOffset, wallClock })
+    // a network that is new from here on costs its next asker a question
+    const audiences = Uint8Array.from(new Uint8Array(memory.audiences))
+    this.#checksum = putHeader(this.#buffer, { pages: table.pages, fingerprint, secret, time: now + clockOffset, wallClock, audiences })
     this.#used = HEADER_BYTES
     await this.#flush()
     await walkPages(Array(table.pages).keys(), { visit: (page) => this.#addPage(table, page), rest: () => this.#flush() })

@@ -31,7 +31,14 @@ export async function showEntries(name: string, options: ControlOptions, output:
 function entryLines({ name, answers, failures }: CachedNameView): readonly Line[] {
   if (answers.length + failures.length === 0) return [`${name}: nothing is known of it`]
   const right = true
-  const columns = [{ title: 'TYPE' }, { title: 'CLASS' }, { title: 'FLAGS' }, { title: 'KNOWN' }, { title: 'LEFT', right }]
+  const columns = [
+    { title: 'TYPE' },
+    { title: 'CLASS' },
+    { title: 'FLAGS' },
+    { title: 'NETWORK' },
+    { title: 'KNOWN' },
+    { title: 'LEFT', right },
+  ]
   const rows = [
     ...answers.map(({ rcode, secondsLeft, bytes, popularity, ...question }): readonly Part[] => [
       ...questionCells(question),
@@ -51,9 +58,9 @@ function entryLines({ name, answers, failures }: CachedNameView): readonly Line[
   return [[{ text: name, style: 'strong' }], ...table([...columns, { title: 'SIZE', right }, { title: 'POPULARITY', right }], rows)]
 }
 
-function questionCells({ type, class: qclass, dnssecOk, checkingDisabled }: CachedQuestionView): readonly Part[] {
+function questionCells({ type, class: qclass, dnssecOk, checkingDisabled, network }: CachedQuestionView): readonly Part[] {
   const flags = [...(dnssecOk ? ['DO'] : []), ...(checkingDisabled ? ['CD'] : [])].join(' ')
-  return [type ?? 'any', qclass, flags === '' ? NONE : flags]
+  return [type ?? 'any', qclass, flags === '' ? NONE : flags, network ?? NONE]
 }
 
 function leftPart(seconds: number): Part {

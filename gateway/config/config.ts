@@ -54,7 +54,7 @@ export interface Config {
     readonly prefetch: boolean
     readonly persist: boolean
   }
-  readonly edns: { readonly padding: boolean; readonly cookies: boolean; readonly clientSubnet: 'off' }
+  readonly edns: { readonly padding: boolean; readonly cookies: boolean; readonly clientSubnet: 'off' | 'forward' | 'add' }
   readonly limits: {
     /** Of all clients together. */
     readonly connections: number

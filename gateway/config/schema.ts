@@ -278,7 +278,11 @@ const root = settings({
     settings({
       padding: toggle(true, 'pad encrypted answers (RFC 8467)'),
       cookies: toggle(true, 'answer DNS cookies (RFC 7873), by which clients show that their address is theirs'),
-      clientSubnet: choice(['off']).prefault('off').describe('EDNS Client Subnet towards upstreams; off: never sent'),
+      clientSubnet: choice(['off', 'forward', 'add'])
+        .prefault('off')
+        .describe(
+          'what upstreams learn of a client’s network, at most /24 or /56 (RFC 7871); off: nothing; forward: what it says itself; add: that, or else its address’s',
+        ),
     }),
     'EDNS options',
   ),

@@ -140,13 +140,15 @@ export class Telemetry implements PipelineObserver {
 
   cacheMeter(): CacheMeter {
     const metrics = this.#metrics
-    const { stores, evictions, coalesced, prefetches } = this.#families.cache
+    const { stores, evictions, coalesced, withheld, prefetches } = this.#families.cache
     const outcomes = STORE_OUTCOMES.map((outcome) => stores.slot({ outcome }))
     const [evicted, joined, prefetched] = [evictions.slot(), coalesced.slot(), prefetches.slot()]
+    const alone = withheld.slot()
     return {
       stored: (outcome) => metrics.add(outcomes[outcome] as number),
       evicted: (entries) => metrics.add(evicted, entries),
       coalesced: () => metrics.add(joined),
+      withheld: () => metrics.add(alone),
       prefetched: () => metrics.add(prefetched),
     }
   }
@@ -222,6 +224,10 @@ function familiesOf(metrics: Metrics) {
       stores: metrics.counter('atlas_cache_stores_total', 'Answers to be kept in the cache, by what became of that.'),
       evictions: metrics.counter('atlas_cache_evictions_total', 'Entries of the cache that went to make room for others.'),
       coalesced: metrics.counter('atlas_cache_coalesced_total', 'Queries that waited for the answer to the same question of another.'),
+      withheld: metrics.counter(
+        'atlas_client_subnet_withheld_total',
+        'Queries asked without their network, which too many others were asking from.',
+      ),
       prefetches: metrics.counter('atlas_cache_prefetches_total', 'Answers that were asked for again ahead of their end.'),
       entries: metrics.gauge('atlas_cache_entries', 'Entries of the cache, those past their end too.'),
       bytes: metrics.gauge('atlas_cache_bytes', 'Octets of the cache in use.'),

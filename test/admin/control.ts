@@ -149,7 +149,7 @@ export class FakeControl implements Control {
 
   lookUp(name: string) {
     if (name.includes('..')) return null
-    const question = { class: 'IN', dnssecOk: false, checkingDisabled: false }
+    const question = { class: 'IN', dnssecOk: false, checkingDisabled: false, network: null }
     return {
       name,
       answers: [{ ...question, type: 'AAAA', rcode: 'NOERROR', secondsLeft: -3, bytes: 140, popularity: 2 }],

@@ -41,7 +41,7 @@ describe('looking a name up', () => {
     const { answers, failures } = inspector.lookUp(wireOf('WWW.Example'), lab.clock.now)
     assert.deepEqual(failures, [])
     const [a, txt] = answers.toSorted((one, other) => (one.type ?? 0) - (other.type ?? 0))
-    const shared = { class: 1, space: 1, rcode: 0 }
+    const shared = { class: 1, network: null, space: 1, rcode: 0 }
     const bytes = (a?.bytes ?? 0) && (txt?.bytes ?? 0)
     assert.ok(bytes > 60 && bytes < 120 && bytes % 8 === 0)
     assert.deepEqual(
@@ -71,6 +71,7 @@ describe('looking a name up', () => {
       class: 1,
       dnssecOk: false,
       checkingDisabled: false,
+      network: null,
       space: 1,
       reason: Failure.upstream_timeout.ede,
       secondsLeft: 0.75,

@@ -119,8 +119,8 @@ describe('a snapshot is refused as a whole', () => {
   })
 
   test('when it is of another version, configuration or size', (t) => {
-    const path = put(t, Buffer.concat([whole.subarray(0, 8), Buffer.from([2]), whole.subarray(9)]))
-    assert.equal(refusedFor(path), 'it is of version 2 instead of 1')
+    const path = put(t, Buffer.concat([whole.subarray(0, 8), Buffer.from([3]), whole.subarray(9)]))
+    assert.equal(refusedFor(path), 'it is of version 3 instead of 2')
     writeFileSync(path, whole)
     assert.equal(refusedFor(path, { fingerprint: 2 }), 'it is of another configuration')
     assert.equal(refusedFor(path, { bytes: bytesOf(PAGES + 1) }), 'it is for a cache of another size: 4 pages instead of 5')

@@ -28,7 +28,7 @@ function store(table: Table, name: string, { octets = 100, at = 0, lifetime = 10
   const bytes = new Uint8Array(octets).fill(name.length)
   const counts = { answers: 1, authorities: 0, additionals: 0 }
   const body = { bytes, start: 0, additional: octets, end: octets, ...counts, ttls: new Uint16Array(0), freshness: lifetime, at }
-  return table.store(keyOf(name), { rcode: 0, reason: 0, at, lifetime, body }, now)
+  return table.store(keyOf(name), { rcode: 0, reason: 0, scope: 0, at, lifetime, body }, now)
 }
 
 function makeTable(
@@ -76,7 +76,7 @@ describe('a table', () => {
       const of = keyOf('www.example')
       of.space = i
       of.ofType(1, 1)
-      table.store(of, { rcode: 0, reason: 0, at: 0, lifetime: 9, body: null }, 0)
+      table.store(of, { rcode: 0, reason: 0, scope: 0, at: 0, lifetime: 9, body: null }, 0)
     }
     for (let i = 0; i < 20_000; i++) {
       const of = keyOf('www.example')
@@ -121,7 +121,7 @@ describe('a table', () => {
         freshness: 9,
         at: 0,
       }
-      table.store(keyOf('www.example', type), { rcode: 0, reason: 0, at: 0, lifetime: 9, body }, 0)
+      table.store(keyOf('www.example', type), { rcode: 0, reason: 0, scope: 0, at: 0, lifetime: 9, body }, 0)
     }
     assert.equal(table.countOf(table.pageOf(keyOf('www.example'))), 50)
   })

@@ -217,10 +217,10 @@ describe('cache', () => {
     assert.equal(
       out,
       `www.example.com.
-TYPE  CLASS  FLAGS  KNOWN                       LEFT     SIZE  POPULARITY
-A     IN     –      NOERROR                1 h 2 min    140 B           2
-any   IN     DO CD  NXDOMAIN          stale for 30 s  2.0 KiB           0
-AAAA  IN     –      failure (EDE 22)             4 s        –           –
+TYPE  CLASS  FLAGS  NETWORK       KNOWN                       LEFT     SIZE  POPULARITY
+A     IN     –      192.0.2.0/24  NOERROR                1 h 2 min    140 B           2
+any   IN     DO CD  –             NXDOMAIN          stale for 30 s  2.0 KiB           0
+AAAA  IN     –      192.0.2.0/24  failure (EDE 22)             4 s        –           –
 `,
     )
     assert.deepEqual(JSON.parse((await runCommand(['cache', 'get', 'a&b.example', '--json', '--config', door.config])).out), ENTRIES)

@@ -117,13 +117,23 @@ function certificate(source: string, daysLeft: number): CertificateStatus {
   return { source, names, addresses: ['192.0.2.1'], ...validity, daysLeft, fingerprint: 'AB:CD:EF' }
 }
 
-const QUESTION = { class: 'IN', dnssecOk: false, checkingDisabled: false }
+const QUESTION = { class: 'IN', dnssecOk: false, checkingDisabled: false, network: '192.0.2.0/24' }
 
 export const ENTRIES: CachedNameView = {
   name: 'www.example.com.',
   answers: [
     { ...QUESTION, type: 'A', rcode: 'NOERROR', secondsLeft: 3725, bytes: 140, popularity: 2 },
-    { ...QUESTION, type: null, dnssecOk: true, checkingDisabled: true, rcode: 'NXDOMAIN', secondsLeft: -30, bytes: 2048, popularity: 0 },
+    {
+      ...QUESTION,
+      type: null,
+      dnssecOk: true,
+      checkingDisabled: true,
+      network: null,
+      rcode: 'NXDOMAIN',
+      secondsLeft: -30,
+      bytes: 2048,
+      popularity: 0,
+    },
   ],
   failures: [{ ...QUESTION, type: 'AAAA', extendedError: 22, secondsLeft: 4 }],
 }

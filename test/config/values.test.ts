@@ -162,7 +162,7 @@ describe('loadConfig() and values', () => {
     ['workers: many', '10: workers: expected "auto" or a whole number from 1 to 64: received "many"'],
     ['workers: "4"', '10: workers: expected "auto" or a whole number from 1 to 64: received "4"'],
     ['edns: { padding: yes }', '18: edns.padding: expected true or false: received "yes"'],
-    ['edns: { clientSubnet: on }', '23: edns.clientSubnet: expected "off": received "on"'],
+    ['edns: { clientSubnet: on }', '23: edns.clientSubnet: expected one of "off", "forward", "add": received "on"'],
     ['limits: { connectionsPerClient: 0 }', '33: limits.connectionsPerClient: expected a whole number from 1 to 1000000: received 0'],
     [
       'limits: { connectionsPerClient: .inf }',

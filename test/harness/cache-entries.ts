@@ -55,6 +55,7 @@ export function factsOf(key: CacheKey, version: number): EntryFacts {
   return {
     rcode: version & 0xf,
     reason: 0,
+    scope: 0,
     at: version,
     lifetime: 300 + (version & 0xff),
     body: {

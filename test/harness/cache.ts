@@ -6,6 +6,7 @@ export const NO_CACHE_METER: CacheMeter = {
   stored() {},
   evicted() {},
   coalesced() {},
+  withheld() {},
   prefetched() {},
 }
 

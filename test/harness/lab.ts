@@ -9,6 +9,7 @@ import type { CacheMeter } from '../../gateway/cache/meter.ts'
 import { Pipeline } from '../../gateway/pipeline.ts'
 import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { CacheStage } from '../../gateway/stages/cache.ts'
+import { ClientSubnetStage } from '../../gateway/stages/client-subnet.ts'
 import { ForwardStage } from '../../gateway/stages/forward.ts'
 import { RouteStage } from '../../gateway/stages/route.ts'
 import { RouteTable } from '../../gateway/stages/route-table.ts'
@@ -64,6 +65,7 @@ export class Reply {
 export class Lab {
   readonly clock: HandClock
   readonly cache: Cache
+  readonly clientSubnet = new ClientSubnetStage('off')
   /** What was asked of the upstream and is not answered yet, in order. */
   readonly asked: { readonly query: Query; readonly sink: UpstreamSink }[] = []
   /** How often the upstream was asked in all. */
@@ -84,6 +86,7 @@ export class Lab {
         return [
           new ShapeStage({ padding: true }),
           new AcceptStage({ cookies: null }),
+          this.clientSubnet,
           this.#route,
           new CacheStage(this.cache, forward),
           forward,

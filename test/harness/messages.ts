@@ -83,6 +83,11 @@ export function aRecord(address = '192.0.2.1', rest: Partial<RecordParts> = {}):
   return record({ type: 1, rdata: Buffer.from(address.split('.').map(Number)), ...rest })
 }
 
+/** An OPT record with its RDATA in hex, and the upper eight bits of `rcode` (RFC 6891 §6.1.3). */
+export function optResponse({ rcode = 0, rdata = '' }: { rcode?: number; rdata?: string } = {}): Buffer {
+  return record({ owner: hex('00'), type: 41, class: 1232, ttl: (rcode >> 4) * 0x1_00_00_00, rdata: hex(rdata) })
+}
+
 export interface ResponseParts {
   readonly flags?: number
   readonly answers?: readonly Buffer[]

@@ -7,6 +7,7 @@ import type { ServerCookies } from '../../dns/server-cookies.ts'
 import { Pipeline } from '../../gateway/pipeline.ts'
 import { AcceptStage } from '../../gateway/stages/accept.ts'
 import { AccessStage } from '../../gateway/stages/access.ts'
+import { type ClientSubnetMode, ClientSubnetStage } from '../../gateway/stages/client-subnet.ts'
 import { ForwardStage } from '../../gateway/stages/forward.ts'
 import { RouteStage } from '../../gateway/stages/route.ts'
 import { RouteTable } from '../../gateway/stages/route-table.ts'
@@ -26,6 +27,7 @@ export function ask(
   of: Client = client('tcp'),
   cookies: ServerCookies | null = null,
   routed: readonly string[] = [],
+  clientSubnet: ClientSubnetMode = 'off',
 ): { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } {
   const outcome: { reply: Buffer | null; refused: Failure | null; forwarded: Query | null } = {
     reply: null,
@@ -45,6 +47,7 @@ export function ask(
       new ShapeStage({ padding: true }),
       new AccessStage(),
       new AcceptStage({ cookies }),
+      new ClientSubnetStage(clientSubnet),
       new SpecialNamesStage(specialNames(routed.map((name) => ({ suffix: wireName(name) })))),
       new RouteStage(new RouteTable([], { space: 1, upstream })),
       new ForwardStage({ cache, settler, clock: () => 0, wheel: new Wheel(() => 0), inFlight: concurrencyLimit() }),

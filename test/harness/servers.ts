@@ -24,12 +24,15 @@ export interface TestServer extends AsyncDisposable {
   readonly queries: Buffer[]
   /** Connections accepted (TCP), or source ports seen (UDP). */
   readonly peers: Set<number>
+  /** Those that are open. */
+  readonly connections: ReadonlySet<Socket>
   handler: Handler
 }
 
-/** Whether the gateway asks for itself: for the root, whether the server is there, or for what would come back if the server led to it (dns/own-question.ts). */
+/** Whether the gateway asks for itself: for the name servers of the root, or for a name that would come back if there was a loop. */
 function isProbe(query: Buffer): boolean {
-  return (query[12] === 0 && query.readUInt16BE(13) === 2) || (query[12] === 8 && query[21] === 32 && query.readUInt16BE(55) === 16)
+  const isForRoot = query[12] === 0 && query.readUInt16BE(13) === 2
+  return isForRoot || (query[12] === 8 && query[21] === 32 && query[54] === 0)
 }
 
 export function frame(message: Uint8Array): Buffer {
@@ -46,6 +49,7 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
     endpoint: { host: '127.0.0.1', port: socket.address().port },
     queries,
     peers,
+    connections: new Set(),
     handler,
     async [Symbol.asyncDispose]() {
       await new Promise<void>((resolve) => {
@@ -109,6 +113,7 @@ async function streamServer(
     endpoint: { host, port: (listener.address() as AddressInfo).port },
     queries,
     peers,
+    connections: sockets,
     handler,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()

@@ -59,14 +59,17 @@ export interface AskOptions {
   readonly name?: string
   readonly type?: number
   readonly budgetMs?: number
+  readonly dnssecOk?: boolean
+  /** The client's. */
+  readonly id?: number
 }
 
 /** Sends one question and waits for the one outcome; a second outcome is an error. */
 export async function ask(
   upstream: Pick<Upstream, 'send'>,
-  { name = 'example.com', type = 1, budgetMs = 2000 }: AskOptions = {},
+  { name = 'example.com', type = 1, budgetMs = 2000, dnssecOk = false, id = 0x1234 }: AskOptions = {},
 ): Promise<Outcome> {
-  const query = parsedQuery(question({ name, type, opt: '' }), client('tcp'))
+  const query = parsedQuery(question({ name, type, id, opt: '', optFlags: dnssecOk ? 0x8000 : 0 }), client('tcp'))
   query.receivedAt = monotonicClock()
   query.deadline = query.receivedAt + budgetMs
   query.park()

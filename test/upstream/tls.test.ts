@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict'
 import { createHash, type X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import test, { describe } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TlsOptions } from 'node:tls'
+import type { TLSSocket, TlsOptions } from 'node:tls'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { createServer } from '../../upstream/dial.ts'
-import type { TlsTrust } from '../../upstream/dial-tls.ts'
-import { type Dialer, StreamUpstream } from '../../upstream/stream.ts'
+import { TlsDialer, type TlsTrust } from '../../upstream/dial-tls.ts'
+import type { Dialer } from '../../upstream/dialer.ts'
+import { StreamUpstream } from '../../upstream/stream.ts'
 import { issue, type TestCertificate } from '../certs/issue.ts'
+import { until } from '../harness/keeper.ts'
 import { aRecord, hex, response } from '../harness/messages.ts'
 import { type Handler, type TestServer, type TlsTestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
@@ -283,10 +285,12 @@ test('a stream upstream sends nothing before its connection is ready', async () 
   const dialer: Dialer = {
     padding: 0,
     refusal: null,
-    dial: (onReady) => {
-      makeReady = onReady
-      return connect(server.endpoint)
+    dial: (sink) => {
+      const socket = connect(server.endpoint)
+      makeReady = () => sink.ready(socket)
+      return { abort: () => socket.destroy() }
     },
+    answered: () => {},
   }
   const upstream = new StreamUpstream(dialer, { name: 'test', terms: terms() }, upstreamDependencies())
   const outcome = ask(upstream)
@@ -323,4 +327,39 @@ test('another server is asked at once when the certificate of the first is not a
   assert.ok(ms < 300, `${ms} ms`)
   assert.equal(first.queries.length, 0)
   await upstream.close()
+})
+
+describe('a TLS dialer', () => {
+  test('offers the protocols that it is told to', async () => {
+    await using server = await tlsServer(answering, { ...GOOD, ALPNProtocols: ['http/1.1', 'h2'] })
+    const options = { endpoint: server.endpoint, terms: terms(), trust: trust(), protocols: ['h2'] }
+    const dialer = new TlsDialer(options, { ...upstreamDependencies(), clock: monotonicClock })
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>()
+    dialer.dial({ ready: resolve, failed: (failure) => reject(new Error(failure.code)) })
+    const socket = (await promise) as TLSSocket
+    assert.equal(socket.alpnProtocol, 'h2')
+    socket.destroy()
+  })
+
+  test('says nothing more of a dial that is given up, and leaves no connection behind', async () => {
+    const open = new Set<Socket>()
+    let accepted = 0
+    const server = createTcpServer((socket) => {
+      accepted++
+      open.add(socket.on('error', () => {}).on('close', () => open.delete(socket)))
+      socket.resume()
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const endpoint = { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
+    const dialer = new TlsDialer({ endpoint, terms: terms(), trust: trust() }, { ...upstreamDependencies(), clock: monotonicClock })
+    const said: string[] = []
+    const dial = dialer.dial({ ready: () => said.push('ready'), failed: () => said.push('failed') })
+    await until(() => accepted > 0)
+    dial.abort()
+    dial.abort()
+    await until(() => open.size === 0)
+    server.close()
+    await once(server, 'close')
+    assert.deepEqual(said, [])
+  })
 })

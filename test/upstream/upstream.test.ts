@@ -122,7 +122,8 @@ for (const protocol of ['udp', 'tcp', 'tls'] as const) {
 describe('a udp upstream', () => {
   test('keeps waiting after answers to another question', async () => {
     await using server = await udpServer((query, reply) => {
-      for (let i = 0; i < 100; i++)
+      // one more, and it would be asked again over TCP: udp.test.ts
+      for (let i = 0; i < 19; i++)
         reply(response(question({ name: 'evil.example', id: query.readUInt16BE(0) }), { answers: [aRecord('203.0.113.66')] }))
       reply(response(query, { answers: [aRecord()] }))
     })
@@ -156,19 +157,6 @@ for (const protocol of ['tcp', 'tls'] as const) {
       const upstream = serverFor(protocol, server.endpoint)
       for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 100 }, () => ask(upstream)))
       assert.equal(server.peers.size, 1)
-      await upstream.close()
-    })
-
-    test('spills to a second connection when there are more questions than one may carry', async () => {
-      const held: (() => void)[] = []
-      await using server = await startServer(protocol, (query, reply) => {
-        held.push(() => reply(response(query, { answers: [aRecord()] })))
-        if (held.length === 12_000) for (const send of held) send()
-      })
-      const upstream = serverFor(protocol, server.endpoint)
-      const outcomes = await Promise.all(Array.from({ length: 12_000 }, () => ask(upstream, { budgetMs: 20_000 })))
-      assert.ok(outcomes.every(({ answer }) => answer !== null))
-      assert.equal(server.peers.size, 2)
       await upstream.close()
     })
 
