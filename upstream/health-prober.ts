@@ -26,7 +26,7 @@ const LAST_PAUSE_MS = 30_000
 const JITTER = 0.25
 /** A server that is suspected again and again is probed no more often than this. */
 const SUSPECT_PAUSE_MS = 300
-/** How often it is found out whether a server leads back to us, at most: it costs servers a name that nobody knows. */
+/** How often it is found out whether a server leads back to us, at most, before that is known: it costs servers a name that nobody knows. */
 const LOOP_PAUSE_MS = 10_000
 
 export interface HealthProberOptions {
@@ -38,14 +38,14 @@ export interface HealthProberOptions {
 
 /**
  * Asks servers that are suspected, down or not known yet, in place of clients. All threads look after whom they know, and for each
- * probe that is due one of them gets the turn. With a suspicion goes a question that would come back if the server led to us
- * (CoreDNS knows it as "loop").
+ * probe that is due one of them gets the turn. With the first probe of a server and with a suspicion goes a question that would come back if
+ * the server led to us (CoreDNS knows it as "loop").
  */
 export class HealthProber extends WheelEntry implements Prober {
   readonly #clock: Clock
   readonly #wheel: Wheel
   readonly #loopLabel: string
-  readonly #patients = new Map<Health, number>()
+  readonly #patients = new Set<Health>()
 
   constructor({ clock, wheel, loopLabel }: HealthProberOptions) {
     super()
@@ -56,7 +56,7 @@ export class HealthProber extends WheelEntry implements Prober {
 
   admit(health: Health): void {
     if (this.#patients.has(health)) return
-    this.#patients.set(health, Number.NEGATIVE_INFINITY)
+    this.#patients.add(health)
     // at once, but not within the call: whoever asks is in the middle of choosing
     if (this.#patients.size === 1) this.#wheel.set(this, this.#clock())
   }
@@ -67,26 +67,36 @@ export class HealthProber extends WheelEntry implements Prober {
   }
 
   override onDeadline(now: number): void {
-    for (const [health, loopAskedAt] of this.#patients) {
-      if (health.row.state === HealthState.UP) this.#patients.delete(health)
-      else this.#look(health, loopAskedAt, now)
-    }
+    for (const health of this.#patients) this.#look(health, now)
     if (this.#patients.size > 0) this.#wheel.set(this, now + LOOK_MS)
   }
 
-  #look(health: Health, loopAskedAt: number, now: number): void {
+  #look(health: Health, now: number): void {
     const { row } = health
+    if (row.state === HealthState.UP) {
+      this.#patients.delete(health)
+      // what ended the suspicion may have come from us, and from another server to us
+      this.#lookForLoop(health, now)
+      return
+    }
     const patienceMs = patienceOf(row)
     if (!row.claimProbe(now, now + patienceMs + pauseAfter(row.misses + 1))) return
-    // the last question that looks for a loop has not come back: whatever led to us does so no more
+    // the last question that looks for a loop has neither come back nor been answered: whatever led to us does so no more
     if (row.state === HealthState.LOOP && row.nonce !== 0) row.change(HealthState.LOOP, HealthState.SUSPECT, now)
+    // this one first: once it has come back, the other one is not forwarded any more
+    this.#lookForLoop(health, now)
     this.#ask(health, ROOT_QUESTION, { now, patienceMs }, new Probe(health, this.#clock))
-    const isDue = row.state === HealthState.LOOP || (row.state === HealthState.SUSPECT && now >= loopAskedAt + LOOP_PAUSE_MS)
+  }
+
+  #lookForLoop(health: Health, now: number): void {
+    const { row } = health
+    // who is known to be a loop is asked with each probe, and those become ever fewer
+    const isDue = row.state === HealthState.LOOP || (row.state !== HealthState.DOWN && row.claimLoopQuestion(now, now + LOOP_PAUSE_MS))
     if (!isDue) return
-    this.#patients.set(health, now)
     const nonce = randomInt(1, 2 ** 31)
     row.nonce = nonce
-    this.#ask(health, loopQuestion(nonce, this.#loopLabel), { now, patienceMs }, NOBODY)
+    const wire = loopQuestion(nonce, this.#loopLabel)
+    this.#ask(health, wire, { now, patienceMs: patienceOf(row) }, new LoopProbe(row, nonce, this.#clock))
   }
 
   #ask(health: Health, wire: Uint8Array, { now, patienceMs }: { now: number; patienceMs: number }, sink: UpstreamSink): void {
@@ -133,6 +143,33 @@ class Probe implements UpstreamSink {
   }
 }
 
+/** What becomes of a question that looks for a loop. If it has come back to us, the row has forgotten its nonce. */
+class LoopProbe implements UpstreamSink {
+  readonly #row: HealthRow
+  readonly #nonce: number
+  readonly #clock: Clock
+
+  constructor(row: HealthRow, nonce: number, clock: Clock) {
+    this.#row = row
+    this.#nonce = nonce
+    this.#clock = clock
+  }
+
+  answered(): void {
+    const row = this.#row
+    if (row.nonce !== this.#nonce) return
+    // somebody else has answered it: nobody can name it any more
+    row.nonce = 0
+    const now = this.#clock()
+    if (row.change(HealthState.LOOP, HealthState.SUSPECT, now)) row.probeAgain(now)
+  }
+
+  failed(): void {
+    // lost, or our listeners are not bound yet: it goes along with the next probe
+    if (this.#row.nonce === this.#nonce) this.#row.loopQuestionAgain(this.#clock())
+  }
+}
+
 function patienceOf({ rttMs }: HealthRow): number {
   return Number.isNaN(rttMs) ? PROBE_MAX_MS : Math.min(Math.max(PROBE_RTTS * rttMs, PROBE_MIN_MS), PROBE_MAX_MS)
 }
@@ -147,7 +184,6 @@ function pauseAfter(misses: number): number {
 /** Every resolver knows it, at least after the first time, and no client's secret is in it. */
 const ROOT_QUESTION = questionOf([], Type.NS)
 
-const NOBODY: UpstreamSink = { answered() {}, failed() {} }
 const UNANSWERED: ReplySink = { deliver() {}, refuse() {} }
 const OURSELVES: Client = {
   traits: TRANSPORTS.udp,

@@ -10,7 +10,19 @@ import { FAILURES, type Failure } from '../dns/failure.ts'
 export const HEALTH_ROWS = 4096
 const FIELDS = 16
 
-const Field = { STATE: 0, SINCE: 1, PROBE_AT: 2, MISSES: 3, REASON: 4, RTT: 5, P95: 6, LOSS: 7, RECOVERED: 8, NONCE: 9 } as const
+const Field = {
+  STATE: 0,
+  SINCE: 1,
+  PROBE_AT: 2,
+  MISSES: 3,
+  REASON: 4,
+  RTT: 5,
+  P95: 6,
+  LOSS: 7,
+  RECOVERED: 8,
+  NONCE: 9,
+  LOOP_AT: 10,
+} as const
 
 export const HealthState = { UNKNOWN: 0, UP: 1, SUSPECT: 2, DOWN: 3, LOOP: 4 } as const
 export type HealthState = (typeof HealthState)[keyof typeof HealthState]
@@ -100,13 +112,21 @@ export class HealthRow {
 
   /** The one thread that gets true sends the probe that is due; the next is at `next`. */
   claimProbe(now: number, next: number): boolean {
-    const due = this.#get(Field.PROBE_AT)
-    if (ticks(now) < due) return false
-    return Atomics.compareExchange(this.#cells, this.#at + Field.PROBE_AT, due, Math.max(ticks(next), due + 1)) === due
+    return this.#claim(Field.PROBE_AT, now, next)
   }
 
   probeAgain(at: number): void {
     this.#set(Field.PROBE_AT, ticks(at))
+  }
+
+  /** The one thread that gets true sends the question that looks for a loop; the next is due at `next`. */
+  claimLoopQuestion(now: number, next: number): boolean {
+    return this.#claim(Field.LOOP_AT, now, next)
+  }
+
+  /** The last one was lost. */
+  loopQuestionAgain(at: number): void {
+    this.#set(Field.LOOP_AT, ticks(at))
   }
 
   /** Counts one more; how many there are now. */
@@ -144,6 +164,12 @@ export class HealthRow {
   /** For another server. */
   clear(): void {
     for (let i = 0; i < FIELDS; i++) Atomics.store(this.#cells, this.#at + i, 0)
+  }
+
+  #claim(field: number, now: number, next: number): boolean {
+    const due = this.#get(field)
+    if (ticks(now) < due) return false
+    return Atomics.compareExchange(this.#cells, this.#at + field, due, Math.max(ticks(next), due + 1)) === due
   }
 
   #get(field: number): number {

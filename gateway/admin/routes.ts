@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { MAX_UPSTREAM_NAME } from '../config/knobs.ts'
 import { REFUSALS, type RefusalCode } from './refusal.ts'
 import { reloadOutcomes } from './reload-schemas.ts'
 import { list } from './schema-tools.ts'
@@ -6,8 +7,6 @@ import * as schemas from './schemas.ts'
 
 /** A domain name in presentation form with every octet escaped has 1,020 characters (RFC 1035 §3.1, §5.1). */
 const MAX_NAME_LENGTH = 1_024
-/** Longer than any name that the configuration allows. */
-const MAX_UPSTREAM_LENGTH = 256
 
 const json = <S extends z.ZodType>(schema: S, description: string) => ({ description, content: { 'application/json': { schema } } })
 const text = (description: string) => ({ description, content: { 'text/plain': { schema: z.string() } } })
@@ -47,7 +46,7 @@ const domainName = z
   .string({ error: 'expected a domain name' })
   .min(1, 'expected a domain name')
   .max(MAX_NAME_LENGTH, 'expected a domain name')
-const upstreamName = { params: z.object({ name: z.string().max(MAX_UPSTREAM_LENGTH, 'expected the name of an upstream') }), ...nothing }
+const upstreamName = { params: z.object({ name: z.string().max(MAX_UPSTREAM_NAME, 'expected the name of an upstream') }), ...nothing }
 
 export const metrics = createRoute({
   method: 'get',

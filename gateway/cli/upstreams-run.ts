@@ -30,8 +30,10 @@ const STATES: Readonly<Record<UpstreamState, Styled>> = {
   loop: { text: 'loop', style: 'bad' },
 }
 
-export function upstreamState({ enabled, state }: UpstreamStatus): Styled {
-  return enabled ? STATES[state] : { text: 'disabled', style: 'warning' }
+export function upstreamState({ enabled, state, ways }: UpstreamStatus): Styled {
+  if (!enabled) return { text: 'disabled', style: 'warning' }
+  // its host name leads nowhere yet
+  return ways.length === 0 ? { text: 'not found', style: 'bad' } : STATES[state]
 }
 
 export function failuresOf({ failures }: UpstreamStatus): number {

@@ -25,7 +25,8 @@ export function parseAccess(text: string): readonly Prefix[] | null {
   return prefixes.every((prefix) => prefix !== null) ? prefixes : null
 }
 
-export const UPSTREAM_PATTERN = /^(udp|tcp|tls|https|h3|quic):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::(\d{1,5}))?(\/[^\s?#]*)?$/
+/** The path of RFC 3986 §3.3; no query, which would have to be merged with that of a GET. */
+export const UPSTREAM_PATTERN = /^(udp|tcp|tls|https|h3|quic):\/\/(\[[^\]/?#]+\]|[^:/?#[\]@]+)(?::(\d{1,5}))?(\/[\w.~!$&'()*+,;=:@%/-]*)?$/
 
 /** Kinds of upstream: how a server is asked. */
 export type UpstreamProtocol = 'udp' | 'tcp' | 'tls' | 'https' | 'h3' | 'quic'
@@ -64,7 +65,8 @@ export function formatUpstreamUrl({ protocol, host, port, path }: UpstreamUrl): 
 
 /** "ip" or "ip:port" of a resolver that is asked over plain DNS. */
 export function parseResolver(text: string): Endpoint | null {
-  const url = parseUpstreamUrl(`udp://${text.includes('::') && !text.startsWith('[') ? `[${text}]` : text}`)
+  const isBareIpv6 = text.includes(':') && parseAddress(text) !== null
+  const url = parseUpstreamUrl(`udp://${isBareIpv6 ? `[${text}]` : text}`)
   return url === null || parseAddress(url.host) === null ? null : { host: url.host, port: url.port }
 }
 

@@ -87,6 +87,8 @@ export const UPSTREAM_IDLE_MS: Knob = knob(30_000, 1_000, 3_600_000)
 
 /** Upstreams: a table in memory that all threads share has a row for every way to one. */
 export const MAX_UPSTREAMS = 64
+/** Octets of an upstream's name: a host name (RFC 1035 §2.3.4) with its port is one. */
+export const MAX_UPSTREAM_NAME = 259
 /** Ways to one upstream, best first: there are six kinds. */
 export const MAX_UPSTREAM_URLS = 6
 

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { linkSync, renameSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import test, { describe } from 'node:test'
+import type { UpstreamWayStatus } from '../../gateway/admin/control.ts'
 import { closeDoor, openDoor, reply, runCommand, type Written } from './admin-door.ts'
-import { APPLIED, CACHE, CERTIFICATES, ENTRIES, REFUSED, STATUS, UPSTREAMS } from './recorded.ts'
+import { APPLIED, CACHE, CERTIFICATES, ENTRIES, REFUSED, STATUS, UPSTREAMS, way } from './recorded.ts'
 
 /** The error of a command that has to fail. */
 async function failureOf(words: readonly string[]): Promise<Error & { readonly code: string; readonly written: Written }> {
@@ -263,13 +264,46 @@ describe('upstreams', () => {
     assert.equal(
       out,
       `NAME   URL                      STATE     QUERIES  ANSWERS   MEAN  FAILURES
-quad9  tls://9.9.9.9:853        enabled     1,000      990  21 ms        10  upstream_timeout 9, upstream_network 1
+quad9  tls://9.9.9.9:853        up          1,000      990  21 ms        10  upstream_timeout 9, upstream_network 1
 spare  udp://[2001:db8::53]:53  disabled        0        0      –         0
 `,
     )
     assert.deepEqual(JSON.parse((await runCommand(['upstreams', '--json', '--config', door.config])).out), UPSTREAMS)
     door.answers.set('/v1/upstreams', [])
     assert.match((await runCommand(['upstreams', '--config', door.config])).out, /^no upstream is known/)
+  })
+
+  test('shows the ways to one below it, how each of them is, and why', async (t) => {
+    const door = await openDoor(t)
+    const [quad9 = assert.fail()] = UPSTREAMS
+    const ways: readonly UpstreamWayStatus[] = [
+      { ...way('quic://dns.quad9.net:853 at 9.9.9.9', 'down'), rttSeconds: null, reason: 'upstream_timeout' },
+      { ...way('https://dns.quad9.net:443/dns-query at 9.9.9.9', 'suspect'), reason: 'upstream_network' },
+      way('tls://9.9.9.9:853', 'up'),
+      { ...way('udp://9.9.9.9:53', 'unknown'), rttSeconds: null },
+    ]
+    const loop = {
+      ...quad9,
+      name: 'loop',
+      state: 'loop',
+      url: 'udp://192.0.2.1:53',
+      failures: [],
+      ways: [way('udp://192.0.2.1:53', 'loop')],
+    }
+    const lost = { ...quad9, name: 'lost', state: 'unknown', url: 'tls://dns.example:853', failures: [], ways: [] }
+    door.answers.set('/v1/upstreams', [{ ...quad9, failures: [], ways }, loop, lost])
+    assert.equal(
+      (await runCommand(['upstreams', '--config', door.config])).out,
+      `NAME   URL                                             STATE          QUERIES  ANSWERS   MEAN  FAILURES
+quad9                                                  up               1,000      990  21 ms         0
+       quic://dns.quad9.net:853 at 9.9.9.9             down                                 –            upstream_timeout
+       https://dns.quad9.net:443/dns-query at 9.9.9.9  in doubt                         20 ms            upstream_network
+       tls://9.9.9.9:853                               up                               20 ms
+       udp://9.9.9.9:53                                not asked yet                        –
+loop   udp://192.0.2.1:53                              loop             1,000      990  21 ms         0
+lost   tls://dns.example:853                           not found        1,000      990  21 ms         0
+`,
+    )
   })
 
   test('disable and enable ask for it by name, and show how it is then', async (t) => {
@@ -279,7 +313,7 @@ spare  udp://[2001:db8::53]:53  disabled        0        0      –         0
     door.answers.set('/v1/upstreams/%5B2620%3Afe%3A%3Afe%5D%3A853/enable', { ...quad9, name: '[2620:fe::fe]:853' })
     assert.equal((await runCommand(['upstreams', 'disable', 'spare', '--config', door.config])).out, 'spare is disabled\n')
     const { out } = await runCommand(['upstreams', 'enable', '[2620:fe::fe]:853', '--config', door.config])
-    assert.equal(out, '[2620:fe::fe]:853 is enabled\n')
+    assert.equal(out, '[2620:fe::fe]:853 is up\n')
     assert.match((await failureOf(['upstreams', 'disable', 'nobody', '--config', door.config])).message, /expected: received/)
   })
 })

@@ -101,7 +101,7 @@ export const UPSTREAMS: readonly UpstreamStatus[] = [
   },
 ]
 
-function way(url: string, state: UpstreamState): UpstreamWayStatus {
+export function way(url: string, state: UpstreamState): UpstreamWayStatus {
   return { url, state, sinceSeconds: 60, rttSeconds: 0.02, p95Seconds: 0.03, loss: 0, reason: null }
 }
 

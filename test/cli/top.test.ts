@@ -99,7 +99,7 @@ describe('topFrame()', () => {
       'hit rate    80.0 %     0.0 %        –',
       '',
       'UPSTREAM                  STATE     QUERIES/S  ANSWERS/S  FAILURES/S     MEAN',
-      'quad9                     enabled          50         50         2.0    32 ms',
+      'quad9                     up               50         50         2.0    32 ms',
       'spare                     disabled          0          0           0        –',
       '',
       'CACHE    12.3 MiB of 64.0 MiB (19.2 %), 1,234,567 entries, 5.0 evicted/s',

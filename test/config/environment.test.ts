@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
 import { ConfigError, type LoadedConfig, loadConfig } from '../../gateway/config/load.ts'
+import { upstreamConfig } from '../harness/gateway.ts'
 
 const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
 after(() => rmSync(cwd, { recursive: true }))
@@ -57,9 +58,39 @@ describe('loadConfig() and the environment', () => {
     assert.deepEqual([config.public.ports.doh, config.tls.minVersion, config.timeouts.queryMs], [443, 'TLSv1.2', 1000])
     assert.deepEqual([config.edns.padding, config.limits.idle.streamMs, config.limits.inFlightPerConnection], [false, 5000, 7])
     assert.deepEqual(config.upstreams, [
-      { name: '192.0.2.1:53', protocol: 'udp', endpoint: { host: '192.0.2.1', port: 53 }, origin: 'ATLAS_UPSTREAMS' },
-      { name: '192.0.2.2:5353', protocol: 'tcp', endpoint: { host: '192.0.2.2', port: 5353 }, origin: 'ATLAS_UPSTREAMS' },
+      upstreamConfig({ host: '192.0.2.1', port: 53 }, { name: '192.0.2.1:53', origin: 'ATLAS_UPSTREAMS' }),
+      upstreamConfig({ host: '192.0.2.2', port: 5353 }, { name: '192.0.2.2:5353', protocol: 'tcp', origin: 'ATLAS_UPSTREAMS' }),
     ])
+  })
+
+  test('has upstreams by name, how they are chosen, and who knows where they are', () => {
+    const { config, warnings } = load({
+      ATLAS_UPSTREAMS: 'https://dns.example/dns-query,quic://dns.example',
+      ATLAS_STRATEGY: 'race',
+      ATLAS_BOOTSTRAP: '9.9.9.9, 1.1.1.1:5353,[2620:fe::fe]:5353,2620:fe::9',
+    })
+    assert.deepEqual(warnings, [])
+    assert.deepEqual(
+      config.upstreams?.map(({ name, urls }) => [name, urls]),
+      [
+        ['dns.example:443', [{ protocol: 'https', host: 'dns.example', port: 443, path: '/dns-query' }]],
+        ['dns.example:853', [{ protocol: 'quic', host: 'dns.example', port: 853, path: '' }]],
+      ],
+    )
+    assert.equal(config.strategy, 'race')
+    assert.deepEqual(config.bootstrap, [
+      { host: '9.9.9.9', port: 53 },
+      { host: '1.1.1.1', port: 5353 },
+      { host: '2620:fe::fe', port: 5353 },
+      { host: '2620:fe::9', port: 53 },
+    ])
+    assert.equal(
+      problem({ ATLAS_BOOTSTRAP: '9.9.9.9,dns.example', ATLAS_UPSTREAMS: 'quic://192.0.2.1' }),
+      [
+        'ATLAS_UPSTREAMS: upstreams[0]: expected a host name in it, or a map of url and serverName: with quic:// and h3:// an address cannot be verified: received "quic://192.0.2.1"',
+        'ATLAS_BOOTSTRAP: bootstrap[1]: expected an IP address, or "ip:port": received "dns.example"',
+      ].join('\n'),
+    )
   })
 
   test('takes underscores where they please', () => {
@@ -86,7 +117,7 @@ describe('loadConfig() and the environment', () => {
   })
 
   test('hides a wrong value of the file that it replaces', () => {
-    const file = write('hidden.yaml', 'strategy: race\n')
+    const file = write('hidden.yaml', 'strategy: random\n')
     assert.equal(loadConfig({ file, env: { ATLAS_STRATEGY: 'ordered' }, cwd }).config.strategy, 'ordered')
   })
 
@@ -120,9 +151,9 @@ describe('loadConfig() and the environment', () => {
   })
 
   test('reports the problems of file and variables together, the file first', () => {
-    const file = write('both.yaml', 'strategy: race\n')
+    const file = write('both.yaml', 'strategy: random\n')
     assert.deepEqual(problem({ ATLAS_LOG_LEVEL: 'x', ATLAS_STATE_FILE: 'nowhere' }, file).split('\n'), [
-      'both.yaml:1:11: strategy: expected "ordered": received "race"',
+      'both.yaml:1:11: strategy: expected one of "ordered", "round-robin", "weighted", "fastest", "race", "hash": received "random"',
       'ATLAS_STATE_FILE: state: expected a file: received a path that does not exist: "nowhere"',
       'ATLAS_LOG_LEVEL: log.level: expected one of "fatal", "error", "warn", "info", "debug", "trace": received "x"',
     ])

@@ -18,6 +18,8 @@ interface Node {
 }
 
 const schema = configJsonSchema() as Node
+/** Maps that are no sections: what is in them goes together. */
+const PAIRS = ['upstreams[].clientCertificate']
 
 /** Every key of the form, as "listen.doh[].address". */
 const keys = new Map([...nodes(schema, '')].filter(([path]) => path !== ''))
@@ -39,8 +41,9 @@ describe('configJsonSchema()', () => {
       tls: certificates certificates[].cert certificates[].key minVersion
       state
       routes: [].suffix [].upstreams
-      upstreams: [].name [].url [].serverName [].ca [].pins
+      upstreams: [].name [].url [].serverName [].ca [].pins [].clientCertificate [].clientCertificate.cert [].clientCertificate.key [].weight [].connections [].pipelining [].maxAge [].idle [].source [].socks [].randomizeCase
       strategy
+      bootstrap
       timeouts: query handshake drain
       cache: memory serveStale prefetch persist
       edns: padding cookies clientSubnet
@@ -95,15 +98,16 @@ describe('configJsonSchema()', () => {
 
   test('allows nothing unknown, requires no setting, and lets sections be empty', () => {
     for (const [path, node] of [['', schema] as const, ...keys]) {
-      if (node.properties === undefined) continue
+      if (node.properties === undefined || PAIRS.includes(path)) continue
       assert.deepEqual(
         [node.additionalProperties, node.required, node.default, node.type],
         [false, undefined, undefined, ['object', 'null']],
         path,
       )
     }
-    const certificate = keys.get('tls.certificates')?.items
-    assert.deepEqual([certificate?.required, certificate?.type], [['cert', 'key'], 'object'])
+    for (const pair of [keys.get('tls.certificates')?.items, ...PAIRS.map((path) => keys.get(path))]) {
+      assert.deepEqual([pair?.required, pair?.type, pair?.additionalProperties], [['cert', 'key'], 'object', false])
+    }
   })
 
   test('has ranges, and patterns that editors can compile', () => {
@@ -112,7 +116,11 @@ describe('configJsonSchema()', () => {
     const pattern = (path: string) => new RegExp(keys.get(path)?.pattern ?? '(', 'u')
     assert.ok(pattern('timeouts.query').test('4s') && !pattern('timeouts.query').test('4'))
     assert.ok(pattern('log.queries').test('sample:0.01') && !pattern('log.queries').test('sample:2'))
-    assert.ok(pattern('upstreams[].url').test('tls://[::1]:53') && !pattern('upstreams[].url').test('tls://::1'))
+    const [one, several] = keys.get('upstreams[].url')?.anyOf ?? []
+    for (const node of [one, several?.items]) {
+      const url = new RegExp(node?.pattern ?? '(', 'u')
+      assert.ok(url.test('tls://[::1]:53') && url.test('h3://dns.example/dns-query') && !url.test('tls://::1'))
+    }
     const paths = new RegExp(keys.get('doh.paths')?.items?.pattern ?? '(', 'u')
     assert.ok(paths.test('/dns-query') && paths.test('/') && !paths.test('/../x'))
   })

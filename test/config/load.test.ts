@@ -8,6 +8,7 @@ import type { Config } from '../../gateway/config/config.ts'
 import { PROCESS_MEMORY } from '../../gateway/config/knobs.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { formatAddress } from '../../net/address.ts'
+import { upstreamConfig } from '../harness/gateway.ts'
 import { wireName } from '../harness/messages.ts'
 
 const cwd = mkdtempSync(join(tmpdir(), 'atlas-config-'))
@@ -37,8 +38,20 @@ upstreams:
   - { url: "udp://192.0.2.53" }
   - { name: corp, url: "tls://192.0.2.54", serverName: DNS.Corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }
   - tls://[2001:db8::54]
+  - name: far
+    url: [quic://dns.example, https://DNS.example/q, "udp://192.0.2.55:5353"]
+    serverName: dns.far.example
+    weight: 3
+    connections: 4
+    pipelining: 50
+    maxAge: 10m
+    idle: 5s
+    source: 192.0.2.2
+    randomizeCase: true
+  - { url: tls://dns.example, clientCertificate: { cert: own.pem, key: /etc/atlas/own.key }, socks: "[2001:DB8::1]:1080" }
 routes: [{ suffix: Corp.Example., upstreams: [corp, local] }, { suffix: ., upstreams: [local] }]
-strategy: ordered
+strategy: weighted
+bootstrap: [9.9.9.9, "[2620:fe::fe]:5353"]
 timeouts: { query: 250ms, handshake: 3s, drain: 5m }
 cache: { memory: 256MiB, serveStale: 3d, prefetch: false, persist: true }
 edns: { clientSubnet: off, padding: false, cookies: false }
@@ -88,6 +101,7 @@ describe('loadConfig()', () => {
       upstreams: null,
       routes: [],
       strategy: 'ordered',
+      bootstrap: null,
       timeouts: { queryMs: 4000, handshakeMs: 5000, drainMs: 10_000 },
       cache: { memory: 67_108_864, serveStaleMs: 86_400_000, prefetch: true, persist: false },
       workers: Math.min(availableParallelism(), 8),
@@ -186,33 +200,62 @@ describe('loadConfig()', () => {
       },
       state: join(cwd, 'data'),
       upstreams: [
-        { name: 'local', protocol: 'udp', endpoint: { host: '127.0.0.1', port: 5300 }, origin: 'atlas.yaml:20:5' },
-        { name: '[2001:db8::53]:53', protocol: 'tcp', endpoint: { host: '2001:db8::53', port: 53 }, origin: 'atlas.yaml:21:5' },
-        { name: '192.0.2.53:53', protocol: 'udp', endpoint: { host: '192.0.2.53', port: 53 }, origin: 'atlas.yaml:22:5' },
+        upstreamConfig({ host: '127.0.0.1', port: 5300 }, { name: 'local', origin: 'atlas.yaml:20:5' }),
+        upstreamConfig({ host: '2001:db8::53', port: 53 }, { name: '[2001:db8::53]:53', protocol: 'tcp', origin: 'atlas.yaml:21:5' }),
+        upstreamConfig({ host: '192.0.2.53', port: 53 }, { name: '192.0.2.53:53', origin: 'atlas.yaml:22:5' }),
+        upstreamConfig(
+          { host: '192.0.2.54', port: 853 },
+          {
+            name: 'corp',
+            protocol: 'tls',
+            origin: 'atlas.yaml:23:5',
+            serverName: 'dns.corp.example',
+            ca: { file: join(cwd, 'corp.pem'), origin: 'atlas.yaml:23:78' },
+            pins: [`${'A'.repeat(43)}=`],
+          },
+        ),
+        upstreamConfig({ host: '2001:db8::54', port: 853 }, { name: '[2001:db8::54]:853', protocol: 'tls', origin: 'atlas.yaml:24:5' }),
         {
-          name: 'corp',
-          protocol: 'tls',
-          endpoint: { host: '192.0.2.54', port: 853 },
-          origin: 'atlas.yaml:23:5',
-          serverName: 'dns.corp.example',
-          ca: { file: join(cwd, 'corp.pem'), origin: 'atlas.yaml:23:78' },
-          pins: [`${'A'.repeat(43)}=`],
-        },
-        {
-          name: '[2001:db8::54]:853',
-          protocol: 'tls',
-          endpoint: { host: '2001:db8::54', port: 853 },
-          origin: 'atlas.yaml:24:5',
-          serverName: null,
+          name: 'far',
+          urls: [
+            { protocol: 'quic', host: 'dns.example', port: 853, path: '' },
+            { protocol: 'https', host: 'dns.example', port: 443, path: '/q' },
+            { protocol: 'udp', host: '192.0.2.55', port: 5353, path: '' },
+          ],
+          serverName: 'dns.far.example',
           ca: null,
           pins: [],
+          clientCertificate: null,
+          weight: 3,
+          connections: 4,
+          pipelining: 50,
+          maxAgeMs: 600_000,
+          idleMs: 5000,
+          source: '192.0.2.2',
+          socks: null,
+          randomizeCase: true,
+          origin: 'atlas.yaml:25:5',
         },
+        upstreamConfig(
+          { host: 'dns.example', port: 853 },
+          {
+            name: 'dns.example:853',
+            protocol: 'tls',
+            clientCertificate: { cert: join(cwd, 'own.pem'), key: '/etc/atlas/own.key', origin: 'atlas.yaml:35:50' },
+            socks: { host: '2001:db8::1', port: 1080 },
+            origin: 'atlas.yaml:35:5',
+          },
+        ),
       ],
       routes: [
         { suffix: new Uint8Array(wireName('corp.example')), upstreams: ['corp', 'local'] },
         { suffix: Uint8Array.of(0), upstreams: ['local'] },
       ],
-      strategy: 'ordered',
+      strategy: 'weighted',
+      bootstrap: [
+        { host: '9.9.9.9', port: 53 },
+        { host: '2620:fe::fe', port: 5353 },
+      ],
       timeouts: { queryMs: 250, handshakeMs: 3000, drainMs: 300_000 },
       cache: { memory: 268_435_456, serveStaleMs: 259_200_000, prefetch: false, persist: true },
       workers: 3,

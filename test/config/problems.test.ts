@@ -35,7 +35,9 @@ function nested(depth: number): string {
 }
 
 const ENDPOINT = 'expected "host:port" with an IP address'
-const TOP = 'listen, public, access, doh, tls, state, upstreams, routes, strategy, timeouts, cache, edns, limits, workers, log'
+const TOP = 'listen, public, access, doh, tls, state, upstreams, routes, strategy, bootstrap, timeouts, cache, edns, limits, workers, log'
+const UPSTREAM =
+  'name, url, serverName, ca, pins, clientCertificate, weight, connections, pipelining, maxAge, idle, source, socks, randomizeCase'
 
 describe('loadConfig() and the file', () => {
   test('names the file alone where there is no position', () => {
@@ -202,10 +204,10 @@ describe('loadConfig() and keys', () => {
   })
 
   test('finds unknown keys inside the entries of lists', () => {
-    const entries = 'listen: { dot: [{ address: "127.0.0.1:1", cleartext: true }] }\nupstreams: [{ url: "udp://192.0.2.1", weight: 1 }]\n'
+    const entries = 'listen: { dot: [{ address: "127.0.0.1:1", cleartext: true }] }\nupstreams: [{ url: "udp://192.0.2.1", speed: 1 }]\n'
     assert.deepEqual(problem(`${entries}tls: { certificates: [{ cert: a, key: b, pfx: c }] }`).split('\n'), [
       'atlas.yaml:1:43: listen.dot[0].cleartext: unknown key "cleartext": expected one of address, access, proxyProtocol',
-      'atlas.yaml:2:39: upstreams[0].weight: unknown key "weight": expected one of name, url, serverName, ca, pins',
+      `atlas.yaml:2:39: upstreams[0].speed: unknown key "speed": expected one of ${UPSTREAM}`,
       'atlas.yaml:3:42: tls.certificates[0].pfx: unknown key "pfx": expected one of cert, key',
     ])
   })
@@ -230,7 +232,11 @@ describe('ConfigError', () => {
         message: 'expected one of "fatal", "error", "warn", "info", "debug", "trace": received "x"',
       },
       { where: 'my.yaml:2:1', path: 'foo', message: `unknown key "foo": expected one of ${TOP}` },
-      { where: 'my.yaml:3:11', path: 'strategy', message: 'expected "ordered": received "y"' },
+      {
+        where: 'my.yaml:3:11',
+        path: 'strategy',
+        message: 'expected one of "ordered", "round-robin", "weighted", "fastest", "race", "hash": received "y"',
+      },
       { where: 'my.yaml:4:1', path: 'strategy', message: 'expected the key once: received it at my.yaml:3:1 already' },
       { where: 'my.yaml:5:32', path: 'listen.dot[1]', message: `${ENDPOINT}: received "foo"` },
     ])

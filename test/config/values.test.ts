@@ -32,8 +32,9 @@ describe('loadConfig() and values', () => {
   const DURATION = 'expected a number with its unit (ms, s, m, h, d), such as'
   const PATH = 'expected a path of letters, digits, "-", "_", ".", "~" that begins with "/", without "//" and ".."'
   const ACCESS = 'expected "loopback", "private", "any", an IP address or a CIDR without host bits'
-  const URLS = 'expected udp://ip[:port], tcp://ip[:port] or tls://ip[:port]'
-  const TLS_ONLY = 'expected only beside a tls:// url: received'
+  const URLS = 'expected udp://, tcp://, tls:// or quic:// and host[:port], https:// or h3:// and host[:port][/path]'
+  const TLS_ONLY = 'expected only beside a tls://, https://, h3:// or quic:// url: received'
+  const STRATEGIES = 'expected one of "ordered", "round-robin", "weighted", "fastest", "race", "hash"'
   const PIN = 'expected the base64 of a SHA-256: 44 characters: received'
   const PORT = 'expected a whole number from 1 to 65535'
   const most = formatSize(CACHE_MEMORY.max)
@@ -112,9 +113,9 @@ describe('loadConfig() and values', () => {
       '12: upstreams: expected at least one upstream; leave "upstreams" out to ask the resolvers of /etc/resolv.conf: received an empty list',
     ],
     ['upstreams: udp://192.0.2.1', '12: upstreams: expected a list of upstreams: received "udp://192.0.2.1"'],
-    ['upstreams: [5]', `13: upstreams[0]: ${URLS} or a map of name and url: received 5`.replace('[:port] or tls', '[:port], tls')],
-    ['upstreams: [https://192.0.2.1]', `13: upstreams[0]: ${URLS}: received "https://192.0.2.1"`],
-    ['upstreams: [tls://dns.example]', `13: upstreams[0]: ${URLS}: received "tls://dns.example"`],
+    ['upstreams: [5]', `13: upstreams[0]: ${URLS}, or a map of name and url: received 5`],
+    ['upstreams: [http://192.0.2.1]', `13: upstreams[0]: ${URLS}: received "http://192.0.2.1"`],
+    ['upstreams: [tls://-a.example]', `13: upstreams[0]: ${URLS}: received "tls://-a.example"`],
     ['upstreams: [tls://192.0.2.1:0]', `13: upstreams[0]: ${URLS}: received "tls://192.0.2.1:0"`],
     ['upstreams: [{ url: udp://192.0.2.1, serverName: a.example }]', `49: upstreams[0].serverName: ${TLS_ONLY} "a.example"`],
     ['upstreams: [{ url: tcp://192.0.2.1, ca: ca.pem }]', `41: upstreams[0].ca: ${TLS_ONLY} "ca.pem"`],
@@ -129,22 +130,21 @@ describe('loadConfig() and values', () => {
     ['upstreams: [{ url: tls://192.0.2.1, pins: [abc] }]', `44: upstreams[0].pins[0]: ${PIN} "abc"`],
     // a spare bit is set
     [`upstreams: [{ url: tls://192.0.2.1, pins: [${'A'.repeat(42)}B=] }]`, `44: upstreams[0].pins[0]: ${PIN} "${'A'.repeat(42)}B="`],
-    ['upstreams: [udp://dns.example]', `13: upstreams[0]: ${URLS}: received "udp://dns.example"`],
-    ['upstreams: ["udp://2001:db8::1"]', `13: upstreams[0]: ${URLS}: received "udp://2001:db8::1"`],
+    ['upstreams: [udp://dns..example]', `13: upstreams[0]: ${URLS}: received "udp://dns..example"`],
     ['upstreams: ["udp://[192.0.2.1]"]', `13: upstreams[0]: ${URLS}: received "udp://[192.0.2.1]"`],
     ['upstreams: [udp://192.0.2.1:0]', `13: upstreams[0]: ${URLS}: received "udp://192.0.2.1:0"`],
     ['upstreams: [udp://192.0.2.1/x]', `13: upstreams[0]: ${URLS}: received "udp://192.0.2.1/x"`],
     ['upstreams: [udp://0.0.0.0]', `13: upstreams[0]: ${URLS}: received "udp://0.0.0.0"`],
-    ['upstreams: [{ name: a, url: udp://a }]', `29: upstreams[0].url: ${URLS}: received "udp://a"`],
+    ['upstreams: [{ name: a, url: udp:a }]', `29: upstreams[0].url: ${URLS}: received "udp:a"`],
     [
       'upstreams: [{ name: "a b", url: udp://192.0.2.1 }]',
-      '21: upstreams[0].name: expected a name of 1 to 64 letters, digits and ".", "-", "_", ":", "[", "]": received "a b"',
+      '21: upstreams[0].name: expected a name of 1 to 259 letters, digits and ".", "-", "_", ":", "[", "]", "%": received "a b"',
     ],
     [
       'upstreams: [udp://192.0.2.1, tcp://192.0.2.1]',
       '30: upstreams[1]: expected a name of its own: received "192.0.2.1:53", which upstreams[0] has',
     ],
-    ['strategy: race', '11: strategy: expected "ordered": received "race"'],
+    ['strategy: random', `11: strategy: ${STRATEGIES}: received "random"`],
     ['timeouts: { query: 30 }', `20: timeouts.query: ${DURATION} "4s": received 30`],
     ['timeouts: { drain: "30" }', `20: timeouts.drain: ${DURATION} "10s": received "30"`],
     ['timeouts: { handshake: 1.5s }', '24: timeouts.handshake: expected a duration from 500ms to 1m, such as "5s": received "1.5s"'],
@@ -197,8 +197,8 @@ describe('loadConfig() and values', () => {
   })
 
   test('cuts what it repeats', () => {
-    assert.ok(problem(`strategy: ${'x'.repeat(80)}`).endsWith('x"'))
-    assert.ok(problem(`strategy: ${'x'.repeat(5000)}`).length < 200)
+    assert.ok(problem(`edns: { clientSubnet: ${'x'.repeat(80)} }`).endsWith('x"'))
+    assert.ok(problem(`edns: { clientSubnet: ${'x'.repeat(5000)} }`).length < 200)
   })
 
   test('refuses two listeners on one address, naming both', () => {

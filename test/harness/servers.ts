@@ -64,8 +64,8 @@ export async function udpServer(handler: Handler, port = 0): Promise<TestServer>
   return server
 }
 
-export function tcpServer(handler: Handler, port = 0): Promise<StreamTestServer> {
-  return streamServer(createServer(), { handler, port, event: 'connection' })
+export function tcpServer(handler: Handler, port = 0, host = '127.0.0.1'): Promise<StreamTestServer> {
+  return streamServer(createServer(), { handler, port, host, event: 'connection' })
 }
 
 export interface StreamTestServer extends TestServer {
@@ -84,12 +84,12 @@ export async function tlsServer(handler: Handler, { port = 0, ...options }: TlsO
   const sockets: TLSSocket[] = []
   listener.on('secureConnection', (socket: TLSSocket) => sockets.push(socket))
   listener.on('tlsClientError', () => {})
-  return Object.assign(await streamServer(listener, { handler, port, event: 'secureConnection' }), { listener, sockets })
+  return Object.assign(await streamServer(listener, { handler, port, host: '127.0.0.1', event: 'secureConnection' }), { listener, sockets })
 }
 
 async function streamServer(
   listener: Server,
-  { handler, port, event }: { handler: Handler; port: number; event: 'connection' | 'secureConnection' },
+  { handler, port, host, event }: { handler: Handler; port: number; host: string; event: 'connection' | 'secureConnection' },
 ): Promise<StreamTestServer> {
   const sockets = new Set<Socket>()
   const queries: Buffer[] = []
@@ -109,10 +109,10 @@ async function streamServer(
       }
     })
   })
-  listener.listen(port, '127.0.0.1')
+  listener.listen(port, host)
   await once(listener, 'listening')
   const server: StreamTestServer = {
-    endpoint: { host: '127.0.0.1', port: (listener.address() as AddressInfo).port },
+    endpoint: { host, port: (listener.address() as AddressInfo).port },
     queries,
     peers,
     connections: sockets,

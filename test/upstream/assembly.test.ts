@@ -86,3 +86,84 @@ describe('a configuration with a tls upstream', () => {
     assert.equal(chooseUpstreams(load(`${listen}upstreams: [tls://127.0.0.1:8053]\n`), []).servers.length, 1)
   })
 })
+
+describe('an upstream that is one of our own listeners', () => {
+  const LISTEN = {
+    dns: '127.0.0.1:1053',
+    dot: '127.0.0.1:1853',
+    doh: '127.0.0.1:1443',
+    doq: '127.0.0.1:2853',
+  }
+  const kinds: readonly (readonly [protocol: string, listener: keyof typeof LISTEN])[] = [
+    ['udp', 'dns'],
+    ['tcp', 'dns'],
+    ['tls', 'dot'],
+    ['https', 'doh'],
+    ['h3', 'doh'],
+    ['quic', 'doq'],
+  ]
+  const listening = (changes: Partial<typeof LISTEN> = {}) =>
+    `listen: { ${Object.entries({ ...LISTEN, ...changes })
+      .map(([kind, address]) => `${kind}: [${JSON.stringify(address)}]`)
+      .join(', ')} }\n`
+  /** The servers asked with an upstream of these URLs; throws where one of them is refused. */
+  const choose = (urls: readonly string[], { listen = listening(), rest = '' } = {}) =>
+    chooseUpstreams(load(`${listen}${rest}upstreams: [{ name: one, url: ${JSON.stringify(urls)}, serverName: a.example }]\n`), [])
+  const refusal = (url: string) => ({
+    code: 'ATLAS_UPSTREAM',
+    message: `Cannot use the upstream ${url}: it is one of our own listeners: atlas.yaml:2:13`,
+  })
+  const path = (protocol: string): string => (protocol === 'https' || protocol === 'h3' ? '/dns-query' : '')
+
+  for (const [protocol, listener] of kinds) {
+    const own = `${protocol}://${LISTEN[listener]}${path(protocol)}`
+    // one of its own beside it, so that serverName has a use
+    const other = 'tls://192.0.2.1:853'
+
+    test(`${protocol}: is refused, also as the second of several ways`, () => {
+      assert.throws(() => choose([own, other]), refusal(own))
+      assert.throws(() => choose([other, own]), refusal(own))
+      // the same address in another notation
+      const mapped = own.replace('127.0.0.1', '[::ffff:127.0.0.1]')
+      assert.throws(() => choose([other, mapped]), refusal(own))
+    })
+
+    test(`${protocol}: is refused where a listener has every address`, () => {
+      const port = LISTEN[listener].split(':')[1]
+      for (const wildcard of [`0.0.0.0:${port}`, `[::]:${port}`]) {
+        assert.throws(() => choose([other, own], { listen: listening({ [listener]: wildcard }) }), refusal(own))
+      }
+    })
+
+    test(`${protocol}: is none where only others listen`, () => {
+      const elsewhere = own.replace('127.0.0.1', '127.0.0.2')
+      assert.equal(choose([other, elsewhere]).servers.length, 1)
+      for (const [kind, address] of Object.entries(LISTEN)) {
+        if (kind !== listener) assert.equal(choose([other, `${protocol}://${address}`]).servers.length, 1, kind)
+      }
+      // a host name leads where its resolver says: what leads back to us is found out by asking it
+      assert.equal(choose([other, own.replace('127.0.0.1', 'localhost')]).servers.length, 1)
+    })
+  }
+
+  test('h3 is none of ours while HTTP/3 is off; https still is', () => {
+    const [h3, https] = ['h3', 'https'].map((protocol) => `${protocol}://${LISTEN.doh}/dns-query`)
+    const off = { rest: 'doh: { http3: false }\n' }
+    assert.ok(h3 !== undefined && https !== undefined)
+    assert.equal(choose([h3], off).servers.length, 1)
+    assert.throws(() => choose([https], off), { code: 'ATLAS_UPSTREAM' })
+  })
+
+  test('is passed over among the resolvers of the machine', () => {
+    const config = load(listening())
+    const [ours, theirs] = [
+      { host: '127.0.0.1', port: 1053 },
+      { host: '192.0.2.1', port: 53 },
+    ]
+    const names = ({ servers }: ReturnType<typeof chooseUpstreams>) => servers.map(({ name, urls }) => [name, urls[0]?.host])
+    assert.deepEqual(names(chooseUpstreams(config, [ours, theirs])), [['system1', '192.0.2.1']])
+    const none = chooseUpstreams(config, [ours])
+    assert.deepEqual(none.servers, [])
+    assert.match(none.warnings.join(), /^no resolver in \/etc\/resolv\.conf other than ourselves/)
+  })
+})

@@ -215,7 +215,8 @@ describe('a server that leads back to us', () => {
     ward.ask()
     ward.clock.advance(2200)
     assert.equal(ward.row(0).state, HealthState.SUSPECT)
-    assert.equal(ward.server(0).loopProbes, 1)
+    // with each of the two probes, since the first was lost
+    assert.equal(ward.server(0).loopProbes, 2)
     const { nonce } = ward.row(0)
     assert.equal(rowOfNonce(ward.memory, nonce)?.state, HealthState.SUSPECT)
     assert.equal(rowOfNonce(ward.memory, nonce + 1), null)
@@ -228,6 +229,66 @@ describe('a server that leads back to us', () => {
     assert.equal(ward.row(0).state, HealthState.LOOP)
     ward.server(0).obliges = true
     for (let second = 0; second < 60; second++) ward.clock.advance(1000)
+    assert.equal(ward.row(0).state, HealthState.UP)
+  })
+
+  /** The last question that looks for a loop has come to a listener (gateway/stages/loop.ts). */
+  function returned(ward: Ward): void {
+    const { nonce, state } = ward.row(0)
+    assert.notEqual(nonce, 0)
+    ward.row(0).nonce = 0
+    ward.row(0).change(state, HealthState.LOOP, ward.clock.now)
+  }
+
+  test('is looked for with its first probe, and then when it is in doubt, once in ten seconds at most', () => {
+    const ward = new Ward(2).introduce()
+    const { server, row, clock } = { server: ward.server(0), row: ward.row(0), clock: ward.clock }
+    const start = clock.now
+    assert.deepEqual([row.state, server.loopProbes, row.nonce], [HealthState.UP, 1, 0])
+    /** In doubt for a moment, until an answer comes: perhaps from another server, by way of us. */
+    const doubt = (): void => {
+      ward.ask()
+      while (row.state === HealthState.UP) clock.advance(10)
+      server.answer()
+      ward.server(1).answer()
+      assert.equal(row.state, HealthState.UP)
+      clock.advance(60)
+    }
+    for (let i = 0; i < 5; i++) doubt()
+    assert.ok(clock.now < start + 9000)
+    assert.equal(server.loopProbes, 1)
+    clock.advance(10_000)
+    doubt()
+    assert.equal(server.loopProbes, 2)
+    doubt()
+    assert.equal(server.loopProbes, 2)
+  })
+
+  test('is asked by nobody until another than we has answered such a question, and then is up with the next probe', () => {
+    const ward = new Ward(1).introduce()
+    const { server, clock } = { server: ward.server(0), clock: ward.clock }
+    clock.advance(10_000)
+    ward.ask()
+    clock.advance(200)
+    returned(ward)
+    const probes = server.probes
+    // each probe is answered, by us in the end, and each question that looks for the loop comes back
+    for (let second = 0; second < 60; second++) {
+      clock.advance(1000)
+      if (ward.row(0).nonce !== 0) returned(ward)
+      server.answer()
+      assert.equal(ward.row(0).state, HealthState.LOOP)
+    }
+    // ever less often: after a second, two, four, eight, 16, 30
+    assert.ok(server.probes - probes <= 8, `${server.probes - probes}`)
+    const before = server.loopProbes
+    while (server.loopProbes === before) clock.advance(50)
+    // the one for the root is answered first: that may have been us
+    server.open.reverse()
+    server.answer()
+    assert.equal(ward.row(0).state, HealthState.SUSPECT)
+    clock.advance(200)
+    server.answer()
     assert.equal(ward.row(0).state, HealthState.UP)
   })
 })

@@ -7,7 +7,7 @@ import type { ConnectionTerms, UpstreamServer } from '../../upstream/server.ts'
 import { issue } from '../certs/issue.ts'
 import { engine } from '../harness/quic.ts'
 import { QuicTestServer, replying } from '../harness/quic-servers.ts'
-import { type Handler, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
+import { type Handler, type StreamTestServer, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { upstreamDependencies } from '../harness/upstream.ts'
 
 export const root = await issue({ isCa: true, subject: 'CN=root' })
@@ -26,6 +26,8 @@ export function terms(parts: Partial<ConnectionTerms> = {}): ConnectionTerms {
 
 export type TestedProtocol = 'udp' | 'tcp' | 'tls' | 'quic' | 'h3'
 
+export async function startServer(protocol: 'tcp' | 'tls', handler: Handler): Promise<StreamTestServer>
+export async function startServer(protocol: TestedProtocol, handler: Handler): Promise<TestServer>
 export async function startServer(protocol: TestedProtocol, handler: Handler): Promise<TestServer> {
   if (protocol === 'quic' || protocol === 'h3') {
     const identity = { chainPem: leaf.certPem, keyPem: leaf.keyPem }
