@@ -1,8 +1,13 @@
 import { randomFillSync } from 'node:crypto'
+import type { Answer } from '../dns/answer.ts'
 import { u8 } from '../dns/bytes.ts'
+import type { UpstreamSink } from '../dns/contracts.ts'
+import type { Failure } from '../dns/failure.ts'
+import type { Query } from '../dns/query.ts'
 import type { QuestionCookie } from '../dns/question.ts'
 import { CLIENT_COOKIE_LENGTH } from '../dns/server-cookies.ts'
 import type { Clock } from '../net/clock.ts'
+import { mayRepeat } from './server.ts'
 
 /** RFC 7873 §4: of the whole option, with the server's part. */
 const MIN_WITH_SERVER = 16
@@ -103,9 +108,38 @@ export class Cookie implements QuestionCookie {
     if (this.judge(message, facts) === CookieVerdict.MISSING) this.#owner.unsupported()
   }
 
+  /** Nobody can be asked over a stream whether the server has lost its cookies: better it is asked without them than never again. */
+  forget(): void {
+    this.#owner.unsupported()
+  }
+
   #isEchoed(message: Uint8Array, at: number): boolean {
     for (let i = 0; i < CLIENT_COOKIE_LENGTH; i++) if (message[at + i] !== this.octets[i]) return false
     return true
+  }
+}
+
+/** Passes on what comes over a stream of a question whose answer had no cookie. */
+export class CookieCheck implements UpstreamSink {
+  readonly #cookie: Cookie
+  readonly #sink: UpstreamSink
+
+  constructor(cookie: Cookie, sink: UpstreamSink) {
+    this.#cookie = cookie
+    this.#sink = sink
+  }
+
+  answered(query: Query, answer: Answer): void {
+    this.#sink.answered(query, answer)
+  }
+
+  failed(query: Query, failure: Failure): void {
+    this.#cookie.forget()
+    this.#sink.failed(query, failure)
+  }
+
+  mayRepeat(query: Query): boolean {
+    return mayRepeat(query, this.#sink)
   }
 }
 

@@ -9,7 +9,7 @@ import type { Query } from '../dns/query.ts'
 import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
-import { ClientCookies, CookieVerdict } from './client-cookies.ts'
+import { ClientCookies, CookieCheck, CookieVerdict } from './client-cookies.ts'
 import type { EdnsSupport } from './edns-support.ts'
 import type { Inflight, Pending } from './inflight.ts'
 import { random16 } from './random.ts'
@@ -150,7 +150,12 @@ export class UdpUpstream implements UpstreamServer {
       return
     }
     // RFC 7873 §5.3 has it discarded; a server that has lost its cookies would then never be heard again
-    if (verdict === CookieVerdict.MISSING || result === Failure.upstream_truncated) {
+    if (cookie !== null && verdict === CookieVerdict.MISSING) {
+      socket.settle(pending)
+      this.#stream.send(query, new CookieCheck(cookie, pending.sink), cookie)
+      return
+    }
+    if (result === Failure.upstream_truncated) {
       this.#askStream(socket, pending)
       return
     }

@@ -5,7 +5,6 @@ import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { ClientCookies } from '../../upstream/client-cookies.ts'
 import { createServer } from '../../upstream/dial.ts'
-
 import { aRecord, optResponse, response } from '../harness/messages.ts'
 import { dnsServer, type Handler, udpServer } from '../harness/servers.ts'
 import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
@@ -239,6 +238,17 @@ describe('an answer without a cookie, from a server that has them,', () => {
     late.ms = DAY
     both.udp.handler = forged
     assert.ok((await ask(of)).message?.includes(genuine))
+    await of.close()
+  })
+
+  test('is, once nobody could be asked over TCP: better than never again', async () => {
+    await using upstream = await udpServer(baking)
+    const of = server(upstream.endpoint)
+    await ask(of)
+    // another server has the address now
+    upstream.handler = plain
+    assert.equal((await ask(of)).failure, Failure.upstream_network)
+    for (let i = 0; i < 3; i++) assert.equal((await ask(of)).answer?.rcode, 0)
     await of.close()
   })
 
