@@ -53,7 +53,7 @@ function routingIn(t: TestContext) {
     meter: () => meter,
     quic: () => null,
     health: rows.memory,
-    loopLabel: 'loop',
+    loopLabel: '0'.repeat(32),
   })
   t.after(() => routing.close())
   const forward = (ms: number): void => {
