@@ -63,6 +63,11 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
     return this.#rtt
   }
 
+  /** Whether a question would leave at once, and not first open a connection. */
+  get isReady(): boolean {
+    return this.#current?.isUsable === true
+  }
+
   /** `cookie`: to be sent along, to hear whether the server has cookies. */
   send(query: Query, sink: UpstreamSink, cookie: Cookie | null = null): void {
     this.#ask({ query, sink, resent: false, edns: this.#edns.isUsedFor(query), cookie })

@@ -9,6 +9,7 @@ import type { Query } from '../dns/query.ts'
 import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveSet } from '../net/live-set.ts'
+import { BusyStream, type DatagramAsker } from './busy-stream.ts'
 import { ClientCookies, CookieCheck, CookieVerdict } from './client-cookies.ts'
 import type { EdnsSupport } from './edns-support.ts'
 import type { Inflight, Pending } from './inflight.ts'
@@ -38,12 +39,13 @@ export interface UdpOptions {
 /**
  * DNS over UDP to one server: random id, random source port out of a changing set, connected sockets, the question compared, where it is
  * wanted also its letter case and a cookie. What is wrong is ignored, and the wait goes on; what is only doubtful is asked for again over
- * TCP, and so is what is truncated (RFC 2181 §9).
+ * TCP, and so is what is truncated (RFC 2181 §9). Under load most questions leave over TCP.
  */
-export class UdpUpstream implements UpstreamServer {
+export class UdpUpstream implements UpstreamServer, DatagramAsker {
   readonly name: string
   readonly isLossy = true
   readonly #stream: StreamUpstream
+  readonly #busyStream: BusyStream
   readonly #edns: EdnsSupport
   readonly #dependencies: UpstreamDependencies
   readonly #socketOptions: UdpSocketOptions
@@ -60,6 +62,7 @@ export class UdpUpstream implements UpstreamServer {
     const cookies = options.cookies ? new ClientCookies(dependencies.clock) : null
     this.name = options.name
     this.#stream = options.stream
+    this.#busyStream = new BusyStream(options.stream, this, dependencies.clock)
     this.#edns = options.edns
     this.#dependencies = dependencies
     this.#socketOptions = { endpoint, source, cookies, randomizeCase, wheel: dependencies.wheel, busy: this.#busy }
@@ -70,6 +73,10 @@ export class UdpUpstream implements UpstreamServer {
   }
 
   send(query: Query, sink: UpstreamSink): void {
+    if (this.#closed || !this.#busyStream.take(query, sink, this.#dependencies.clock())) this.askOverUdp(query, sink)
+  }
+
+  askOverUdp(query: Query, sink: UpstreamSink): void {
     this.#ask(query, sink, { edns: this.#edns.isUsedFor(query), resent: false })
   }
 
