@@ -9,7 +9,7 @@ import type { Dialer } from './stream.ts'
 /** RFC 7858 §3.1 names no ALPN identifier, the registry does; a server that selects none is one from before (RFC 7301 §3.1). */
 const DOT_PROTOCOL = 'dot'
 /** RFC 8467 §4.1. */
-const QUERY_BLOCK = 128
+export const QUERY_BLOCK = 128
 /** After a refused certificate: time in which questions fail at once, where each would cost both sides a handshake. */
 const REFUSAL_MS = 1000
 /** A session is resumed without its certificate being looked at: once a day it is, whatever tickets the server gives. */
@@ -40,6 +40,7 @@ export class TlsDialer implements Dialer {
   readonly padding = QUERY_BLOCK
   readonly #endpoint: Endpoint
   readonly #trust: TlsTrust
+  readonly #protocol: string
   readonly #clock: Clock
   readonly #observer: TrustObserver
   /** The newest ticket, offered once (RFC 8446 §C.4). */
@@ -48,9 +49,11 @@ export class TlsDialer implements Dialer {
   #refusedUntil = Number.NEGATIVE_INFINITY
   #isRefused = false
 
-  constructor(endpoint: Endpoint, trust: TlsTrust, dependencies: { clock: Clock; trust: TrustObserver }) {
+  /** `protocol`: the ALPN identifier that is offered. */
+  constructor(endpoint: Endpoint, trust: TlsTrust, dependencies: { clock: Clock; trust: TrustObserver }, protocol: string = DOT_PROTOCOL) {
     this.#endpoint = endpoint
     this.#trust = trust
+    this.#protocol = protocol
     this.#clock = dependencies.clock
     this.#observer = dependencies.trust
   }
@@ -67,7 +70,7 @@ export class TlsDialer implements Dialer {
       host,
       port,
       secureContext: context,
-      ALPNProtocols: [DOT_PROTOCOL],
+      ALPNProtocols: [this.#protocol],
       rejectUnauthorized: verifiesChain,
       checkServerIdentity: (_host, certificate) => this.#checkIdentity(certificate),
       // RFC 6066 §3: an address is never sent as a server name

@@ -2,7 +2,7 @@ import type { Answer } from '../../dns/answer.ts'
 import type { Upstream, UpstreamMeter } from '../../dns/contracts.ts'
 import type { Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
-import { monotonicClock } from '../../net/clock.ts'
+import { type Clock, monotonicClock } from '../../net/clock.ts'
 import { Flusher } from '../../net/flusher.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { OrderedUpstream } from '../../upstream/ordered.ts'
@@ -56,15 +56,16 @@ export interface AskOptions {
   readonly name?: string
   readonly type?: number
   readonly budgetMs?: number
+  readonly clock?: Clock
 }
 
 /** Sends one question and waits for the one outcome; a second outcome is an error. */
 export async function ask(
   upstream: Pick<Upstream, 'send'>,
-  { name = 'example.com', type = 1, budgetMs = 2000 }: AskOptions = {},
+  { name = 'example.com', type = 1, budgetMs = 2000, clock = monotonicClock }: AskOptions = {},
 ): Promise<Outcome> {
   const query = parsedQuery(question({ name, type, opt: '' }), client('tcp'))
-  query.receivedAt = monotonicClock()
+  query.receivedAt = clock()
   query.deadline = query.receivedAt + budgetMs
   query.park()
   return new Promise((resolve, reject) => {
@@ -73,7 +74,7 @@ export async function ask(
       if (settled) reject(new Error('settled twice'))
       settled = true
       const message = outcome.answer === null ? null : encode(outcome.answer, of)
-      resolve({ ...outcome, message, ms: monotonicClock() - of.receivedAt })
+      resolve({ ...outcome, message, ms: clock() - of.receivedAt })
     }
     upstream.send(query, {
       answered: (of, answer) => settle({ answer, failure: null }, of),

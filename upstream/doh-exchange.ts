@@ -1,0 +1,140 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { UpstreamSink } from '../dns/contracts.ts'
+import { Failure } from '../dns/failure.ts'
+import type { Query } from '../dns/query.ts'
+import { ByteCollector } from '../net/byte-collector.ts'
+import { WheelEntry } from '../net/wheel.ts'
+import { ageOf, flawOf, retryAfterOf } from './doh-response.ts'
+
+/** Interim responses (RFC 9110 §15.2) to one request: a server that works needs none for a POST. */
+const MAX_INTERIM = 8
+/** RFC 9110 §15.2. */
+const FIRST_FINAL_STATUS = 200
+
+/** undici takes an error of this code for one of a request, and not of all that wait. */
+const CANCELLED = Object.assign(new Error('Cannot use the response: expected: a question: received: none that is open.'), {
+  code: 'UND_ERR_INFO',
+})
+
+/** What undici says when only this stream has failed, and the connection goes on. */
+const STREAM_ERRORS: ReadonlySet<string | undefined> = new Set([
+  'ERR_HTTP2_STREAM_ERROR',
+  'UND_ERR_INFO',
+  'UND_ERR_RES_EXCEEDED_MAX_SIZE',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+])
+
+/** The connection that carries an exchange. */
+export interface ExchangeOwner {
+  /** Whether it works no longer, so that whatever goes wrong is not the fault of one stream. */
+  readonly isBroken: boolean
+  /** The head of a response has come; `retryAfterMs`: for how long the server wants to be left alone. */
+  heard(retryAfterMs: number): void
+  /** `ageMs`: how long it was kept by caches on its way. */
+  answered(exchange: Exchange, message: Buffer, ageMs: number): void
+  failed(exchange: Exchange, failure: Failure): void
+  /** The server has not answered, and perhaps has not been asked, through no fault of the question. */
+  lost(exchange: Exchange): void
+  /** Its time is over. */
+  expired(exchange: Exchange): void
+  /** Calls cancel() soon. */
+  cancelLater(exchange: Exchange): void
+  /** undici has done with it: its stream is free. */
+  released(exchange: Exchange): void
+}
+
+/**
+ * One question on its way over one connection: its own timer, and what undici tells of the response. It has one outcome; after
+ * that it only waits until undici has let go of it.
+ */
+export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler {
+  readonly query: Query
+  readonly sink: UpstreamSink
+  /** Whether it was sent on an earlier connection that broke (conformance TCP-13: once). */
+  readonly resent: boolean
+  /** When it was asked; once it has a stream, since when it has that. */
+  sentAt: number
+  readonly #owner: ExchangeOwner
+  readonly #content = new ByteCollector()
+  #controller: Dispatcher.DispatchController | null = null
+  #isOpen = true
+  #ageMs = 0
+  #interim = 0
+
+  constructor(query: Query, sink: UpstreamSink, facts: { now: number; resent: boolean; owner: ExchangeOwner }) {
+    super()
+    this.query = query
+    this.sink = sink
+    this.sentAt = facts.now
+    this.resent = facts.resent
+    this.#owner = facts.owner
+  }
+
+  /** Whether undici can be told to give it up. */
+  get isStarted(): boolean {
+    return this.#controller !== null
+  }
+
+  /** Takes it from its connection, once: false when it has had its outcome. */
+  settle(): boolean {
+    const wasOpen = this.#isOpen
+    this.#isOpen = false
+    return wasOpen
+  }
+
+  /** Resets its stream; never while undici or Node tell of something that was received (conformance H2-69). */
+  cancel(): void {
+    this.#controller?.abort(CANCELLED)
+  }
+
+  override onDeadline(): void {
+    if (this.settle()) this.#owner.expired(this)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    const isRetry = this.#controller !== null
+    this.#controller = controller
+    if (!isRetry && this.#isOpen) return
+    const isRefused = this.settle()
+    controller.abort(CANCELLED)
+    // RFC 9113 §8.7: refused without being looked at. undici would ask again, the same server over the same connection
+    if (isRefused) this.#owner.lost(this)
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (!this.#isOpen) return
+    if (status < FIRST_FINAL_STATUS) {
+      if (++this.#interim > MAX_INTERIM) this.#reject(Failure.upstream_malformed)
+      return
+    }
+    const { 'content-type': contentType, 'content-encoding': contentEncoding, age } = headers
+    const failure = flawOf({ status, contentType, contentEncoding })
+    this.#owner.heard(failure === Failure.upstream_failed ? retryAfterOf(headers['retry-after'], Date.now()) : 0)
+    this.#ageMs = ageOf(age)
+    if (failure !== null) this.#reject(failure)
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    // undici sees to it that it is no more than a message can have
+    if (this.#isOpen) this.#content.add(chunk)
+  }
+
+  onResponseEnd(): void {
+    this.#owner.released(this)
+    if (this.settle()) this.#owner.answered(this, this.#content.take(), this.#ageMs)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, { code }: NodeJS.ErrnoException): void {
+    this.#owner.released(this)
+    if (!this.settle()) return
+    if (STREAM_ERRORS.has(code) && !this.#owner.isBroken) this.#owner.failed(this, Failure.upstream_malformed)
+    else this.#owner.lost(this)
+  }
+
+  #reject(failure: Failure): void {
+    this.settle()
+    this.#owner.cancelLater(this)
+    this.#owner.failed(this, failure)
+  }
+}
