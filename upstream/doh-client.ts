@@ -12,7 +12,7 @@ export const H2_PROTOCOL = 'h2'
 /** RFC 8484 §4.1: id 0, so that caches in between see one request; RFC 7828 §3.1: keepalive is for other transports. */
 const QUESTION = Object.freeze({ id: 0, keepalive: false, padding: QUERY_BLOCK })
 /** RFC 9110 §12.5.3: without the last one a server could compress. RFC 8484 §8.2: nothing by which a client is told from another. */
-const FIELDS = ['content-type', MEDIA_TYPE, 'accept', MEDIA_TYPE, 'accept-encoding', 'identity']
+const FIELDS = ['accept', MEDIA_TYPE, 'accept-encoding', 'identity']
 
 /** What a server may have on its way to us: sixteen of the longest answers. What has come is taken at once. */
 const CONNECTION_WINDOW = 16 * MAX_MESSAGE_LENGTH
@@ -68,10 +68,15 @@ export function openClient(
   return client
 }
 
+/** Where questions are asked: what stands before one in the path (RFC 8484 §4.1: the variable "dns" of the template). */
+export function pathBefore({ pathname, search }: URL): string {
+  return `${pathname}${search === '' ? '?' : `${search}&`}dns=`
+}
+
 /** Asks the question of `exchange`; false when the server has no stream for another one. */
-export function post(client: Client, { pathname, search }: URL, exchange: Exchange): boolean {
+export function get(client: Client, before: string, exchange: Exchange): boolean {
   const length = writeQuestion(exchange.query, scratch, 0, QUESTION)
-  // undici keeps it until it is sent
-  const body = Buffer.from(scratch.subarray(0, length))
-  return client.dispatch({ path: pathname + search, method: 'POST', headers: FIELDS, body }, exchange)
+  // RFC 8484 §6: base64url without padding
+  const path = before + scratch.toString('base64url', 0, length)
+  return client.dispatch({ path, method: 'GET', headers: FIELDS }, exchange)
 }

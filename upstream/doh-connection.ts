@@ -8,7 +8,7 @@ import type { Query } from '../dns/query.ts'
 import type { Flushable } from '../net/flusher.ts'
 import { WheelEntry } from '../net/wheel.ts'
 import type { TlsDialer } from './dial-tls.ts'
-import { type ClientEvents, H2_PROTOCOL, openClient, post } from './doh-client.ts'
+import { type ClientEvents, get, H2_PROTOCOL, openClient, pathBefore } from './doh-client.ts'
 import { Exchange, type ExchangeOwner } from './doh-exchange.ts'
 import { readAnswer } from './doh-response.ts'
 import type { ConnectionTerms, UpstreamDependencies } from './server.ts'
@@ -52,6 +52,7 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
   replaces: HttpsConnection | null = null
   readonly #host: ConnectionHost
   readonly #options: ConnectionOptions
+  readonly #pathBefore: string
   readonly #reader = new AnswerReader()
   /** In the order in which they came. */
   readonly #waiting = new Set<Exchange>()
@@ -76,6 +77,7 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
     super()
     this.#host = host
     this.#options = options
+    this.#pathBefore = pathBefore(options.url)
     const { clock, wheel } = options.dependencies
     this.#lastHeard = clock()
     wheel.set(this, this.#lastHeard + options.terms.connectMs)
@@ -264,11 +266,11 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
   }
 
   #give(client: Client, exchange: Exchange): void {
-    const { url, dependencies } = this.#options
+    const { dependencies } = this.#options
     exchange.sentAt = dependencies.clock()
     dependencies.meter.sent()
     this.#given.add(exchange)
-    this.#isSaturated = !post(client, url, exchange)
+    this.#isSaturated = !get(client, this.#pathBefore, exchange)
     if (this.#isSaturated && this.#hasAnswered) this.#host.streams = this.#given.size
   }
 

@@ -12,8 +12,11 @@ import { type ConnectionTerms, smooth, type UpstreamDependencies, type UpstreamS
 const MAX_RETIRED = 64
 
 /**
- * DNS over HTTPS to one server (RFC 8484): POST over HTTP/2, by undici. A few connections are shared by all clients, each question
+ * DNS over HTTPS to one server (RFC 8484): GET over HTTP/2, by undici. A few connections are shared by all clients, each question
  * has a stream of its own; what a server did not process, or left unanswered as a connection broke, is asked once more.
+ *
+ * Not POST: undici gives up a request by taking its stream from Node, and where the server has not let the content go yet, Node
+ * sends empty frames in its place without end as soon as the server does. Without content there is nothing that a server can hold up.
  */
 export class HttpsUpstream implements UpstreamServer {
   readonly name: string

@@ -126,11 +126,11 @@ export interface HttpsTestServer extends TestServer {
   /** Connections in the order in which they were made. */
   readonly sessions: readonly ServerHttp2Session[]
   readonly requests: readonly IncomingHttpHeaders[]
-  /** Serves a request whose content has come; by default as the handler says. */
+  /** Serves a request; by default as the handler says. */
   serve: (stream: ServerHttp2Stream, query: Buffer) => void
 }
 
-/** DNS over HTTPS by HTTP/2, made from Node's own. */
+/** DNS over HTTPS by GET over HTTP/2, made from Node's own. */
 export async function httpsServer(
   handler: Handler,
   { port = 0, ...options }: SecureServerOptions & { port?: number },
@@ -153,13 +153,9 @@ export async function httpsServer(
   listener.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     stream.on('error', () => {})
     requests.push(headers)
-    const pieces: Buffer[] = []
-    stream.on('data', (piece: Buffer) => pieces.push(piece))
-    stream.on('end', () => {
-      const query = Buffer.concat(pieces)
-      queries.push(query)
-      server.serve(stream, query)
-    })
+    const query = Buffer.from(new URL(String(headers[':path']), 'https://dns.example').searchParams.get('dns') ?? '', 'base64url')
+    queries.push(query)
+    server.serve(stream, query)
   })
   listener.listen(port, '127.0.0.1')
   await once(listener, 'listening')

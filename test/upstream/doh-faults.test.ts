@@ -217,18 +217,11 @@ describe('an https upstream, where a server is silent,', () => {
     await upstream.close()
   })
 
-  test('and takes no content (window 0), does the same', async () => {
+  test('and gives no window, needs none', async () => {
     await using server = await httpsServer(answering, { ...GOOD, settings: { initialWindowSize: 0 } })
-    const { serve } = server
-    server.serve = (stream, query) => {
-      if (query.length > 0) serve(stream, query)
-    }
     const { upstream, counts } = upstreamTo(server.endpoint)
-    // the window counts from the server's SETTINGS on, which come with the first answer
-    assert.ok((await ask(upstream)).answer)
-    const outcomes = await Promise.all(Array.from({ length: 10 }, () => ask(upstream, { budgetMs: 300 })))
-    assert.ok(outcomes.every(({ failure }) => failure === Failure.upstream_timeout))
-    await until(() => counts.connections === 0)
+    for (let i = 0; i < 3; i++) assert.ok((await ask(upstream)).answer)
+    assert.deepEqual([server.sessions.length, counts.failed], [1, []])
     await upstream.close()
   })
 

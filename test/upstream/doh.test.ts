@@ -12,21 +12,19 @@ import { ADDRESS, answer, answering, ask, asking, clock, forward, inform, OK, se
 import { GOOD, root } from './servers.ts'
 
 describe('an https upstream asks', () => {
-  test('by POST with the media type, id 0 and padding, and tells nothing of itself', async () => {
+  test('by GET with id 0 and padding, and tells nothing of itself', async () => {
     await using server = await httpsServer(answering, GOOD)
     const url = new URL(`https://dns.example:${server.endpoint.port}/token/dns-query?profile=a`)
     const { upstream } = upstreamTo(server.endpoint, { url })
     assert.ok((await ask(upstream)).message?.includes(ADDRESS))
     const [{ ...fields } = {}] = server.requests
     assert.deepEqual(fields, {
-      ':method': 'POST',
+      ':method': 'GET',
       ':scheme': 'https',
       ':authority': `dns.example:${server.endpoint.port}`,
-      ':path': '/token/dns-query?profile=a',
-      'content-type': 'application/dns-message',
+      ':path': `/token/dns-query?profile=a&dns=${server.queries[0]?.toString('base64url')}`,
       accept: 'application/dns-message',
       'accept-encoding': 'identity',
-      'content-length': '128',
       [Object.getOwnPropertySymbols(fields)[0] as symbol]: [],
     })
     assert.deepEqual(server.queries[0], question({ name: 'example.com', id: 0, opt: `000c0054 ${'00'.repeat(84)}` }))
