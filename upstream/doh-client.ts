@@ -58,7 +58,6 @@ export function openClient(
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: NEVER_MS,
-    maxResponseSize: MAX_MESSAGE_LENGTH,
     // RFC 9113 §6.5.2: one answer of any length; undici does not look for it among h2Options
     initialWindowSize: MAX_MESSAGE_LENGTH,
     h2Options: { maxConcurrentStreams: streams, connectionWindowSize: CONNECTION_WINDOW, pingInterval: 0 },

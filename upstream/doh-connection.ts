@@ -248,10 +248,8 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
     },
     onOrphaned: (count) => {
       const orphans = [...this.#given].slice(Math.max(0, this.#given.size - count))
-      for (const exchange of orphans) {
-        this.cancelLater(exchange)
-        this.#lose(exchange)
-      }
+      // then undici tells each of them that it is over, as on a connection that is broken
+      for (const exchange of orphans) this.cancelLater(exchange)
       return orphans.every(({ isStarted }) => isStarted)
     },
   }

@@ -1,16 +1,22 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { ClientHttp2Stream } from 'node:http2'
 import type { Dispatcher } from 'undici'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
+import { MAX_MESSAGE_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
 import { ByteCollector } from '../net/byte-collector.ts'
 import { WheelEntry } from '../net/wheel.ts'
 import { ageOf, flawOf, retryAfterOf } from './doh-response.ts'
+import { ownNextStream, type StreamOwner } from './http2-streams.ts'
 
 /** Interim responses (RFC 9110 §15.2) to one request: a server that works needs none for a POST. */
 const MAX_INTERIM = 8
 /** RFC 9110 §15.2. */
 const FIRST_FINAL_STATUS = 200
+
+/** RFC 9113 §7. */
+const CANCEL = 0x8
 
 /** undici takes an error of this code for one of a request, and not of all that wait. */
 const CANCELLED = Object.assign(new Error('Cannot use the response: expected: a question: received: none that is open.'), {
@@ -21,7 +27,6 @@ const CANCELLED = Object.assign(new Error('Cannot use the response: expected: a 
 const STREAM_ERRORS: ReadonlySet<string | undefined> = new Set([
   'ERR_HTTP2_STREAM_ERROR',
   'UND_ERR_INFO',
-  'UND_ERR_RES_EXCEEDED_MAX_SIZE',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ])
 
@@ -48,13 +53,14 @@ export interface ExchangeOwner {
  * One question on its way over one connection: its own timer, and what undici tells of the response. It has one outcome; after
  * that it only waits until undici has let go of it.
  */
-export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler {
+export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler, StreamOwner {
   readonly query: Query
   readonly sink: UpstreamSink
   /** Whether it was sent on an earlier connection that broke (conformance TCP-13: once). */
   readonly resent: boolean
   /** When it was asked; once it has a stream, since when it has that. */
   sentAt: number
+  stream: ClientHttp2Stream | null = null
   readonly #owner: ExchangeOwner
   readonly #content = new ByteCollector()
   #controller: Dispatcher.DispatchController | null = null
@@ -85,6 +91,8 @@ export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler {
 
   /** Resets its stream; never while undici or Node tell of something that was received (conformance H2-69). */
   cancel(): void {
+    // undici destroys it, and what is destroyed before it was sent is not reset: the server would answer, and the stream be nobody's
+    this.stream?.close(CANCEL)
     this.#controller?.abort(CANCELLED)
   }
 
@@ -95,7 +103,10 @@ export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     const isRetry = this.#controller !== null
     this.#controller = controller
-    if (!isRetry && this.#isOpen) return
+    if (!isRetry && this.#isOpen) {
+      ownNextStream(this)
+      return
+    }
     const isRefused = this.settle()
     controller.abort(CANCELLED)
     // RFC 9113 §8.7: refused without being looked at. undici would ask again, the same server over the same connection
@@ -116,8 +127,10 @@ export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    // undici sees to it that it is no more than a message can have
-    if (this.#isOpen) this.#content.add(chunk)
+    if (!this.#isOpen) return
+    // undici has a limit too, but resets the stream at once
+    if (this.#content.length + chunk.length > MAX_MESSAGE_LENGTH) this.#reject(Failure.upstream_malformed)
+    else this.#content.add(chunk)
   }
 
   onResponseEnd(): void {

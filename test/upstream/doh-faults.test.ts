@@ -1,12 +1,28 @@
 import assert from 'node:assert/strict'
-import { constants } from 'node:http2'
+import { constants, type ServerHttp2Stream } from 'node:http2'
 import test, { describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { Failure, type FailureCode } from '../../dns/failure.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { type HttpsTestServer, httpsServer, tlsServer } from '../harness/servers.ts'
-import { ADDRESS, answer, answering, ask, asking, holding, inform, OK, send, serving, silent, until, upstreamTo } from './doh-harness.ts'
+import {
+  ADDRESS,
+  answer,
+  answering,
+  ask,
+  asking,
+  clock,
+  forward,
+  holding,
+  inform,
+  OK,
+  send,
+  serving,
+  silent,
+  until,
+  upstreamTo,
+} from './doh-harness.ts'
 import { GOOD } from './servers.ts'
 
 const NO_ANSWERS: readonly { what: string; serve: HttpsTestServer['serve']; failure?: FailureCode }[] = [
@@ -24,6 +40,7 @@ const NO_ANSWERS: readonly { what: string; serve: HttpsTestServer['serve']; fail
     what: 'more than a message can have',
     serve: (stream, query) => send(stream, OK, Buffer.concat([response(query, {}), Buffer.alloc(70_000)])),
   },
+  { what: 'content without end', serve: (stream) => flood(stream) },
   {
     what: 'an answer that is compressed',
     serve: (stream, query) => send(stream, { ...OK, 'content-encoding': 'gzip' }, gzipSync(response(query, { answers: [aRecord()] }))),
@@ -50,6 +67,14 @@ const NO_ANSWERS: readonly { what: string; serve: HttpsTestServer['serve']; fail
   },
   { what: 'interim responses without end', serve: (stream) => inform(stream, 20) },
 ]
+
+function flood(stream: ServerHttp2Stream): void {
+  const more = (): void => {
+    if (!stream.destroyed) stream.write(Buffer.alloc(10_000), () => setImmediate(more))
+  }
+  stream.respond(OK)
+  more()
+}
 
 describe('an https upstream takes for a failure, at once and without asking again,', () => {
   for (const { what, serve, failure = 'upstream_malformed' } of NO_ANSWERS) {
@@ -198,6 +223,7 @@ describe('an https upstream, where a server is silent,', () => {
     assert.equal(failure, Failure.upstream_timeout)
     assert.ok(ms >= 300 && ms < 1000, `${ms} ms`)
     await until(() => held[0]?.closed === true)
+    assert.equal(held[0]?.rstCode, constants.NGHTTP2_CANCEL)
     assert.ok((await ask(upstream)).answer)
     assert.equal(server.sessions.length, 2)
     await until(() => counts.connections === 1)
@@ -214,6 +240,33 @@ describe('an https upstream, where a server is silent,', () => {
     assert.equal((await late).failure, Failure.upstream_timeout)
     assert.ok((await asking(upstream, 10)).every(({ answer }) => answer !== null))
     assert.equal(server.sessions.length, 1)
+    await upstream.close()
+  })
+
+  test('resets a stream that is given up before it is sent, and outlives the connection', async () => {
+    await using server = await serving(answer)
+    let socket = null as null | { resetAndDestroy(): unknown }
+    server.listener.on('connection', (raw) => {
+      socket ??= raw
+    })
+    const { upstream, dependencies } = upstreamTo(server.endpoint)
+    assert.ok((await ask(upstream)).answer)
+    server.serve = (stream) => {
+      stream.respond(OK)
+      stream.write(hex('0000'))
+    }
+    const open = ask(upstream)
+    await until(() => server.queries.length === 2)
+    const brief = ask(upstream, { budgetMs: 100 })
+    forward(200)
+    dependencies.wheel.advance(clock())
+    assert.equal((await brief).failure, Failure.upstream_timeout)
+    await until(() => server.queries.length === 3)
+    for (let i = 0; i < 20; i++) await turn()
+    server.serve = answer
+    // an error of a stream to which nobody listens would end the process
+    socket?.resetAndDestroy()
+    assert.ok((await open).answer)
     await upstream.close()
   })
 
