@@ -167,6 +167,11 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
 
   // ---- what exchanges say ----
 
+  broke(): void {
+    this.#isBroken = true
+    this.destroy()
+  }
+
   heard(retryAfterMs: number): void {
     this.#hasAnswered = true
     this.#lastHeard = this.#options.dependencies.clock()

@@ -34,6 +34,8 @@ const STREAM_ERRORS: ReadonlySet<string | undefined> = new Set([
 export interface ExchangeOwner {
   /** Whether it works no longer, so that whatever goes wrong is not the fault of one stream. */
   readonly isBroken: boolean
+  /** It works no longer, as the error of a request says. */
+  broke(): void
   /** The head of a response has come; `retryAfterMs`: for how long the server wants to be left alone. */
   heard(retryAfterMs: number): void
   /** `ageMs`: how long it was kept by caches on its way. */
@@ -140,8 +142,12 @@ export class Exchange extends WheelEntry implements Dispatcher.DispatchHandler, 
 
   onResponseError(_controller: Dispatcher.DispatchController | null, { code }: NodeJS.ErrnoException): void {
     this.#owner.released(this)
-    if (!this.settle()) return
-    if (STREAM_ERRORS.has(code) && !this.#owner.isBroken) this.#owner.failed(this, Failure.upstream_malformed)
+    const wasOpen = this.settle()
+    // what has ended no stream has ended nothing: Node cannot send the request, nor any other on this connection
+    const isOfStream = STREAM_ERRORS.has(code) && !(code === CANCELLED.code && this.stream?.closed === false)
+    if (!isOfStream) this.#owner.broke()
+    if (!wasOpen) return
+    if (isOfStream && !this.#owner.isBroken) this.#owner.failed(this, Failure.upstream_malformed)
     else this.#owner.lost(this)
   }
 

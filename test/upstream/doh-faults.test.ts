@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { Failure, type FailureCode } from '../../dns/failure.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { type HttpsTestServer, httpsServer, tlsServer } from '../harness/servers.ts'
+import type { Outcome } from '../harness/upstream.ts'
 import {
   ADDRESS,
   answer,
@@ -203,12 +204,32 @@ describe('an https upstream asks once more, on another connection,', () => {
     })
   }
 
+  test('what cannot be sent any longer, as the server has broken the rules of HTTP/2', async () => {
+    await using server = await tlsServer(silent, { ...GOOD, ALPNProtocols: ['h2'] })
+    server.listener.on('secureConnection', (socket) => {
+      // SETTINGS, and later CONTINUATION of nothing (RFC 9113 §6.10)
+      socket.write(hex('000000 04 00 00000000'))
+      socket.once('data', () => socket.write(hex('000001 09 04 00000001 88')))
+    })
+    const { upstream } = upstreamTo(server.endpoint)
+    const outcomes: Promise<Outcome>[] = []
+    while (server.sockets.length < 30) {
+      outcomes.push(ask(upstream, { budgetMs: 5000 }))
+      await turn()
+    }
+    for (const { failure } of await Promise.all(outcomes)) assert.equal(failure, Failure.upstream_network)
+    await upstream.close()
+  })
+
   test('what meets octets that are no frames', async () => {
     await using server = await tlsServer(silent, { ...GOOD, ALPNProtocols: ['h2'] })
     server.listener.on('secureConnection', (socket) => socket.write(Buffer.alloc(100, 255)))
     const { upstream, counts } = upstreamTo(server.endpoint)
     assert.equal((await ask(upstream)).failure, Failure.upstream_network)
     assert.equal(server.sockets.length, 2)
+    // at once: it is not asked as long as its socket has not closed
+    assert.equal((await ask(upstream)).failure, Failure.upstream_network)
+    assert.equal(server.sockets.length, 4)
     await until(() => counts.connections === 0)
     await upstream.close()
   })
