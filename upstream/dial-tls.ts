@@ -12,7 +12,7 @@ import type { TrustObserver } from './server.ts'
 /** RFC 7858 §3.1 names no ALPN identifier, the registry does; a server that selects none is one from before (RFC 7301 §3.1). */
 const DOT_PROTOCOLS = ['dot']
 /** RFC 8467 §4.1. */
-const QUERY_BLOCK = 128
+export const QUERY_BLOCK = 128
 /** After a refused certificate, of the server or of ours: time in which questions fail at once, where each would cost both sides a handshake. */
 const REFUSAL_MS = 1000
 /** A session is resumed without its certificate being looked at: once a day it is, whatever tickets the server gives. */

@@ -1,6 +1,8 @@
 import type { Endpoint } from '../net/address.ts'
 import { TcpDialer } from './dial-tcp.ts'
 import { TlsDialer, type TlsTrust } from './dial-tls.ts'
+import { HttpsUpstream } from './doh.ts'
+import { H2_PROTOCOL } from './doh-client.ts'
 import { doh3 } from './doh3.ts'
 import { DOQ } from './doq.ts'
 import { EdnsSupport } from './edns-support.ts'
@@ -10,7 +12,7 @@ import type { ConnectionTerms, UpstreamDependencies, UpstreamServer } from './se
 import { StreamUpstream } from './stream.ts'
 import { UdpUpstream } from './udp.ts'
 
-export type ServerOptions = PlainServerOptions | TlsServerOptions | DoqServerOptions | Http3ServerOptions
+export type ServerOptions = PlainServerOptions | TlsServerOptions | HttpsServerOptions | DoqServerOptions | Http3ServerOptions
 
 interface CommonOptions {
   readonly name: string
@@ -31,6 +33,13 @@ export interface TlsServerOptions extends CommonOptions {
   readonly trust: TlsTrust
 }
 
+export interface HttpsServerOptions extends CommonOptions {
+  readonly protocol: 'https'
+  readonly trust: TlsTrust
+  /** Authority and path of the requests; connections go to `endpoint`. */
+  readonly url: URL
+}
+
 export interface DoqServerOptions extends CommonOptions {
   readonly protocol: 'quic'
   readonly trust: QuicTrust
@@ -48,6 +57,9 @@ export function createServer(options: ServerOptions, dependencies: UpstreamDepen
   const { name, endpoint, terms } = options
   if (options.protocol === 'quic') return new QuicUpstream(DOQ, options, dependencies)
   if (options.protocol === 'h3') return new QuicUpstream(doh3(options.url), options, dependencies)
+  if (options.protocol === 'https') {
+    return new HttpsUpstream(new TlsDialer({ ...options, protocols: [H2_PROTOCOL] }, dependencies), options, dependencies)
+  }
   if (options.protocol === 'tls') return new StreamUpstream(new TlsDialer(options, dependencies), options, dependencies)
   const edns = new EdnsSupport(dependencies.clock)
   const stream = new StreamUpstream(new TcpDialer(options, dependencies), { name, terms, edns }, dependencies)

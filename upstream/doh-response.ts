@@ -6,21 +6,23 @@ const MAX_AGE_SECONDS = 2_147_483_648
 const BUSY_STATUSES: ReadonlySet<number> = new Set([429, 503])
 /** When such a response does not say for how long. */
 const DEFAULT_RETRY_MS = 1000
+/** A server may ask to be left alone, but not for longer than an operator would notice. */
+const MAX_RETRY_MS = 30_000
 const DECIMAL = /^\d{1,15}$/
 
 /** The field lines of a response, by lower-case names. */
-interface ResponseFields {
+export interface ResponseFields {
   get(name: string): string | null
 }
 
 /**
- * Whether a response to a POST has a DNS message as its content (RFC 8484 §4.2.1): no redirect is followed, to nobody was a question
+ * Whether a response has a DNS message as its content (RFC 8484 §4.2.1): no redirect is followed, to nobody was a question
  * allowed but this server, and no content coding was asked for.
  */
 export function hasMessage(status: number, fields: ResponseFields): boolean {
   if (status !== 200 || !isDnsMessage(fields.get('content-type'))) return false
   const coding = fields.get('content-encoding')
-  return coding === null || coding === 'identity'
+  return coding === null || coding.toLowerCase() === 'identity'
 }
 
 /** RFC 9111 §5.1: seconds for which caches have had the response. A value that is none is ignored; of several the first counts. */
@@ -32,9 +34,11 @@ export function ageOf(fields: ResponseFields): number {
   return DECIMAL.test(text) ? Math.min(Number(text), MAX_AGE_SECONDS) : 0
 }
 
-/** For how long the server wants to be left alone, milliseconds; 0: it does not say that (RFC 9110 §10.2.3; dates are not read). */
+/** For how long the server wants to be left alone, milliseconds; 0: it does not say that (RFC 9110 §10.2.3). */
 export function pauseOf(status: number, fields: ResponseFields): number {
   if (!BUSY_STATUSES.has(status)) return 0
   const after = fields.get('retry-after')
-  return after !== null && DECIMAL.test(after) ? Number(after) * 1000 : DEFAULT_RETRY_MS
+  if (after === null) return DEFAULT_RETRY_MS
+  const ms = DECIMAL.test(after) ? Number(after) * 1000 : Date.parse(after) - Date.now()
+  return ms > 0 ? Math.min(ms, MAX_RETRY_MS) : DEFAULT_RETRY_MS
 }

@@ -1,5 +1,13 @@
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
+import type { IncomingHttpHeaders } from 'node:http'
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type SecureServerOptions,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls'
 import type { Endpoint } from '../../net/address.ts'
@@ -117,6 +125,71 @@ async function streamServer(
     peers,
     connections: sockets,
     handler,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise<void>((resolve) => {
+        listener.close(() => resolve())
+      })
+    },
+  }
+  return server
+}
+
+export interface HttpsTestServer extends TestServer {
+  readonly listener: Http2SecureServer
+  /** Connections in the order in which they were made. */
+  readonly sessions: readonly ServerHttp2Session[]
+  readonly requests: readonly IncomingHttpHeaders[]
+  /** Serves a request; by default as the handler says. */
+  serve: (stream: ServerHttp2Stream, query: Buffer) => void
+}
+
+/** DNS over HTTPS by GET over HTTP/2, made from Node's own. */
+export async function httpsServer(
+  handler: Handler,
+  { port = 0, ...options }: SecureServerOptions & { port?: number },
+): Promise<HttpsTestServer> {
+  const listener = createSecureServer(options)
+  const sockets = new Set<Socket>()
+  const sessions: ServerHttp2Session[] = []
+  const requests: IncomingHttpHeaders[] = []
+  const queries: Buffer[] = []
+  const peers = new Set<number>()
+  listener.on('secureConnection', (socket: TLSSocket) => {
+    sockets.add(socket)
+    peers.add(socket.remotePort ?? 0)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+  })
+  listener.on('tlsClientError', () => {})
+  listener.on('sessionError', () => {})
+  listener.on('session', (session: ServerHttp2Session) => sessions.push(session))
+  listener.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    stream.on('error', () => {})
+    requests.push(headers)
+    const query = Buffer.from(new URL(String(headers[':path']), 'https://dns.example').searchParams.get('dns') ?? '', 'base64url')
+    queries.push(query)
+    server.serve(stream, query)
+  })
+  listener.listen(port, '127.0.0.1')
+  await once(listener, 'listening')
+  const server: HttpsTestServer = {
+    endpoint: { host: '127.0.0.1', port: (listener.address() as AddressInfo).port },
+    queries,
+    peers,
+    handler,
+    listener,
+    sessions,
+    requests,
+    serve: (stream, query) => {
+      const reply = (message: Uint8Array): void => {
+        if (stream.destroyed || stream.headersSent) return
+        stream.respond({ ':status': 200, 'content-type': 'application/dns-message' })
+        stream.end(message)
+      }
+      const { socket } = stream.session ?? {}
+      server.handler(query, reply, { destroy: () => socket?.destroy() })
+    },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
       await new Promise<void>((resolve) => {

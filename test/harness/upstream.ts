@@ -62,15 +62,16 @@ export interface AskOptions {
   readonly dnssecOk?: boolean
   /** The client's. */
   readonly id?: number
+  readonly clock?: Clock
 }
 
 /** Sends one question and waits for the one outcome; a second outcome is an error. */
 export async function ask(
   upstream: Pick<Upstream, 'send'>,
-  { name = 'example.com', type = 1, budgetMs = 2000, dnssecOk = false, id = 0x1234 }: AskOptions = {},
+  { name = 'example.com', type = 1, budgetMs = 2000, dnssecOk = false, id = 0x1234, clock = monotonicClock }: AskOptions = {},
 ): Promise<Outcome> {
   const query = parsedQuery(question({ name, type, id, opt: '', optFlags: dnssecOk ? 0x8000 : 0 }), client('tcp'))
-  query.receivedAt = monotonicClock()
+  query.receivedAt = clock()
   query.deadline = query.receivedAt + budgetMs
   query.park()
   return new Promise((resolve, reject) => {
@@ -79,7 +80,7 @@ export async function ask(
       if (settled) reject(new Error('settled twice'))
       settled = true
       const message = outcome.answer === null ? null : encode(outcome.answer, of)
-      resolve({ ...outcome, message, ms: monotonicClock() - of.receivedAt })
+      resolve({ ...outcome, message, ms: clock() - of.receivedAt })
     }
     upstream.send(query, {
       answered: (of, answer) => settle({ answer, failure: null }, of),

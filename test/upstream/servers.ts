@@ -7,7 +7,7 @@ import type { ConnectionTerms, UpstreamServer } from '../../upstream/server.ts'
 import { issue } from '../certs/issue.ts'
 import { engine } from '../harness/quic.ts'
 import { QuicTestServer, replying } from '../harness/quic-servers.ts'
-import { type Handler, type StreamTestServer, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
+import { type Handler, httpsServer, type StreamTestServer, type TestServer, tcpServer, tlsServer, udpServer } from '../harness/servers.ts'
 import { upstreamDependencies } from '../harness/upstream.ts'
 
 export const root = await issue({ isCa: true, subject: 'CN=root' })
@@ -24,28 +24,38 @@ export function terms(parts: Partial<ConnectionTerms> = {}): ConnectionTerms {
   return { connectMs: 1000, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null, ...parts }
 }
 
-export type TestedProtocol = 'udp' | 'tcp' | 'tls' | 'quic' | 'h3'
+/** The kinds of upstreams that there are. */
+export type Kind = 'udp' | 'tcp' | 'tls' | 'https' | 'quic' | 'h3'
+
+export const GOOD = { cert: leaf.certPem, key: leaf.keyPem }
+
+/** As an operator writes it. */
+export function dohUrl({ port }: Endpoint): URL {
+  return new URL(`https://dns.example:${port}/dns-query`)
+}
 
 export async function startServer(protocol: 'tcp' | 'tls', handler: Handler): Promise<StreamTestServer>
-export async function startServer(protocol: TestedProtocol, handler: Handler): Promise<TestServer>
-export async function startServer(protocol: TestedProtocol, handler: Handler): Promise<TestServer> {
+export async function startServer(protocol: Kind, handler: Handler): Promise<TestServer>
+export async function startServer(protocol: Kind, handler: Handler): Promise<TestServer> {
   if (protocol === 'quic' || protocol === 'h3') {
     const identity = { chainPem: leaf.certPem, keyPem: leaf.keyPem }
     const server = await QuicTestServer.start({ protocol: protocol === 'quic' ? 'doq' : 'h3', identity, react: replying })
     server.handler = handler
     return server
   }
-  if (protocol === 'tls') return tlsServer(handler, { cert: leaf.certPem, key: leaf.keyPem })
+  if (protocol === 'tls') return tlsServer(handler, GOOD)
+  if (protocol === 'https') return httpsServer(handler, GOOD)
   return (protocol === 'udp' ? udpServer : tcpServer)(handler)
 }
 
 export function serverFor(
-  protocol: TestedProtocol,
+  protocol: Kind,
   endpoint: Endpoint,
   dependencies: ReturnType<typeof upstreamDependencies> = upstreamDependencies(),
 ): UpstreamServer {
   const common = { name: 'test', endpoint, terms: terms() }
   if (protocol === 'quic' || protocol === 'h3') return quicServerFor(protocol, endpoint, { dependencies })
+  if (protocol === 'https') return createServer({ ...common, protocol, trust: trust(), url: dohUrl(endpoint) }, dependencies)
   return protocol === 'tls'
     ? createServer({ ...common, protocol, trust: trust() }, dependencies)
     : createServer({ ...common, protocol }, dependencies)

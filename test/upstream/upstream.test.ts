@@ -13,9 +13,9 @@ const answering: Handler = (query, reply) => reply(response(query, { answers: [a
 const silent: Handler = () => {}
 const failing: Handler = (query, reply) => reply(response(query, { flags: 0x8182 }))
 
-for (const protocol of ['udp', 'tcp', 'tls', 'quic', 'h3'] as const) {
+for (const protocol of ['udp', 'tcp', 'tls', 'https', 'quic', 'h3'] as const) {
   // RFC 9250 §4.2.1, RFC 8484 §4.1: streams tell answers apart, the id is always 0
-  const hasIds = protocol !== 'quic' && protocol !== 'h3'
+  const hasIds = protocol === 'udp' || protocol === 'tcp' || protocol === 'tls'
   const start = (handler: Handler): Promise<TestServer> => startServer(protocol, handler)
 
   describe(`a ${protocol} upstream`, () => {
@@ -35,7 +35,9 @@ for (const protocol of ['udp', 'tcp', 'tls', 'quic', 'h3'] as const) {
       assert.ok(sent)
       // RFC 8467 §4.1: 128 octets, in the option that comes last; RFC 7830 §6: never in the clear
       const padded = `000c0054 ${'00'.repeat(84)}`
-      const opt = { udp: '', tcp: '000b0000', tls: `000b0000 000c0050 ${'00'.repeat(80)}`, quic: padded, h3: padded }[protocol]
+      const opt = { udp: '', tcp: '000b0000', tls: `000b0000 000c0050 ${'00'.repeat(80)}`, https: padded, quic: padded, h3: padded }[
+        protocol
+      ]
       assert.deepEqual(sent, question({ name: 'example.com', id: hasIds ? sent.readUInt16BE(0) : 0, opt }))
       await upstream.close()
     })
@@ -154,7 +156,7 @@ describe('a udp upstream', () => {
   })
 })
 
-for (const protocol of ['tcp', 'tls', 'quic', 'h3'] as const) {
+for (const protocol of ['tcp', 'tls', 'https', 'quic', 'h3'] as const) {
   const isQuic = protocol === 'quic' || protocol === 'h3'
 
   describe(`a ${protocol} upstream`, () => {
@@ -201,8 +203,10 @@ for (const protocol of ['tcp', 'tls', 'quic', 'h3'] as const) {
       await upstream.close()
     })
 
-    // RFC 9250 §5.5.2: a protocol error on QUIC
-    test('leaves when the server says so (keepalive 0), after what is open is answered', { skip: isQuic }, async () => {
+    // RFC 9250 §5.5.2: a protocol error on QUIC; RFC 7828 §3.1: the option is for DNS over TCP, HTTP/2 has GOAWAY
+    test('leaves when the server says so (keepalive 0), after what is open is answered', {
+      skip: isQuic || protocol === 'https',
+    }, async () => {
       const leave = hex('00 0029 04d0 00000000 0006 000b00020000')
       await using server = await startServer(protocol, (query, reply) =>
         reply(response(query, { answers: [aRecord()], additionals: [leave] })),
