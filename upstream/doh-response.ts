@@ -8,7 +8,7 @@ const BUSY_STATUSES: ReadonlySet<number> = new Set([429, 503])
 const DEFAULT_RETRY_MS = 1000
 /** A server may ask to be left alone, but not for longer than an operator would notice. */
 const MAX_RETRY_MS = 30_000
-const DECIMAL = /^\d{1,15}$/
+const DECIMAL = /^\d+$/
 
 /** The field lines of a response, by lower-case names. */
 export interface ResponseFields {

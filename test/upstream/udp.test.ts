@@ -238,12 +238,13 @@ describe('ids and ports of 10,000 questions', () => {
   test('cannot be predicted: every id and every port is as likely as any other, and soon the ports are others', async () => {
     const late = { ms: 0 }
     await using server = await peerServer()
-    const upstream = serverFor('udp', server.endpoint, { ...upstreamDependencies(), clock: () => monotonicClock() + late.ms })
+    const clock = () => monotonicClock() + late.ms
+    const upstream = serverFor('udp', server.endpoint, { ...upstreamDependencies(), clock })
     const ports: number[] = []
     for (let minute = 0; minute < 5; minute++) {
       late.ms = minute * MINUTE
       const seen = server.exchanges.length
-      for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 200 }, () => ask(upstream)))
+      for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 200 }, () => ask(upstream, { clock })))
       const used = server.exchanges.slice(seen).map(({ from }) => from.port)
       const open = [...new Set(used)]
       assert.equal(open.length, 32)
