@@ -11,7 +11,6 @@ import { Routing } from '../../gateway/assembly/routing.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from '../../gateway/assembly/routing-plan.ts'
 import type { UpstreamTarget } from '../../gateway/assembly/upstreams.ts'
 import type { Config } from '../../gateway/config/config.ts'
-import { loopLabel } from '../../gateway/stages/loop.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { HealthState } from '../../upstream/health-table.ts'
@@ -54,7 +53,7 @@ function routingIn(t: TestContext) {
     meter: () => meter,
     quic: () => null,
     health: rows.memory,
-    loopLabel: loopLabel('test'),
+    loopLabel: '0'.repeat(32),
   })
   t.after(() => routing.close())
   const forward = (ms: number): void => {
