@@ -8,7 +8,7 @@ import { CLIENTS, exchange, openTcp, openTls, type Reaction } from '../harness/c
 import { prefixes, runGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response, vector } from '../harness/messages.ts'
 import { metric } from '../harness/metrics.ts'
-import { dnsServer, frame, type Handler } from '../harness/servers.ts'
+import { dnsServer, frame, type Handler, holding } from '../harness/servers.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const EXAMPLE = question({ name: 'www.example.com', opt: '' })
@@ -69,10 +69,10 @@ describe('access', () => {
 describe('drain()', () => {
   test('answers what is open, takes nothing new, and ends', async () => {
     const held: (() => void)[] = []
-    await using upstream = await dnsServer((query, reply) => held.push(() => reply(response(query, { answers: [aRecord()] }))))
+    await using upstream = await dnsServer(holding((send) => held.push(send)))
     await using gateway = await runGateway([upstream.endpoint])
     // a question each: the same of all would be asked once
-    const replies = CLIENTS.map((client, i) => client.send(gateway, question({ name: `${i}.example.com`, opt: '' })))
+    const replies = CLIENTS.map((client, i) => client.send(gateway, question({ name: `slow${i}.example.com`, opt: '' })))
     while (held.length < CLIENTS.length) await turn()
     const drained = gateway.gateway.drain()
     assert.equal((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status, 503)
@@ -85,11 +85,11 @@ describe('drain()', () => {
 
   test('tells stream clients that are waiting, and ends idle connections', async () => {
     const held: (() => void)[] = []
-    await using upstream = await dnsServer((query, reply) => held.push(() => reply(response(query, { answers: [aRecord()] }))))
+    await using upstream = await dnsServer(holding((send) => held.push(send)))
     await using gateway = await runGateway([upstream.endpoint])
     const idle = await openTcp(gateway)
     idle.resume()
-    const reply = exchange(await openTcp(gateway), EXAMPLE)
+    const reply = exchange(await openTcp(gateway), question({ name: 'slow.example.com', opt: '' }))
     while (held.length === 0) await turn()
     const drained = gateway.gateway.drain()
     await once(idle, 'close')
@@ -160,7 +160,8 @@ describe('the admin listener', () => {
     assert.equal(await metric(gateway, 'atlas_connections{transport="dot"}'), 1)
     assert.equal(await metric(gateway, 'atlas_handshakes_total{transport="dot",outcome="ok",version="TLSv1.3",resumed="false"}'), 2)
     assert.equal(await metric(gateway, 'atlas_query_seconds_count{transport="dot",source="upstream"}'), 2)
-    assert.equal(await metric(gateway, 'atlas_upstream_answers_total{upstream="upstream0"}'), CLIENTS.length + 1)
+    // and what the gateway asks to know whether it is there
+    assert.ok((await metric(gateway, 'atlas_upstream_answers_total{upstream="upstream0"}')) > CLIENTS.length)
     assert.equal(await metric(gateway, 'atlas_handshakes_total{transport="doq",outcome="ok",version="TLSv1.3",resumed="false"}'), 1)
     assert.equal(await metric(gateway, 'atlas_answers_total{transport="doh3",rcode="NOERROR",source="upstream"}'), 1)
     assert.ok((await metric(gateway, 'atlas_certificate_expiry_seconds{name="localhost"}')) > 390 * 86_400)

@@ -99,9 +99,11 @@ describe('a reload', () => {
     kept.socket.write(frame(ask('slow')))
     await until(() => held.length === 1)
     const { upstreams } = testConfig([after.endpoint])
+    const rest = { weight: 1, connections: 16, pipelining: 200, maxAge: '1h', idle: '30s', randomizeCase: false }
+    const formOf = ({ port }: Endpoint) => ({ name: 'upstream0', url: `udp://127.0.0.1:${port}`, ...rest })
     assert.deepEqual(changesOf(await gateway.reload({ upstreams })), [
-      { path: 'upstreams', from: { name: 'upstream0', url: `udp://127.0.0.1:${before.endpoint.port}` }, to: null },
-      { path: 'upstreams', from: null, to: { name: 'upstream0', url: `udp://127.0.0.1:${after.endpoint.port}` } },
+      { path: 'upstreams', from: formOf(before.endpoint), to: null },
+      { path: 'upstreams', from: null, to: formOf(after.endpoint) },
     ])
     await kept.ask(ask())
     assert.equal(after.udp.queries.length, 1)
