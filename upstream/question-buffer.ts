@@ -13,6 +13,8 @@ const KEPT_CAPACITY = 65_536
 export class QuestionBuffer {
   #bytes = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
   #length = 0
+  /** Where the last question begins. */
+  #last = 0
 
   /** Octets. */
   get length(): number {
@@ -21,18 +23,26 @@ export class QuestionBuffer {
 
   add(query: Query, options: QuestionOptions): void {
     if (this.#bytes.length - this.#length < QUESTION_ROOM) this.#grow()
+    this.#last = this.#length
     const at = this.#length + PREFIX_LENGTH
     const length = writeQuestion(query, this.#bytes, at, options)
     putU16(this.#bytes, this.#length, length)
     this.#length = at + length
   }
 
-  /** A copy of exactly what is there, which the socket may keep; the next question begins anew. */
-  take(): Buffer {
-    const taken = Buffer.allocUnsafe(this.#length)
-    this.#bytes.copy(taken, 0, 0, this.#length)
-    this.#length = 0
-    if (this.#bytes.length > KEPT_CAPACITY) this.#bytes = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
+  /**
+   * A copy of what is there, which the socket may keep. `keepsLast`: of several questions the last one is not taken, and becomes the
+   * first of the next time.
+   */
+  take(keepsLast: boolean): Buffer {
+    const length = keepsLast && this.#last > 0 ? this.#last : this.#length
+    const taken = Buffer.allocUnsafe(length)
+    this.#bytes.copy(taken, 0, 0, length)
+    const next = this.#bytes.length > KEPT_CAPACITY ? Buffer.allocUnsafeSlow(FIRST_CAPACITY) : this.#bytes
+    this.#bytes.copy(next, 0, length, this.#length)
+    this.#bytes = next
+    this.#length -= length
+    this.#last = 0
     return taken
   }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { Answer } from '../dns/answer.ts'
 import { type AnswerReader, isAnswerTo, isBareError } from '../dns/answer-reader.ts'
 import { u16 } from '../dns/bytes.ts'
@@ -52,10 +53,13 @@ export interface StreamConnectionOptions {
 
 /**
  * One established connection to a server (RFC 7766 §6.2.1): questions of all clients under ids of our own, answers in any order,
- * all questions of one turn in one write.
+ * all questions of one turn in one write. Over TLS the last of several follows in a record of its own: some servers (nsd 4.6, dnsdist
+ * 1.7) take one question each time the network has something to read, and do not see those that they have decrypted already. While
+ * there is another record the network has something, and the last one has nothing behind the question that it ends.
  */
 export class StreamConnection extends WheelEntry implements PendingOwner {
   readonly #socket: Socket
+  readonly #hasRecords: boolean
   readonly #padding: number
   readonly #reader: AnswerReader
   readonly #edns: EdnsSupport
@@ -65,8 +69,8 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
   readonly #deframer = new Deframer()
   readonly #output = new QuestionBuffer()
   #flushScheduled = false
-  /** The server does not take what was written: what comes now waits here. */
-  #blocked = false
+  /** What was written is on its way out: what comes now waits here, where it is known which question is the last. */
+  #writing = false
   /** No more questions: it is broken, too old, or the server asked us to go (RFC 7828 §3.4). */
   #retired = false
   /** Nothing is left but to close. */
@@ -80,6 +84,7 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     super()
     const { terms, handlers, busy } = options
     this.#socket = socket
+    this.#hasRecords = socket instanceof TLSSocket
     this.#padding = options.padding
     this.#reader = options.reader
     this.#edns = options.edns
@@ -89,10 +94,6 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     const now = dependencies.clock()
     this.#life = new Lifetime(terms, now)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    socket.on('drain', () => {
-      this.#blocked = false
-      this.#scheduleFlush()
-    })
     // a server that has ended its side cannot answer any more; Node ends ours
     socket.on('end', () => this.#break())
     socket.on('close', () => this.#onClose())
@@ -111,7 +112,7 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
 
   /** Whether it takes another question. */
   get isUsable(): boolean {
-    const unsent = this.#output.length + (this.#blocked ? this.#socket.writableLength : 0)
+    const unsent = this.#output.length + (this.#writing ? this.#socket.writableLength : 0)
     return !this.#retired && !this.#inflight.isFull && unsent < MAX_UNSENT
   }
 
@@ -126,8 +127,9 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
 
   flush(): void {
     this.#flushScheduled = false
-    if (this.#output.length === 0 || this.#blocked || this.#ending || this.#socket.destroyed) return
-    this.#blocked = !this.#socket.write(this.#output.take())
+    if (this.#output.length === 0 || this.#writing || this.#ending || this.#socket.destroyed) return
+    this.#writing = true
+    this.#socket.write(this.#output.take(this.#hasRecords), this.#onWritten)
   }
 
   /** Takes no more questions, and ends with the last answer. */
@@ -168,6 +170,11 @@ export class StreamConnection extends WheelEntry implements PendingOwner {
     const isSilent = this.#proved && !isEmpty && this.#life.isSilent(now)
     if ((this.#life.isOld(now) || isSilent) && !this.#retired) this.#handlers.onReplace(this)
     this.#dependencies.wheel.set(this, this.#life.next(now, !isEmpty))
+  }
+
+  readonly #onWritten = (): void => {
+    this.#writing = false
+    if (this.#output.length > 0) this.#scheduleFlush()
   }
 
   #start(now: number): void {

@@ -23,8 +23,6 @@ interface Place {
 interface PeerKind {
   /** What has to be installed. */
   readonly tool: string
-  /** Protocols over which it does not answer questions that come together. */
-  readonly oneByOne?: readonly Protocol[]
   /** Resolves once it serves. */
   readonly start: (place: Place) => Promise<Running>
 }
@@ -33,8 +31,6 @@ interface PeerKind {
 export const PEERS: Readonly<Record<string, PeerKind>> = {
   nsd: {
     tool: 'nsd',
-    // version 4.6 takes one message each time the network has something, and does not see what else was in the TLS record
-    oneByOne: ['tls'],
     start: (place) => startPeer(place, 'nsd', { config: nsdConfig(place), args: (file) => ['-d', '-c', file], ready: /nsd started/ }),
   },
   unbound: { tool: 'unbound', start: (place) => startUnbound(place.holdings, `peer-${place.plain}`, unboundConfig(place)) },
@@ -60,8 +56,6 @@ const SERVER_NAME = 'peer.lab.example'
 
 export interface RunningPeer {
   readonly name: string
-  /** How many questions it may be asked at once. */
-  atOnce(protocol: Protocol, wanted: number): number
   /** It as an upstream in the gateway's configuration. */
   upstream(protocol: Protocol): string
 }
@@ -86,7 +80,6 @@ export async function startPeers(holdings: Holdings): Promise<readonly RunningPe
       await peer.start({ holdings, plain, tls, certificate, key, zone })
       return {
         name,
-        atOnce: (protocol, wanted) => (peer.oneByOne?.includes(protocol) === true ? 1 : wanted),
         upstream: (protocol) =>
           protocol === 'tls'
             ? `{ name: ${name}, url: "tls://127.0.0.1:${tls}", serverName: ${SERVER_NAME}, ca: ${ca} }`
@@ -188,10 +181,9 @@ zone "${ZONE}" { type forward; forward only; forwarders { 127.0.0.1 port ${zone}
 `
 }
 
-/** Without maxInFlight it takes one question at a time, and does not see what else was in the TLS record (1.7). */
 function dnsdistConfig({ plain, tls, certificate, key, zone }: Place): string {
   return `setLocal('127.0.0.1:${plain}')
-addTLSLocal('127.0.0.1:${tls}', '${certificate}', '${key}', { maxInFlight = 1000 })
+addTLSLocal('127.0.0.1:${tls}', '${certificate}', '${key}')
 newServer({ address = '127.0.0.1:${zone}' }):setUp()
 setSecurityPollSuffix('')
 `

@@ -17,15 +17,16 @@ for (const protocol of PROTOCOLS) {
     TOOLS,
     async (t) => {
       const holdings = new Holdings(t)
-      for (const { name, upstream, atOnce } of await startPeers(holdings)) {
+      for (const { name, upstream } of await startPeers(holdings)) {
         const gateway = await startGateway(holdings, upstream(protocol), { name })
         await assertForwards(gateway.dns)
-        await askMany(holdings, gateway.dns, { count: MANY, atOnce: atOnce(protocol, MANY) })
-        const [answers = 0, failures] = await Promise.all(
-          ['answers', 'failures'].map((what) => metric(gateway, `atlas_upstream_${what}_total{upstream="${name}"`)),
-        )
+        await askMany(holdings, gateway.dns, { count: MANY, atOnce: MANY })
+        const count = (what: string): Promise<number> => metric(gateway, `atlas_upstream_${what}`)
+        const answers = await count(`answers_total{upstream="${name}"`)
         assert.ok(answers >= MANY + OTHERS, `${name}: ${answers} answers`)
-        assert.equal(failures, 0, name)
+        // of the zones that they have not, which the gateway asks for by itself, some say SERVFAIL
+        const failed = `failures_total{upstream="${name}"`
+        assert.equal((await count(failed)) - (await count(`${failed},reason="upstream_failed"`)), 0, name)
         await gateway.process.kill()
       }
     },
