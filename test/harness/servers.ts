@@ -105,6 +105,8 @@ async function streamServer(
   listener.on(event, (socket: Socket) => {
     sockets.add(socket)
     peers.add(socket.remotePort ?? 0)
+    // each answer is a write of its own: otherwise the second waits for the acknowledgement of the first, which takes 40 ms
+    socket.setNoDelay(true)
     socket.on('error', () => {})
     socket.on('close', () => sockets.delete(socket))
     const deframer = new Deframer()
