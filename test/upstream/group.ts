@@ -86,6 +86,13 @@ export class Member implements AsyncDisposable {
   }
 }
 
+export interface Asking {
+  readonly count: number
+  /** All where absent. */
+  readonly atOnce?: number
+  readonly budgetMs?: number
+}
+
 /** What asks several servers, with their health behind it, as the gateway joins them. */
 export class Group implements AsyncDisposable {
   readonly healths: readonly Health[]
@@ -144,11 +151,11 @@ export class Group implements AsyncDisposable {
   }
 
   /** Asks for so many names that nobody has asked for before, some of them at once. */
-  async ask(upstream: Upstream, { count, atOnce = 10 }: { count: number; atOnce?: number }): Promise<readonly Outcome[]> {
+  async ask(upstream: Upstream, { count, atOnce = count, budgetMs = 4000 }: Asking): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = []
     while (outcomes.length < count) {
       const some = Array.from({ length: Math.min(atOnce, count - outcomes.length) }, () =>
-        ask(upstream, { name: `n${this.#names++}.${ZONE}`, budgetMs: 4000 }),
+        ask(upstream, { name: `n${this.#names++}.${ZONE}`, budgetMs }),
       )
       outcomes.push(...(await Promise.all(some)))
     }
@@ -156,7 +163,7 @@ export class Group implements AsyncDisposable {
   }
 
   /** Asks, and gets what the servers have to each question. */
-  async askAll(upstream: Upstream, options: { count: number; atOnce?: number }): Promise<void> {
+  async askAll(upstream: Upstream, options: Asking): Promise<void> {
     for (const { message, failure } of await this.ask(upstream, options)) {
       assert.ok(message?.includes(ADDRESS), `not answered: ${failure?.code ?? `rcode ${(message?.[3] ?? 0) & 0xf}`}`)
     }
