@@ -43,14 +43,14 @@ export interface QuestionCookie {
 
 /**
  * Writes the question of a parked query as a message of our own (conformance P-12: no octet of the client's message reaches
- * an upstream unparsed): RD set, CD copied, and an OPT record of our hop (RFC 6891 §6.2.6) with our size, the client's DO and
+ * an upstream unparsed): RD and CD as the query has them, and an OPT record of our hop (RFC 6891 §6.2.6) with our size, the client's DO and
  * what may be said of its network.
  * `out` has room for the padding. Returns its length.
  */
 export function writeQuestion(query: Query, out: Uint8Array, at: number, options: QuestionOptions): number {
   const { wire, questionEnd } = query
   putU16(out, at, options.id)
-  putU16(out, at + 2, Flag.RD | (query.flags & Flag.CD))
+  putU16(out, at + 2, query.flags & (Flag.RD | Flag.CD))
   putU16(out, at + 4, 1)
   putU16(out, at + 6, 0)
   putU16(out, at + 8, 0)

@@ -35,8 +35,16 @@ test('the full example of the README shows the defaults', () => {
   const { config } = loadConfig({ file: join(directory, 'atlas.yaml'), env: {}, cwd: directory })
   const { config: standard } = loadConfig({ file: null, env: {}, cwd: directory })
   // what the comments call an example is no default
-  const { public: _, access, tls, upstreams, listen, ...shown } = config
-  const { public: __, access: standardAccess, tls: standardTls, upstreams: ___, listen: standardListen, ...defaults } = standard
+  const { public: _, access, tls, upstreams, bootstrap, listen, ...shown } = config
+  const {
+    public: __,
+    access: standardAccess,
+    tls: standardTls,
+    upstreams: ___,
+    bootstrap: ____,
+    listen: standardListen,
+    ...defaults
+  } = standard
   assert.deepEqual(shown, defaults)
   assert.deepEqual({ ...access, tokenFile: null }, standardAccess)
   for (const kind of ['doh', 'dot', 'dns'] as const) {
@@ -48,6 +56,7 @@ test('the full example of the README shows the defaults', () => {
   assert.deepEqual(listen.admin, standardListen.admin)
   assert.equal(tls.minVersion, standardTls.minVersion)
   assert.equal(upstreams?.length, 2)
+  assert.equal(bootstrap?.length, 1)
   rmSync(directory, { recursive: true })
 })
 

@@ -66,7 +66,7 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     this.#askNext(now)
     if (this.#settled || this.#first < 0) return
     const other = this.#selection.toExplore(this.#first, now)
-    if (other >= 0 && this.isOpen(other)) this.#ask(other, now)
+    if (other >= 0 && this.isOpen(other)) this.#askBeside(other, now)
   }
 
   /** Whether the candidate may be asked. */
@@ -166,14 +166,18 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     this.#asking = false
   }
 
+  /** Nothing waits for this one. */
+  #askBeside(i: number, now: number): void {
+    this.#markSent(i, now)
+    this.#candidate(i).server.send(this.#query, new Send(this, i, now))
+  }
+
   #ask(i: number, now: number): void {
     const candidate = this.#candidate(i)
-    this.#marks[i] = (this.#marks[i] as number) + 1 + OPEN_ONE
-    this.#totalOpen++
+    this.#markSent(i, now)
     this.#at = i
     this.#sentAt = now
     this.#retrying = false
-    candidate.watch.sent(now)
     const hedgeAfter = this.#first < 0 ? this.#selection.hedgeAfter(candidate) : Number.NaN
     const patience = attemptMs(candidate)
     this.#hedging = hedgeAfter < patience
@@ -185,6 +189,12 @@ export class Attempts extends WheelEntry implements UpstreamSink {
     } else {
       candidate.server.send(this.#query, new Send(this, i, now))
     }
+  }
+
+  #markSent(i: number, now: number): void {
+    this.#marks[i] = (this.#marks[i] as number) + 1 + OPEN_ONE
+    this.#totalOpen++
+    this.#candidate(i).watch.sent(now)
   }
 
   get #wheel() {

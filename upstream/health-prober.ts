@@ -85,7 +85,7 @@ export class HealthProber extends WheelEntry implements Prober {
     if (row.state === HealthState.LOOP && row.nonce !== 0) row.change(HealthState.LOOP, HealthState.SUSPECT, now)
     // this one first: once it has come back, the other one is not forwarded any more
     this.#lookForLoop(health, now)
-    this.#ask(health, ROOT_QUESTION, { now, patienceMs }, new Probe(health, this.#clock))
+    this.#ask(health, { wire: ROOT_QUESTION, flags: 0, now, patienceMs }, new Probe(health, this.#clock))
   }
 
   #lookForLoop(health: Health, now: number): void {
@@ -96,13 +96,13 @@ export class HealthProber extends WheelEntry implements Prober {
     const nonce = randomInt(1, 2 ** 31)
     row.nonce = nonce
     const wire = loopQuestion(nonce, this.#loopLabel)
-    this.#ask(health, wire, { now, patienceMs: patienceOf(row) }, new LoopProbe(row, nonce, this.#clock))
+    this.#ask(health, { wire, flags: Flag.RD, now, patienceMs: patienceOf(row) }, new LoopProbe(row, nonce, this.#clock))
   }
 
-  #ask(health: Health, wire: Uint8Array, { now, patienceMs }: { now: number; patienceMs: number }, sink: UpstreamSink): void {
+  #ask(health: Health, { wire, flags, now, patienceMs }: OwnQuestion, sink: UpstreamSink): void {
     const query = new Query(OURSELVES, UNANSWERED, 0, wire)
     query.parked = true
-    query.flags = Flag.RD
+    query.flags = flags
     query.qtype = wire[wire.length - 3] as number
     query.qclass = Class.IN
     query.questionEnd = wire.length
@@ -111,6 +111,14 @@ export class HealthProber extends WheelEntry implements Prober {
     query.deadline = now + patienceMs
     health.server.send(query, sink)
   }
+}
+
+interface OwnQuestion {
+  readonly wire: Uint8Array
+  /** Those of the header. */
+  readonly flags: number
+  readonly now: number
+  readonly patienceMs: number
 }
 
 /** What becomes of one probe. */
@@ -181,7 +189,10 @@ function pauseAfter(misses: number): number {
   return pause * (1 + JITTER * (2 * Math.random() - 1))
 }
 
-/** Every resolver knows it, at least after the first time, and no client's secret is in it. */
+/**
+ * Without RD: whether the server is there, not whether it reaches others, for it may know what it is asked, or be asked for a zone of its own. It answers at once, if
+ * only that it refuses to; what it cannot resolve for clients is seen by that. No client's secret is in it.
+ */
 const ROOT_QUESTION = questionOf([], Type.NS)
 
 const UNANSWERED: ReplySink = { deliver() {}, refuse() {} }

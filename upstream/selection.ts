@@ -94,9 +94,11 @@ export class Selection implements Upstream {
     this.#untilExploring = EXPLORE_EVERY
     for (let step = 0; step < this.candidates.length; step++) {
       this.#explored = (this.#explored + 1) % this.candidates.length
-      const grade = this.#gradeOf(this.candidates[this.#explored] as Candidate, this.#explored, now)
+      const candidate = this.candidates[this.#explored] as Candidate
+      const grade = this.#gradeOf(candidate, this.#explored, now)
       const isWorthIt = grade === Grade.POOR || (grade === Grade.GOOD && this.#strategy.explores)
-      if (isWorthIt && this.#explored !== chosen) return this.#explored
+      // one that has never answered is being probed
+      if (isWorthIt && this.#explored !== chosen && !Number.isNaN(candidate.watch.rttMs)) return this.#explored
     }
     return -1
   }

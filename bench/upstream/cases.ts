@@ -1,7 +1,7 @@
 import type { Behaviour, FaultyKind } from './faulty-server.ts'
 
-/** `strategy` of the configuration. */
-export const STRATEGIES = ['ordered', 'round-robin', 'weighted', 'fastest', 'race', 'hash'] as const
+/** `strategy` of the configuration; `weighted` and `hash` choose otherwise, and do the same when a server fails. */
+export const STRATEGIES = ['ordered', 'round-robin', 'fastest', 'race'] as const
 export type Strategy = (typeof STRATEGIES)[number]
 
 /** What is wrong with one of three upstreams, the first of the list. */

@@ -8,7 +8,7 @@ import { BARS, FAULTS, type Fault, HEALTHY, STRATEGIES, type Strategy } from './
 import { runTail, type TailFigures, type TailLoad, UPSTREAMS, WAITED_MS } from './tail-run.ts'
 
 /** What two cores carry together with the upstreams and the load. */
-const LOAD: TailLoad = { rate: 2000, connections: 20, seconds: 12 }
+const LOAD: TailLoad = { rate: 2000, connections: 20, seconds: 6 }
 const QUICK_SECONDS = 4
 const ROUNDS = 3
 

@@ -19,6 +19,7 @@ import type { RoutingGroup, RoutingPlan } from './routing-plan.ts'
 import {
   isAuthenticated,
   makeUpstreamServer,
+  type PlannedUpstream,
   type ServerFacts,
   type UpstreamServerDependencies,
   type UpstreamTarget,
@@ -121,12 +122,14 @@ export class Routing implements LoopObserver {
   }
 
   /** Null: there is no way to it. */
-  #candidateOf({ server: { name, weight } }: UpstreamTarget, ways: readonly Candidate[]): Candidate | null {
+  #candidateOf(target: PlannedUpstream, ways: readonly Candidate[]): Candidate | null {
+    const { name, weight } = target.server
     const [first] = ways
     if (first === undefined) return null
     const identity = { weight, key: createHash('sha256').update(name).digest().readInt32LE() }
+    // before the first client needs them: a connection, or what works
+    if (ways.length > 1 || target.ways[0]?.url.protocol !== 'udp') introduce(ways)
     if (ways.length === 1) return { ...first, ...identity }
-    introduce(ways)
     const ladder = new Ladder(name, ways, this.#dependencies)
     return { server: ladder, watch: ladder, ...identity, isAuthenticated: ways.every((way) => way.isAuthenticated) }
   }
@@ -148,7 +151,7 @@ const STRATEGY: Readonly<Record<StrategyName, (count: number) => Strategy>> = {
   hash: hashed,
 }
 
-/** Where there is a choice, who works is found out before a client waits for who does not. */
+/** Who works is found out before a client waits for who does not. */
 function introduce(choice: readonly Candidate[]): void {
   for (const { watch } of choice) if (watch instanceof Health) watch.introduce()
 }

@@ -213,7 +213,7 @@ function familiesOf(metrics: Metrics) {
     open: metrics.gauge('atlas_queries_open', 'Queries that have not been answered yet.'),
     expiry: metrics.gauge('atlas_certificate_expiry_seconds', 'Time until the certificate expires.'),
     upstream: {
-      queries: metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions included.'),
+      queries: metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions and probes included.'),
       answers: metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
       failures: metrics.counter('atlas_upstream_failures_total', 'Questions that the upstream did not answer, by reason.'),
       ignored: metrics.counter('atlas_upstream_ignored_total', 'Messages of the upstream that answer nothing it was asked.'),

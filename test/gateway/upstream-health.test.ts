@@ -55,8 +55,7 @@ describe('three upstreams', () => {
       )
       await untilMetrics(gateway, (now) => [1, 2].every((i) => now.value(isUp(gateway, servers[i] as TestServer, `upstream${i}`)) === 1))
       await askMany(gateway, 100)
-      // what is sent to it besides, to see; nobody waits for that
-      assert.ok(servers[0].queries.length <= 2)
+      assert.equal(servers[0].queries.length, 0)
     })
   }
 
@@ -105,7 +104,7 @@ test('two workers know of each other what does not answer', async () => {
     await askMany(gateway, 10)
     both = [0, 1].every((index) => gateway.counted(index, 'atlas_queries_total', 'transport="udp"') > 20)
   }
-  assert.ok(servers[0].queries.length <= 4)
+  assert.equal(servers[0].queries.length, 0)
 })
 
 /** What the admin door says. */

@@ -110,6 +110,18 @@ test('fastest: the quickest, and 1 in 64 also another one, for which nobody wait
   assert.ok(first + last >= 8 && first + last <= 12, `${first} ${last}`)
 })
 
+test('fastest: whose question is also sent elsewhere to see is not asked of others any later', () => {
+  const ward = new Ward(3, { strategy: fastest() }).introduce([5, 500, 6])
+  const slow = ward.server(1)
+  for (let i = 0; slow.asked === 0; i++) {
+    for (const server of ward.servers) server.answer()
+    ward.counts()
+    ward.ask(`n${i}.example`)
+  }
+  ward.clock.advance(160)
+  assert.deepEqual(ward.counts(), [1, 1, 1])
+})
+
 test('fastest: goes over to a server that has become quicker', () => {
   const ward = new Ward(2, { strategy: fastest() }).introduce([30, 20])
   for (let i = 0; i < 64 * 40; i++) {
