@@ -41,6 +41,8 @@ export class Attempts extends WheelEntry implements UpstreamSink {
   #firstSentAt = 0
   #totalOpen = 0
   #settled = false
+  /** Some server had an answer: one that has not is to blame, and not the name. */
+  #resolved = false
   #asking = false
   #again = false
   /** What the timer is for: those that could not be reached are asked again; or the first is slow, but not late. */
@@ -114,16 +116,19 @@ export class Attempts extends WheelEntry implements UpstreamSink {
   onAnswered(i: number, sentAt: number, answer: Answer): void {
     const now = this.#selection.clock()
     this.#ended(i)
-    this.#candidate(i).watch.answered(sentAt, now)
-    if (this.#settled) return
+    const { watch } = this.#candidate(i)
+    watch.answered(sentAt, now)
     if (answer.rcode === Rcode.SERVFAIL) {
+      if (this.#resolved) watch.failed(Failure.upstream_failed, sentAt, now)
+      if (this.#settled) return
       this.#refusal ??= answer
       this.#refusedBy = i
       this.#mark(i, OUT)
       this.#askNext(now)
       return
     }
-    // the other one could: then it is the server, and not the name
+    if (this.#settled) return
+    this.#resolved = true
     if (this.#refusedBy >= 0) this.#candidate(this.#refusedBy).watch.failed(Failure.upstream_failed, this.#firstSentAt, now)
     this.#settle()
     this.#sink.answered(this.#query, answer)

@@ -45,14 +45,14 @@ export function frame(message: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([message.length >> 8, message.length & 0xff]), message])
 }
 
-export async function udpServer(handler: Handler, port = 0): Promise<TestServer> {
+export async function udpServer(handler: Handler, port = 0, host = '127.0.0.1'): Promise<TestServer> {
   const socket: UdpSocket = createSocket('udp4')
-  socket.bind(port, '127.0.0.1')
+  socket.bind(port, host)
   await once(socket, 'listening')
   const queries: Buffer[] = []
   const peers = new Set<number>()
   const server: TestServer = {
-    endpoint: { host: '127.0.0.1', port: socket.address().port },
+    endpoint: { host, port: socket.address().port },
     queries,
     peers,
     handler,
@@ -105,6 +105,8 @@ async function streamServer(
   listener.on(event, (socket: Socket) => {
     sockets.add(socket)
     peers.add(socket.remotePort ?? 0)
+    // each answer is a write of its own: otherwise the second waits for the acknowledgement of the first, which takes 40 ms
+    socket.setNoDelay(true)
     socket.on('error', () => {})
     socket.on('close', () => sockets.delete(socket))
     const deframer = new Deframer()

@@ -74,10 +74,11 @@ export async function ask(
   query.receivedAt = clock()
   query.deadline = query.receivedAt + budgetMs
   query.park()
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     let settled = false
     const settle = (outcome: Pick<Outcome, 'answer' | 'failure'>, of: Query): void => {
-      if (settled) reject(new Error('settled twice'))
+      // thrown where it happens: the promise is settled already, and would not tell
+      if (settled) throw new Error('settled twice')
       settled = true
       const message = outcome.answer === null ? null : encode(outcome.answer, of)
       resolve({ ...outcome, message, ms: clock() - of.receivedAt })

@@ -76,6 +76,8 @@ export interface Lab {
   readonly holdings: Holdings
   readonly gateway: RealGateway
   readonly unbound: Running
+  /** Where unbound answers, over UDP and TCP. */
+  readonly resolver: number
   readonly slow: SlowServer
   restartUnbound(): Promise<Running>
 }
@@ -88,7 +90,7 @@ export async function startLab(t: TestContext, settings = ''): Promise<Lab> {
   const config = unboundConfig(port, slow.port)
   const unbound = await startUnbound(holdings, 'lab', config)
   const gateway = await startGateway(holdings, `{ name: lab, url: "udp://127.0.0.1:${port}" }`, { settings })
-  return { holdings, gateway, unbound, slow, restartUnbound: () => startUnbound(holdings, 'lab', config) }
+  return { holdings, gateway, unbound, resolver: port, slow, restartUnbound: () => startUnbound(holdings, 'lab', config) }
 }
 
 async function startSlow(holdings: Holdings): Promise<SlowServer> {

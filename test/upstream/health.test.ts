@@ -161,6 +161,24 @@ describe('the health of a server', () => {
     }
     assert.equal(ward.healths[0]?.grade(ward.clock.now), Grade.POOR)
   })
+
+  test('is not mended by a SERVFAIL to a question that another one has answered before', () => {
+    const ward = new Ward(2).introduce()
+    ward.server(1).obliges = true
+    while (ward.healths[0]?.grade(ward.clock.now) !== Grade.POOR) {
+      ward.ask('first.example')
+      ward.server(0).answer(2)
+      ward.server(1).answer()
+    }
+    ward.counts()
+    // it is sent one of 64, to see, and says each time that it cannot, after the other has answered
+    for (let i = 0; i < 64 * 20; i++) {
+      ward.ask(`n${i}.example`)
+      ward.server(0).answer(2)
+    }
+    assert.deepEqual(ward.counts(), [20, 64 * 20])
+    assert.equal(ward.healths[0]?.grade(ward.clock.now), Grade.POOR)
+  })
 })
 
 describe('what one thread finds out', () => {

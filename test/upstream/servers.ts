@@ -34,18 +34,25 @@ export function dohUrl({ port }: Endpoint): URL {
   return new URL(`https://dns.example:${port}/dns-query`)
 }
 
-export async function startServer(protocol: 'tcp' | 'tls', handler: Handler): Promise<StreamTestServer>
-export async function startServer(protocol: Kind, handler: Handler): Promise<TestServer>
-export async function startServer(protocol: Kind, handler: Handler): Promise<TestServer> {
+export interface ServerPlace {
+  /** 0: the system chooses. */
+  readonly port?: number
+  /** PEM; where it proves who it is. */
+  readonly identity?: { readonly cert: string; readonly key: string }
+}
+
+export async function startServer(protocol: 'tcp' | 'tls', handler: Handler, place?: ServerPlace): Promise<StreamTestServer>
+export async function startServer(protocol: Kind, handler: Handler, place?: ServerPlace): Promise<TestServer>
+export async function startServer(protocol: Kind, handler: Handler, { port = 0, identity = GOOD }: ServerPlace = {}): Promise<TestServer> {
   if (protocol === 'quic' || protocol === 'h3') {
-    const identity = { chainPem: leaf.certPem, keyPem: leaf.keyPem }
-    const server = await QuicTestServer.start({ protocol: protocol === 'quic' ? 'doq' : 'h3', identity, react: replying })
+    const pem = { chainPem: identity.cert, keyPem: identity.key }
+    const server = await QuicTestServer.start({ protocol: protocol === 'quic' ? 'doq' : 'h3', identity: pem, port, react: replying })
     server.handler = handler
     return server
   }
-  if (protocol === 'tls') return tlsServer(handler, GOOD)
-  if (protocol === 'https') return httpsServer(handler, GOOD)
-  return (protocol === 'udp' ? udpServer : tcpServer)(handler)
+  if (protocol === 'tls') return tlsServer(handler, { ...identity, port })
+  if (protocol === 'https') return httpsServer(handler, { ...identity, port })
+  return (protocol === 'udp' ? udpServer : tcpServer)(handler, port)
 }
 
 export function serverFor(
