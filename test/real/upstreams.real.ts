@@ -24,7 +24,8 @@ async function assertAsks(holdings: Holdings, { name, upstream }: RunningPeer, p
     metric(gateway, `atlas_upstream_failures_total{upstream="${name}",reason="upstream_failed"`),
   ])
   assert.ok(answers >= MANY + OTHERS, `${name} over ${protocol}: ${answers} answers`)
-  assert.ok(failures === refusals && refusals <= PROBES, `${name} over ${protocol}: ${failures} failures`)
+  // of what the gateway asks for by itself, one name is known to nobody: some look for it until its time is over
+  assert.ok(failures - refusals <= 1 && refusals <= PROBES, `${name} over ${protocol}: ${failures} failures`)
   await gateway.process.kill()
 }
 
