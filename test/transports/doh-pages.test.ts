@@ -22,7 +22,8 @@ before(async () => {
       query.includes('servfail') ? response(query, { flags: 0x8182 }) : response(query, { answers: [aRecord('192.0.2.1', { ttl: 30 })] }),
     )
   })
-  gateway = await runGateway([upstream.endpoint])
+  // without cookies the OPT record of a question is empty
+  gateway = await runGateway([upstream.endpoint], { edns: { padding: true, cookies: false, clientSubnet: 'off' } })
   plain = await runGateway([upstream.endpoint], {
     doh: { paths: ['/dns-query'], http3: true, json: false, landing: false, proxy: null, trustedProxies: [] },
   })
