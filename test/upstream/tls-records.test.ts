@@ -3,10 +3,14 @@ import type { Socket } from 'node:net'
 import test, { describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { u16 } from '../../dns/bytes.ts'
+import { TlsDialer } from '../../upstream/dial-tls.ts'
+import type { Dial, DialSink } from '../../upstream/dialer.ts'
+import { StreamUpstream } from '../../upstream/stream.ts'
 import { aRecord, response } from '../harness/messages.ts'
 import { frame } from '../harness/servers.ts'
 import type { Outcome } from '../harness/upstream.ts'
-import { byteServer, streamTo } from './stream-stand.ts'
+import { terms, trust } from './servers.ts'
+import { byteServer, standWith, streamTo } from './stream-stand.ts'
 
 /** Questions of one turn; the last are more octets than are kept in memory for the next ones, and than a record takes. */
 const COUNTS = [1, 2, 3, 4, 5, 20, 200, 600]
@@ -76,6 +80,38 @@ describe('a tls upstream that takes one question each time the network has somet
       for (let i = 0; i <= round % 4; i++) outcomes.push(ask())
       await turn()
     }
+    assertAnswered(await Promise.all(outcomes))
+    await upstream.close()
+  })
+
+  test('answers those that had to wait until the network took more', async () => {
+    const events = new EventServer()
+    await using server = await byteServer('tls', (socket) => events.serve(socket))
+    const sockets: Socket[] = []
+    class HeldDialer extends TlsDialer {
+      override dial(sink: DialSink): Dial {
+        return super.dial({
+          ready(socket) {
+            sockets.push(socket)
+            sink.ready(socket)
+          },
+          failed: (failure) => sink.failed(failure),
+        })
+      }
+    }
+    const { upstream, ask } = standWith((dependencies) => {
+      const options = { endpoint: server.endpoint, terms: terms(), trust: trust() }
+      return new StreamUpstream(new HeldDialer(options, dependencies), { name: 'test', terms: terms() }, dependencies)
+    })
+    assertAnswered([await ask()])
+    sockets[0]?.cork()
+    const outcomes: Promise<Outcome>[] = []
+    for (let round = 0; round < 5; round++) {
+      outcomes.push(ask())
+      await turn()
+      await turn()
+    }
+    sockets[0]?.uncork()
     assertAnswered(await Promise.all(outcomes))
     await upstream.close()
   })
