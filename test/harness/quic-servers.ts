@@ -123,7 +123,8 @@ function readRequest(bytes: Buffer): { query: Buffer; request: Http3Request } {
     onEnd: () => {},
   }
   const error = new MessageReader(REQUEST, handler).push(bytes, true)
-  if (error !== null || request === null) throw new Error(`Cannot read request: error ${error?.code.toString(16)}`)
+  if (error !== null || request === null)
+    throw new Error(`Cannot read request: error ${error?.code.toString(16)}: received ${bytes.toString('hex')}`)
   return { query: Buffer.concat(content), request }
 }
 
