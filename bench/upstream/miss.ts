@@ -9,8 +9,8 @@ import { BACKEND_PROGRAMS, startBackend, UPSTREAM_KINDS, type UpstreamKind } fro
 import { CLIENT_KINDS, type ClientKind, CONTENDERS, type ContenderName, contenders, portOf } from './servers.ts'
 
 const LOAD = { connections: 4, outstanding: 400, hasOpt: false } as const
-const ROUNDS = 5
-const SECONDS = 5
+const ROUNDS = 3
+const SECONDS = 4
 /** Ours over dnsdist's. */
 const BAR = 1
 const CLIENT_NAMES: Readonly<Record<ClientKind, string>> = { dot: 'DoT', udp: 'UDP' }

@@ -21,7 +21,7 @@ export function trust(parts: Partial<TlsTrust> & { ca?: string } = {}): TlsTrust
 }
 
 export function terms(parts: Partial<ConnectionTerms> = {}): ConnectionTerms {
-  return { connectMs: 3000, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null, ...parts }
+  return { connectMs: 1000, connections: 4, pipelining: 200, maxAgeMs: 3_600_000, idleMs: 30_000, source: null, socks: null, ...parts }
 }
 
 /** The kinds of upstreams that there are. */
