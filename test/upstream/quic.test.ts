@@ -285,7 +285,7 @@ for (const protocol of ['quic', 'h3'] as const) {
 
     test('takes a server that speaks something else for one that is not there', async () => {
       await using server = await start({ protocol: token === 'doq' ? 'h3' : 'doq' })
-      const { upstream, ask, dependencies } = upstreamTo(server.endpoint)
+      const { upstream, ask, dependencies } = upstreamTo(server.endpoint, { terms: { connectMs: 300 } })
       assert.equal((await ask()).failure, Failure.upstream_network)
       assert.deepEqual(dependencies.trust.said, [])
       await upstream.close()
