@@ -131,12 +131,13 @@ function promises(membersNow: () => Three, kind: Kind, strategy: () => Strategy)
     const { group, upstream, victim } = await begin()
     await using _ = group
     victim.handler = silent
-    victim.asked = 0
     await untilLeft(group, upstream)
-    const known = victim.asked
-    await group.askAll(upstream, { count: SOME, atOnce: AT_ONCE })
-    // none; but some while this machine is so busy that the others seem to be dead, too
-    assert.ok(victim.asked - known <= SOME / 2, `asked ${victim.asked - known} times more`)
+    // not at once where this machine is so busy that the others seem to be dead, too
+    await eventually('it gets none', async () => {
+      victim.asked = 0
+      await group.askAll(upstream, { count: SOME, atOnce: AT_ONCE })
+      return victim.asked === 0
+    })
   })
 
   test('one closes everything in the middle, and comes back: every question is answered', async () => {
