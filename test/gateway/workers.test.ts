@@ -195,10 +195,11 @@ describe('a worker that ends', () => {
 
 test('drain() of two workers answers what is open in both, takes nothing new, and leaves no thread', async () => {
   // by name: a question that has to wait is asked again
-  const held = new Map<string | undefined, () => void>()
+  const held = new Map<string, () => void>()
   await using upstream = await dnsServer((query, reply) => {
     const name = /q\d+/i.exec(query.toString('latin1'))?.[0].toLowerCase()
-    held.set(name, () => reply(response(query, { answers: [aRecord()] })))
+    // the gateway has questions of its own for a server that is silent
+    if (name !== undefined) held.set(name, () => reply(response(query, { answers: [aRecord()] })))
   })
   await using gateway = await runThreads([upstream.endpoint])
   const replies: ReturnType<typeof exchange>[] = []
