@@ -24,6 +24,9 @@ export function isSameQuestion(a: Query, b: Query): boolean {
   return isSameSubnet(a.subnet, b.subnet) && hasQuestionOf(a, b.wire)
 }
 
+/** RFC 8467 §4.1: what questions on encrypted transports are padded to a multiple of. */
+export const QUERY_BLOCK = 128
+
 export interface QuestionOptions {
   readonly id: number
   /** RFC 7828 §3.2.1: an empty keepalive option, on streams only. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { checkServerIdentity, connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls'
 import { Failure } from '../dns/failure.ts'
+import { QUERY_BLOCK } from '../dns/question.ts'
 import { canonicalAddress, type Endpoint } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
 import { Complaint } from './complaint.ts'
@@ -11,8 +12,6 @@ import type { TrustObserver } from './server.ts'
 
 /** RFC 7858 §3.1 names no ALPN identifier, the registry does; a server that selects none is one from before (RFC 7301 §3.1). */
 const DOT_PROTOCOLS = ['dot']
-/** RFC 8467 §4.1. */
-export const QUERY_BLOCK = 128
 /** After a refused certificate, of the server or of ours: time in which questions fail at once, where each would cost both sides a handshake. */
 const REFUSAL_MS = 1000
 /** A session is resumed without its certificate being looked at: once a day it is, whatever tickets the server gives. */

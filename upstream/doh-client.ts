@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net'
 import type { buildConnector, Client } from 'undici'
 import { MAX_MESSAGE_LENGTH } from '../dns/header.ts'
-import { writeQuestion } from '../dns/question.ts'
+import { QUERY_BLOCK, writeQuestion } from '../dns/question.ts'
 import { DNS_MESSAGE } from '../net/doh-post.ts'
 import { scratch } from '../net/scratch.ts'
-import { QUERY_BLOCK } from './dial-tls.ts'
 import type { Exchange } from './doh-exchange.ts'
 
 /** RFC 9113 §3.2. */

@@ -2,7 +2,7 @@ import { u16 } from '../dns/bytes.ts'
 import { Failure } from '../dns/failure.ts'
 import { HEADER_LENGTH, MAX_MESSAGE_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
-import { writeQuestion } from '../dns/question.ts'
+import { QUERY_BLOCK, writeQuestion } from '../dns/question.ts'
 import { ByteCollector } from '../net/byte-collector.ts'
 import { postFields } from '../net/doh-post.ts'
 import { H3, type Http3Error } from '../net/http3/errors.ts'
@@ -16,8 +16,6 @@ import { scratch } from '../net/scratch.ts'
 import { ageOf, hasMessage, pauseOf } from './doh-response.ts'
 import type { DialectEvents, QuicDialect, QuicProtocol } from './quic-dialect.ts'
 
-/** RFC 8467 §4.1. */
-const QUERY_BLOCK = 128
 const NOTHING = new Uint8Array(0)
 
 /** DNS over HTTPS (RFC 8484) on HTTP/3, to the resource at `url`. */

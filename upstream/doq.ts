@@ -2,14 +2,12 @@ import { putU16, u16 } from '../dns/bytes.ts'
 import { DOQ_EXCESSIVE_LOAD, DOQ_NO_ERROR, DOQ_PROTOCOL_ERROR, DOQ_REQUEST_CANCELLED } from '../dns/failure.ts'
 import { HEADER_LENGTH } from '../dns/header.ts'
 import type { Query } from '../dns/query.ts'
-import { writeQuestion } from '../dns/question.ts'
+import { QUERY_BLOCK, writeQuestion } from '../dns/question.ts'
 import { Deframer, PREFIX_LENGTH } from '../net/framing.ts'
 import { type QuicClientConnection, SERVER_INITIATED, UNIDIRECTIONAL } from '../net/quic.ts'
 import { scratch } from '../net/scratch.ts'
 import type { DialectEvents, QuicDialect, QuicProtocol } from './quic-dialect.ts'
 
-/** RFC 8467 §4.1, RFC 9250 §5.4. */
-const QUERY_BLOCK = 128
 /** Streams whose answer has come and whose FIN has not; it mostly stands beside the answer, so that more of them say that it never comes. */
 const MAX_UNFINISHED = 1000
 
