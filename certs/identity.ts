@@ -20,7 +20,7 @@ export interface Identity {
 }
 
 /** Where the two came from, for messages: the files, and who named them ("atlas.yaml:12:7"). */
-export interface IdentitySource {
+export interface CertificateFiles {
   readonly cert: string
   readonly key: string
   readonly origin: string
@@ -31,7 +31,7 @@ export interface IdentityInput {
   readonly chainPem: string
   /** PEM, not encrypted. It may be the same text as the chain. */
   readonly keyPem: string
-  readonly source: IdentitySource
+  readonly source: CertificateFiles
   /** Milliseconds since 1970. */
   readonly now?: number
 }
@@ -72,7 +72,7 @@ export function expiriesOf(identities: readonly Identity[]): readonly { readonly
 }
 
 /** "Cannot use certificate: <reason>: <file> (<origin>)". */
-export function unusable(reason: string, source: IdentitySource, file: 'cert' | 'key' = 'cert', cause?: unknown): OperationalError {
+export function unusable(reason: string, source: CertificateFiles, file: 'cert' | 'key' = 'cert', cause?: unknown): OperationalError {
   return new OperationalError('ATLAS_CERTIFICATE', `Cannot use certificate: ${reason}: ${source[file]} (${source.origin})`, cause)
 }
 
@@ -85,7 +85,7 @@ export function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate
   }
 }
 
-function parseChain(text: string, source: IdentitySource): { leaf: X509Certificate; pem: string } {
+function parseChain(text: string, source: CertificateFiles): { leaf: X509Certificate; pem: string } {
   const blocks = certificateBlocks(text)
   const chain = blocks.map((block, i) => {
     try {
@@ -105,7 +105,7 @@ function parseChain(text: string, source: IdentitySource): { leaf: X509Certifica
   return { leaf, pem: `${blocks.join('\n')}\n` }
 }
 
-function parseKey(text: string, source: IdentitySource): { object: KeyObject; pem: string } {
+function parseKey(text: string, source: CertificateFiles): { object: KeyObject; pem: string } {
   const block = privateKeyBlock(text)
   if (block === null) {
     if (hasEncryptedKey(text)) throw unusable('the key is encrypted, and there is no way to give its password', source, 'key')

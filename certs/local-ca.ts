@@ -30,8 +30,10 @@ export interface LocalCa {
   readonly created: boolean
   /** Another CA took the place of the one that clients may trust already: they must be told of this one. */
   readonly reissuedCa: boolean
-  /** A new identity when the present one is in the last third of its life, else null. Throws OperationalError; the old one stays. */
-  renewIfDue(now: number): Promise<Identity | null>
+  /** When an identity of this CA is in the last third of its life. Milliseconds since 1970. */
+  dueAt(identity: Identity): number
+  /** A new identity. Throws OperationalError. */
+  renew(now: number): Promise<Identity>
 }
 
 /**
@@ -44,18 +46,15 @@ export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
   const { previous, ...issuer } = await openAuthority({ stateDir: options.stateDir, names, now: options.now })
   const caFingerprint = issuer.certificate.fingerprint256
   const leaf = new LocalLeaf({ issuer, names: withWildcards(names, options.subdomainsOf), stateDir: options.stateDir })
-  let identity = leaf.stored(options.now) ?? (await leaf.issue(options.now))
+  const identity = leaf.stored(options.now) ?? (await leaf.issue(options.now))
   return {
     identity,
     caPath: authorityPath(options.stateDir),
     caFingerprint,
     created: previous === null,
     reissuedCa: previous !== null && previous.fingerprint256 !== caFingerprint,
-    renewIfDue: async (now) => {
-      if (!isDue(identity, now)) return null
-      identity = await leaf.issue(now)
-      return identity
-    },
+    dueAt,
+    renew: (now) => leaf.issue(now),
   }
 }
 
@@ -67,8 +66,8 @@ export function isLocalCaForOthers(options: Omit<LocalCaOptions, 'subdomainsOf'>
 /** With 397 days that is four months: time to notice that renewing fails. */
 const RENEW_AT_SHARE_LEFT = 1 / 3
 
-function isDue({ notBefore, notAfter }: Identity, now: number): boolean {
-  return notAfter - now < (notAfter - notBefore) * RENEW_AT_SHARE_LEFT
+function dueAt({ notBefore, notAfter }: Identity): number {
+  return notAfter - (notAfter - notBefore) * RENEW_AT_SHARE_LEFT
 }
 
 /** The CA may vouch for them without more: what it permits, it permits with all that is below. */
@@ -97,7 +96,7 @@ class LocalLeaf {
       if (chainPem === null || keyPem === null) return null
       const identity = parseIdentity({ chainPem, keyPem, source: this.#source, now })
       const isOurs = isIssuedBy(new X509Certificate(identity.chainPem), this.#issuer.certificate) && haveSameNames(identity, this.#names)
-      return isOurs && !isDue(identity, now) ? identity : null
+      return isOurs && now <= dueAt(identity) ? identity : null
     } catch {
       return null
     }

@@ -314,7 +314,7 @@ export class Gateway {
     return {
       prepared,
       endpoints: facts.endpoints,
-      identities: identities.identities,
+      certificates: identities.certificates,
       phase: this.#phase,
       lastReload: this.#lastReload,
       disabled,

@@ -1,4 +1,4 @@
-import type { Identity } from '../../certs/identity.ts'
+import type { CertificateState } from '../../certs/provider.ts'
 import { classText, rcodeText, typeText } from '../../dns/text.ts'
 import { formatEndpoint } from '../../net/address.ts'
 import type { CachedNameView, CachedQuestionView, CertificateStatus, ListenerStatus } from '../admin/control.ts'
@@ -31,9 +31,8 @@ function questionView({ type, class: qclass, dnssecOk, checkingDisabled, network
   return { type: type === null ? null : typeText(type), class: classText(qclass), dnssecOk, checkingDisabled, network }
 }
 
-export function certificateStatus(identity: Identity, source: string): CertificateStatus {
-  const { names, addresses, notBefore, notAfter, fingerprint256 } = identity
-  return {
+export function certificateStatuses({ source, identities }: CertificateState): readonly CertificateStatus[] {
+  return identities.map(({ names, addresses, notBefore, notAfter, fingerprint256 }) => ({
     source,
     names,
     addresses,
@@ -41,7 +40,7 @@ export function certificateStatus(identity: Identity, source: string): Certifica
     notAfter: new Date(notAfter).toISOString(),
     daysLeft: Math.floor((notAfter - Date.now()) / DAY_MS),
     fingerprint: fingerprint256,
-  }
+  }))
 }
 
 export function listenerStatus(endpoints: BoundEndpoints, reports: readonly ProbeReport[]): readonly ListenerStatus[] {

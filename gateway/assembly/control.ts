@@ -1,4 +1,5 @@
-import { expiriesOf, type Identity } from '../../certs/identity.ts'
+import { expiriesOf } from '../../certs/identity.ts'
+import type { CertificateState } from '../../certs/provider.ts'
 import { nameText, parseNameText } from '../../dns/text-name.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import type {
@@ -24,7 +25,7 @@ import { targetKey } from '../probe/target.ts'
 import type { Slab } from '../telemetry/slab.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { CacheAssembly } from './cache.ts'
-import { cachedNameView, certificateStatus, listenerStatus, probeSeries } from './control-views.ts'
+import { cachedNameView, certificateStatuses, listenerStatus, probeSeries } from './control-views.ts'
 import { Counters } from './counters.ts'
 import { type HealthWatch, stateOf } from './health-watch.ts'
 import type { Prepared } from './prepare.ts'
@@ -37,7 +38,7 @@ export type Phase = 'starting' | 'serving' | 'ending'
 export interface GatewayView {
   readonly prepared: Prepared
   readonly endpoints: BoundEndpoints
-  readonly identities: readonly Identity[]
+  readonly certificates: readonly CertificateState[]
   readonly phase: Phase
   readonly lastReload: LastReload | null
   /** Upstreams that are not asked, by name. */
@@ -161,9 +162,7 @@ export class GatewayControl implements Control {
   }
 
   certificates(): readonly CertificateStatus[] {
-    const { prepared, identities } = this.#source.view()
-    const { files } = prepared.identities.kind === 'files' ? prepared.identities : { files: [] }
-    return identities.map((identity, i) => certificateStatus(identity, files[i] ?? 'local CA'))
+    return this.#source.view().certificates.flatMap(certificateStatuses)
   }
 
   unreadiness(): readonly string[] {
@@ -178,10 +177,9 @@ export class GatewayControl implements Control {
 
   metrics(): string {
     const { telemetry, slabs, cache } = this.#source
-    const { identities, probes, rebinds } = this.#source.view()
-    const certificates = expiriesOf(identities)
+    const { certificates, probes, rebinds } = this.#source.view()
     return telemetry.render(slabs, {
-      certificates,
+      certificates: expiriesOf(certificates.flatMap(({ identities }) => identities)),
       probes: probes.map(probeSeries),
       upstreams: this.#source.health.series(),
       rebinds,

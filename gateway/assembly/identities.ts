@@ -1,12 +1,14 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import { FileIdentities } from '../../certs/file-identities.ts'
 import { loadIdentityFiles } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
-import { openLocalCa } from '../../certs/local-ca.ts'
-import { canonicalAddress, isWildcard } from '../../net/address.ts'
-import type { Config } from '../config/config.ts'
+import { LocalIdentities } from '../../certs/local-identities.ts'
+import type { CertificateObserver, CertificateState, IdentityProvider } from '../../certs/provider.ts'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { canonicalAddress, isWildcard, parseAddress } from '../../net/address.ts'
+import type { AcmeConfig, CertificateConfig, Config } from '../config/config.ts'
 
-/** How often the local certificate's age is looked at; it is renewed months before it expires. */
-const RENEWAL_CHECK_MS = 12 * 3_600_000
 /** What clients on this machine call it. */
 const LOCAL_NAMES = ['localhost']
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
@@ -14,81 +16,150 @@ const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
 export const REISSUED = 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again'
 
 /** Where certificates come from. Two that are equal give the same ones. */
-export type IdentitySource =
-  /** Nothing is encrypted. */
-  | { readonly kind: 'none' }
-  | { readonly kind: 'files'; readonly identities: readonly Identity[]; readonly files: readonly string[] }
-  | {
-      readonly kind: 'local'
-      readonly names: readonly string[]
-      readonly addresses: readonly string[]
-      readonly subdomainsOf: readonly string[]
-    }
+export interface IdentitySource {
+  readonly files: readonly FileSource[]
+  readonly acme: readonly AcmeConfig[]
+  /** The local CA: alone, or in place of certificates that a CA has still to give; null: it is not needed. */
+  readonly local: LocalSource | null
+}
+
+export interface FileSource {
+  readonly files: CertificateConfig
+  /** What is in them. */
+  readonly identity: Identity
+}
+
+interface LocalSource {
+  readonly names: readonly string[]
+  readonly addresses: readonly string[]
+  readonly subdomainsOf: readonly string[]
+}
+
+export const NO_SOURCE: IdentitySource = { files: [], acme: [], local: null }
 
 /** Reads the files that are configured; writes nothing. Throws OperationalError. */
 export function identitySource(config: Config): IdentitySource {
   const { doh, dot, doq } = config.listen
-  const { certificates } = config.tls
-  if (doh.length + dot.length + doq.length === 0) return { kind: 'none' }
-  if (certificates.length > 0)
-    return { kind: 'files', identities: certificates.map((files) => loadIdentityFiles(files)), files: certificates.map(({ cert }) => cert) }
+  const { certificates, acme } = config.tls
+  if (doh.length + dot.length + doq.length === 0) return NO_SOURCE
+  const files = certificates.map((each) => ({ files: each, identity: loadIdentityFiles(each) }))
+  return { files, acme, local: files.length > 0 && acme.length === 0 ? null : localSource(config) }
+}
+
+function localSource(config: Config): LocalSource {
   const { name } = config.public
-  const names = [...LOCAL_NAMES, ...(name === null ? [] : [name])]
+  const wanted = config.tls.acme.flatMap(({ names }) => names)
+  const hosts = wanted.filter((each) => parseAddress(each) === null).map((each) => each.replace(/^\*\./, ''))
+  const names = [...new Set([...LOCAL_NAMES, ...(name === null ? [] : [name]), ...hosts])]
+  const wildcards = wanted.filter((each) => each.startsWith('*.')).map((each) => each.slice(2))
   // tokens are labels below it; clients accept no wildcard of a top-level domain
-  const subdomainsOf = config.access.tokenFile !== null && name?.includes('.') === true ? [name] : []
-  return { kind: 'local', names, addresses: localAddresses(config), subdomainsOf }
+  const tokensBelow = config.access.tokenFile !== null && name?.includes('.') === true ? [name] : []
+  const addresses = [...localAddresses(config), ...wanted.filter((each) => parseAddress(each) !== null)]
+  return { names, addresses: [...new Set(addresses)], subdomainsOf: [...new Set([...tokensBelow, ...wildcards])] }
 }
 
-export interface IdentityAssembly {
-  readonly source: IdentitySource
-  /** The present ones; none when nothing is encrypted. */
-  readonly identities: readonly Identity[]
-  /** The local CA, when no certificates are configured. */
-  readonly localCa: { readonly path: string; readonly fingerprint: string } | null
-  /** Stops renewing. */
-  stop(): void
-}
-
-interface IdentityAssemblyDependencies {
+export interface IdentityDependencies {
   readonly stateDir: string
   readonly log: Logger
-  /** The identities have been renewed. */
-  readonly onRenewed: (identities: readonly Identity[]) => void
+  readonly observer: CertificateObserver
 }
 
-/** The gateway's certificates: those of the files, or the local CA's, which is made or made anew where need be. */
-export async function assembleIdentities(source: IdentitySource, dependencies: IdentityAssemblyDependencies): Promise<IdentityAssembly> {
-  if (source.kind === 'local') return localIdentity(source, dependencies)
-  return { source, identities: source.kind === 'files' ? source.identities : [], localCa: null, stop: () => {} }
+/** A provider, and what it was made from. */
+interface Part<P extends IdentityProvider = IdentityProvider> {
+  readonly from: unknown
+  readonly provider: P
 }
 
-async function localIdentity(
-  source: IdentitySource & { kind: 'local' },
-  { stateDir, log, onRenewed }: IdentityAssemblyDependencies,
-): Promise<IdentityAssembly> {
-  const ca = await openLocalCa({ ...source, stateDir, now: Date.now() })
-  if (ca.reissuedCa) log.warn({ ca: ca.caPath }, REISSUED)
-  let identities: readonly Identity[] = [ca.identity]
-  const renew = async (): Promise<void> => {
+/** The gateway's certificates: those of files, those that CAs give, and the local CA's where these are missing. */
+export class IdentityAssembly {
+  readonly source: IdentitySource
+  readonly #parts: readonly Part[]
+  readonly #local: Part<LocalIdentities> | null
+
+  private constructor(source: IdentitySource, { parts, local }: { parts: readonly Part[]; local: Part<LocalIdentities> | null }) {
+    this.source = source
+    this.#parts = parts
+    this.#local = local
+  }
+
+  static none(): IdentityAssembly {
+    return new IdentityAssembly(NO_SOURCE, { parts: [], local: null })
+  }
+
+  /** What is as it was in `before` is taken over from it; the rest of that is to be stopped once this is in use. Throws OperationalError. */
+  static async open(source: IdentitySource, dependencies: IdentityDependencies, before: IdentityAssembly): Promise<IdentityAssembly> {
+    const parts: Part[] = []
+    const add = async (from: unknown, open: () => Promise<IdentityProvider>): Promise<void> => {
+      const known = before.#parts.find((part) => isDeepStrictEqual(part.from, from))
+      parts.push(known ?? { from, provider: await open() })
+    }
     try {
-      const renewed = await ca.renewIfDue(Date.now())
-      if (renewed === null) return
-      identities = [renewed]
-      log.info({ notAfter: new Date(renewed.notAfter) }, 'local certificate renewed')
-      onRenewed(identities)
+      for (const file of source.files) await add(file, async () => new FileIdentities(file, dependencies.observer))
+      const isNeeded = parts.length === 0 || parts.some(isMissing)
+      const local = isNeeded ? await openLocal(source.local, dependencies, before.#local) : null
+      return new IdentityAssembly(source, { parts, local })
     } catch (error) {
-      log.error({ err: error }, 'cannot renew the local certificate: the present one stays in use')
+      await Promise.all(parts.filter((part) => !before.#parts.includes(part)).map(({ provider }) => provider.stop()))
+      throw error
     }
   }
-  const timer = setInterval(() => void renew(), RENEWAL_CHECK_MS).unref()
-  return {
-    source,
-    get identities() {
-      return identities
-    },
-    localCa: { path: ca.caPath, fingerprint: ca.caFingerprint },
-    stop: () => clearInterval(timer),
+
+  /** In the order in which they are served: the first is the default. */
+  get certificates(): readonly CertificateState[] {
+    return this.#providers.flatMap(({ certificates }) => certificates)
   }
+
+  /** The present ones; none when nothing is encrypted. */
+  get identities(): readonly Identity[] {
+    return this.certificates.flatMap(({ identities }) => identities)
+  }
+
+  /** The local CA, where it is in use. */
+  get localCa(): { readonly path: string; readonly fingerprint: string } | null {
+    const local = this.#localInUse
+    return local === null ? null : { path: local.ca.caPath, fingerprint: local.ca.caFingerprint }
+  }
+
+  /** Renews at once the certificate that has this name. Throws OperationalError. */
+  async renew(name: string): Promise<void> {
+    const provider = this.#providers.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
+    if (provider === undefined) throw new OperationalError('ATLAS_CERTIFICATE', `Cannot renew: there is no certificate for it: ${name}`)
+    await provider.renew(name)
+  }
+
+  /** Ends what `next` has not taken over. */
+  async stop(next: IdentityAssembly = IdentityAssembly.none()): Promise<void> {
+    const kept = new Set([...next.#parts, next.#local])
+    const own = [...this.#parts, ...(this.#local === null ? [] : [this.#local])]
+    await Promise.all(own.filter((part) => !kept.has(part)).map(({ provider }) => provider.stop()))
+  }
+
+  get #providers(): readonly IdentityProvider[] {
+    const own = this.#parts.map(({ provider }) => provider)
+    const local = this.#localInUse
+    return local === null ? own : [...own, local]
+  }
+
+  /** Alone, or until the last of the others has a certificate. */
+  get #localInUse(): LocalIdentities | null {
+    return this.#parts.length === 0 || this.#parts.some(isMissing) ? (this.#local?.provider ?? null) : null
+  }
+}
+
+function isMissing({ provider }: Part): boolean {
+  return provider.certificates.some(({ identities }) => identities.length === 0)
+}
+
+async function openLocal(
+  source: LocalSource | null,
+  { stateDir, log, observer }: IdentityDependencies,
+  before: Part<LocalIdentities> | null,
+): Promise<Part<LocalIdentities> | null> {
+  if (source === null) return null
+  if (before !== null && isDeepStrictEqual(before.from, source)) return before
+  const provider = await LocalIdentities.open({ ...source, stateDir }, observer)
+  if (provider.ca.reissuedCa) log.warn({ ca: provider.ca.caPath }, REISSUED)
+  return { from: source, provider }
 }
 
 /** The addresses by which clients may reach us without a name. A wildcard names none: `public.addresses` does. */
@@ -96,5 +167,5 @@ function localAddresses(config: Config): readonly string[] {
   const listeners = [...config.listen.doh, ...config.listen.dot, ...config.listen.doq]
     .map(({ endpoint }) => endpoint.host)
     .filter((host) => !isWildcard(host))
-  return [...new Set([...LOCAL_ADDRESSES, ...listeners, ...config.public.addresses].map(canonicalAddress))]
+  return [...LOCAL_ADDRESSES, ...listeners, ...config.public.addresses].map(canonicalAddress)
 }

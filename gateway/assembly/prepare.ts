@@ -33,7 +33,10 @@ export function prepare(config: Config): Prepared {
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const warnings = [...upstreams.warnings, ...listenWarnings(config), ...(token?.warning == null ? [] : [token.warning])]
   const identities = identitySource(config)
-  const reissuesCa = identities.kind === 'local' && isLocalCaForOthers({ stateDir: config.state, ...identities, now: Date.now() })
+  // in place of certificates that have still to come it may not be needed: then nothing is made
+  const { local } = identities
+  const isAlone = identities.acme.length === 0
+  const reissuesCa = local !== null && isAlone && isLocalCaForOthers({ stateDir: config.state, ...local, now: Date.now() })
   const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
   const { tokenFile: accessFile } = config.access
   const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)

@@ -106,18 +106,15 @@ function holderChanges(before: Prepared, next: Prepared): readonly Change[] {
 }
 
 function chains({ identities }: Prepared) {
-  return identities.kind === 'files' ? identities.identities.map(({ chainPem, keyPem }) => [chainPem, keyPem]) : null
+  return identities.files.map(({ identity }) => [identity.chainPem, identity.keyPem])
 }
 
-function fingerprints(source: IdentitySource): readonly string[] | string | null {
-  switch (source.kind) {
-    case 'none':
-      return null
-    case 'local':
-      return 'local CA'
-    case 'files':
-      return source.identities.map(({ fingerprint256 }) => fingerprint256)
-  }
+function fingerprints({ files, local, acme }: IdentitySource): readonly string[] {
+  const others = [
+    ...acme.map(({ directory }) => `ACME ${new URL(directory).host}`),
+    ...(local !== null && acme.length === 0 ? ['local CA'] : []),
+  ]
+  return [...files.map(({ identity }) => identity.fingerprint256), ...others]
 }
 
 /** What a change brings with it that its author may not expect. */

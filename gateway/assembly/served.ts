@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import type { CertificateObserver, CertificateState } from '../../certs/provider.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
 import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
@@ -10,7 +11,7 @@ import type { Supervisor } from '../workers/supervisor.ts'
 import type { Bootstrap } from './bootstrap.ts'
 import type { CacheAssembly } from './cache.ts'
 import type { HealthRows } from './health-rows.ts'
-import { assembleIdentities, type IdentityAssembly, type IdentitySource } from './identities.ts'
+import { IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import { type Prepared, withCookieSecret } from './prepare.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from './routing-plan.ts'
@@ -36,11 +37,15 @@ export class Served {
   /** Upstreams that are not to be asked, by name. */
   readonly #disabled = new Set<string>()
   #prepared: Prepared
-  #identities: IdentityAssembly = NO_IDENTITIES
+  #identities = IdentityAssembly.none()
   #plan: RoutingPlan
   /** What the first worker has bound. */
   #facts: DataPlaneFacts = NOTHING_BOUND
   #changes: Promise<unknown> = Promise.resolve()
+  readonly #observer: CertificateObserver = {
+    changed: (certificate) => this.#followCertificate(certificate),
+    failed: (certificate) => this.#noteFailure(certificate),
+  }
 
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
     this.#prepared = prepared
@@ -91,9 +96,9 @@ export class Served {
 
   /** Begins no more changes by itself; resolves when those that were begun are over. */
   async stop(): Promise<void> {
-    this.#identities.stop()
     this.#resolvConf.stop()
     this.#dependencies.bootstrap.stop()
+    await this.#identities.stop()
     await this.#changes
   }
 
@@ -132,7 +137,8 @@ export class Served {
     const before = { prepared: this.#prepared, plan: this.#plan, identities: this.#identities, facts: this.#facts }
     const isSameSource = isDeepStrictEqual(before.identities.source, next.identities)
     // the local CA for other names is another one, and clients have to trust it anew: only once everything else has succeeded
-    const isLate = !isSameSource && next.identities.kind === 'local' && before.identities.identities.length > 0
+    const isOtherCa = next.identities.local !== null && !isDeepStrictEqual(before.identities.source.local, next.identities.local)
+    const isLate = isOtherCa && before.identities.identities.length > 0
     const door = await this.#dependencies.doors.prepare(doorOf(next))
     try {
       if (!isSameSource && !isLate) this.#identities = await this.#assembleIdentities(next.identities)
@@ -148,7 +154,7 @@ export class Served {
       throw operational(error)
     }
     door.commit()
-    if (this.#identities !== before.identities) before.identities.stop()
+    if (this.#identities !== before.identities) void before.identities.stop(this.#identities)
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
     this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
@@ -215,7 +221,7 @@ export class Served {
     identities: IdentityAssembly
     facts: DataPlaneFacts
   }): Promise<void> {
-    if (this.#identities !== identities) this.#identities.stop()
+    if (this.#identities !== identities) void this.#identities.stop(identities)
     this.#identities = identities
     this.#prepared = prepared
     await this.#dependencies.bootstrap.follow(prepared.config)
@@ -239,13 +245,26 @@ export class Served {
   }
 
   #assembleIdentities(source: IdentitySource): Promise<IdentityAssembly> {
-    const onRenewed = (identities: IdentityAssembly['identities']): void => {
-      this.#dependencies.events.emit('certificate', 'the local certificate is renewed', {
-        notAfter: new Date(identities[0]?.notAfter ?? 0).toISOString(),
-      })
-      void this.change(() => this.#tellSettings())
-    }
-    return assembleIdentities(source, { stateDir: this.#dependencies.stateDir, log: this.#dependencies.log, onRenewed })
+    const { stateDir, log } = this.#dependencies
+    return IdentityAssembly.open(source, { stateDir, log, observer: this.#observer }, this.#identities)
+  }
+
+  #followCertificate({ source, names, identities }: CertificateState): void {
+    const notAfter = new Date(Math.min(...identities.map((identity) => identity.notAfter))).toISOString()
+    this.#dependencies.log.info({ source, names, notAfter }, RENEWED)
+    this.#dependencies.events.emit('certificate', RENEWED, { source, name: names[0] ?? null, notAfter })
+    void this.change(() => this.#tellSettings())
+  }
+
+  #noteFailure({ source, names, problem }: CertificateState): void {
+    const retriesAt = problem?.retriesAt == null ? null : new Date(problem.retriesAt).toISOString()
+    this.#dependencies.log.error({ source, names, reason: problem?.message, retriesAt }, NOT_RENEWED)
+    this.#dependencies.events.emit('certificate', NOT_RENEWED, {
+      source,
+      name: names[0] ?? null,
+      reason: problem?.message ?? null,
+      retriesAt,
+    })
   }
 
   async #followResolvConf(): Promise<void> {
@@ -289,7 +308,8 @@ export class Served {
 }
 
 const NOTHING_BOUND: DataPlaneFacts = { endpoints: { dns: [], dot: [], doq: [], doh: [] }, http3: false }
-const NO_IDENTITIES: IdentityAssembly = { source: { kind: 'none' }, identities: [], localCa: null, stop: () => {} }
+const RENEWED = 'there is a new certificate'
+const NOT_RENEWED = 'cannot renew a certificate: the present one stays in use'
 const RESOLVERS_CHANGED = 'the resolvers of resolv.conf have changed'
 
 function doorOf({ config, token }: Prepared): DoorSettings | null {

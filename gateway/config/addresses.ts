@@ -82,6 +82,28 @@ export function parsePublicAddress(text: string): string | null {
   return canonicalAddress(text)
 }
 
+const ACME_DIRECTORIES: ReadonlyMap<string, string> = new Map([
+  ['letsencrypt', 'https://acme-v02.api.letsencrypt.org/directory'],
+  ['letsencrypt-staging', 'https://acme-staging-v02.api.letsencrypt.org/directory'],
+])
+
+/** The URL of a CA's directory (RFC 8555 §6.1: https), or a word for one. Null for anything else. */
+export function parseAcmeDirectory(text: string): string | null {
+  const known = ACME_DIRECTORIES.get(text)
+  if (known !== undefined) return known
+  const url = /^https:\/\/[^@\\\s#]+$/i.test(text) ? URL.parse(text) : null
+  return url === null || url.hostname === '' ? null : url.href
+}
+
+/** A name of a certificate: a host name, one with "*." before it, or an IP address in its canonical form. */
+export function parseAcmeName(text: string): string | null {
+  if (text.startsWith('*.')) {
+    const name = parseHostName(text.slice(2))
+    return name === null ? null : `*.${name}`
+  }
+  return parsePublicAddress(text) ?? parseHostName(text)
+}
+
 /** A host name in lower case (RFC 1123 §2.1). Null for anything else, an IPv4 address included. */
 export function parseHostName(text: string): string | null {
   const name = text.toLowerCase()

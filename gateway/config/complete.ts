@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
-import type { Config, ListenConfig, UpstreamConfig } from './config.ts'
+import type { AcmeForm } from './acme-form.ts'
+import type { AcmeConfig, AcmeDnsConfig, Config, ListenConfig, UpstreamConfig } from './config.ts'
 import { PROCESS_MEMORY, WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
@@ -53,6 +54,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
         const at = ['tls', 'certificates', i]
         return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
       }),
+      acme: form.tls.acme.map((entry, i) => acmeOf(entry, ['tls', 'acme', i], { written, absolute })),
       minVersion: `TLSv${form.tls.minVersion}`,
     },
     state: absolute(form.state, ['state']),
@@ -120,6 +122,55 @@ function upstreamOf(form: UpstreamForm, at: Path, { written, absolute }: Surroun
     socks: form.socks ?? null,
     randomizeCase: form.randomizeCase,
     origin: originOf(written, at).where,
+  }
+}
+
+/** A lone map is written as itself, a list by its places. */
+function acmeOf(form: AcmeForm, listed: Path, { written, absolute }: Surroundings): AcmeConfig {
+  const at = nodeAt(written, listed) === null ? listed.slice(0, -1) : listed
+  const { ca, eab } = form
+  const [caAt, eabAt] = [
+    [...at, 'ca'],
+    [...at, 'eab'],
+  ]
+  return {
+    directory: form.directory,
+    email: form.email ?? null,
+    names: form.names,
+    challenge: form.challenge,
+    http: form.http,
+    dns: form.dns === undefined ? null : acmeDnsOf(form.dns, [...at, 'dns'], { written, absolute }),
+    ca: ca === undefined ? null : { file: absolute(ca, caAt), origin: originOf(written, caAt).where },
+    eab:
+      eab === undefined
+        ? null
+        : { keyId: eab.keyId, keyFile: absolute(eab.keyFile, [...eabAt, 'keyFile']), origin: originOf(written, eabAt).where },
+    profile: form.profile ?? null,
+    preferredChain: form.preferredChain ?? null,
+    keys: form.keys,
+    origin: originOf(written, at).where,
+  }
+}
+
+function acmeDnsOf(form: NonNullable<AcmeForm['dns']>, at: Path, { written, absolute }: Surroundings): AcmeDnsConfig {
+  const { hook, update, tsig, responder, zone, servers, timeout: timeoutMs } = form
+  if (responder !== undefined) return { kind: 'responder', listen: responder, zone: zone ?? '' }
+  if (update === undefined) {
+    const [program = '', ...rest] = hook ?? []
+    // without a slash it is looked for in PATH
+    return { kind: 'hook', command: [program.includes('/') ? absolute(program, [...at, 'hook']) : program, ...rest], timeoutMs, servers }
+  }
+  const tsigAt = [...at, 'tsig']
+  return {
+    kind: 'update',
+    server: update,
+    zone: zone ?? null,
+    tsig:
+      tsig === undefined
+        ? null
+        : { ...tsig, secretFile: absolute(tsig.secretFile, [...tsigAt, 'secretFile']), origin: originOf(written, tsigAt).where },
+    timeoutMs,
+    servers,
   }
 }
 

@@ -36,7 +36,11 @@ export interface Config {
     /** Whose X-Forwarded-For and Forwarded count. */
     readonly trustedProxies: readonly Prefix[]
   }
-  readonly tls: { readonly certificates: readonly CertificateConfig[]; readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
+  readonly tls: {
+    readonly certificates: readonly CertificateConfig[]
+    readonly acme: readonly AcmeConfig[]
+    readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  }
   /** Absolute path of the state directory. */
   readonly state: string
   /** Null: the resolvers of /etc/resolv.conf. */
@@ -105,6 +109,56 @@ export interface CertificateConfig {
   readonly cert: string
   readonly key: string
   /** Where the operator wrote it, "file:line:column", for errors about the files' content. */
+  readonly origin: string
+}
+
+export const ACME_CHALLENGES = ['tls-alpn-01', 'http-01', 'dns-01'] as const
+export const KEY_KINDS = ['ecdsa', 'rsa'] as const
+export const TSIG_ALGORITHMS = ['hmac-sha256', 'hmac-sha384', 'hmac-sha512'] as const
+
+/** A certificate that a CA gives out by ACME (RFC 8555), one for each kind of key. */
+export interface AcmeConfig {
+  /** URL. */
+  readonly directory: string
+  readonly email: string | null
+  /** Host names, wildcards and canonical addresses; the first names the certificate. */
+  readonly names: readonly string[]
+  readonly challenge: (typeof ACME_CHALLENGES)[number]
+  /** Listeners of http-01. */
+  readonly http: readonly Endpoint[]
+  /** Not null with dns-01. */
+  readonly dns: AcmeDnsConfig | null
+  /** Roots to trust the CA's server by, besides the usual ones. */
+  readonly ca: { readonly file: string; readonly origin: string } | null
+  /** External account binding. */
+  readonly eab: { readonly keyId: string; readonly keyFile: string; readonly origin: string } | null
+  readonly profile: string | null
+  /** Common name of a root. */
+  readonly preferredChain: string | null
+  readonly keys: readonly (typeof KEY_KINDS)[number][]
+  /** Where the operator wrote it, "file:line:column". */
+  readonly origin: string
+}
+
+/** How the TXT record of dns-01 is made. `servers` must show it before the CA is told; none: those of the zone. */
+export type AcmeDnsConfig =
+  | { readonly kind: 'hook'; readonly command: readonly string[]; readonly timeoutMs: number; readonly servers: readonly Endpoint[] }
+  | {
+      readonly kind: 'update'
+      readonly server: Endpoint
+      /** Null: the server is asked for it. */
+      readonly zone: string | null
+      readonly tsig: TsigConfig | null
+      readonly timeoutMs: number
+      readonly servers: readonly Endpoint[]
+    }
+  | { readonly kind: 'responder'; readonly listen: readonly Endpoint[]; readonly zone: string }
+
+export interface TsigConfig {
+  readonly name: string
+  readonly algorithm: (typeof TSIG_ALGORITHMS)[number]
+  /** Absolute path. */
+  readonly secretFile: string
   readonly origin: string
 }
 

@@ -1,7 +1,7 @@
 import { nameText } from '../../dns/text-name.ts'
 import { formatEndpoint } from '../../net/address.ts'
 import { formatAccess, formatUpstreamUrl } from './addresses.ts'
-import type { AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
+import type { AcmeConfig, AcmeDnsConfig, AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
 /** A value of the operator's form: what YAML can say. */
@@ -35,6 +35,7 @@ export function formOf(config: Config): Form {
     },
     tls: {
       certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
+      ...(tls.acme.length > 0 && { acme: tls.acme.map(acmeForm) }),
       minVersion: tls.minVersion.slice('TLSv'.length),
     },
     state: config.state,
@@ -118,6 +119,36 @@ function upstreamForm(upstream: UpstreamConfig): FormValue {
     ...(source !== null && { source }),
     ...(socks !== null && { socks: formatEndpoint(socks) }),
     randomizeCase: upstream.randomizeCase,
+  }
+}
+
+function acmeForm(acme: AcmeConfig): FormValue {
+  const { email, dns, ca, eab, profile, preferredChain } = acme
+  return {
+    directory: acme.directory,
+    ...(email !== null && { email }),
+    names: acme.names,
+    challenge: acme.challenge,
+    http: acme.http.map(formatEndpoint),
+    ...(dns !== null && { dns: acmeDnsForm(dns) }),
+    ...(ca !== null && { ca: ca.file }),
+    ...(eab !== null && { eab: { keyId: eab.keyId, keyFile: eab.keyFile } }),
+    ...(profile !== null && { profile }),
+    ...(preferredChain !== null && { preferredChain }),
+    keys: acme.keys,
+  }
+}
+
+function acmeDnsForm(dns: AcmeDnsConfig): FormValue {
+  if (dns.kind === 'responder') return { responder: dns.listen.map(formatEndpoint), zone: dns.zone }
+  const rest = { timeout: formatDuration(dns.timeoutMs), servers: dns.servers.map(formatEndpoint) }
+  if (dns.kind === 'hook') return { hook: dns.command, ...rest }
+  const { server, zone, tsig } = dns
+  return {
+    update: formatEndpoint(server),
+    ...(zone !== null && { zone }),
+    ...(tsig !== null && { tsig: { name: tsig.name, algorithm: tsig.algorithm, secretFile: tsig.secretFile } }),
+    ...rest,
   }
 }
 

@@ -92,6 +92,13 @@ export const MAX_UPSTREAM_NAME = 259
 /** Ways to one upstream, best first: there are six kinds. */
 export const MAX_UPSTREAM_URLS = 6
 
+/** Certificates by ACME of one gateway, and the names of one: as many as public CAs put into one. */
+export const MAX_ACME_ENTRIES = 20
+export const MAX_ACME_NAMES = 100
+
+/** How long a record of dns-01 may take from the order to the last of the zone's servers: secondaries poll, and providers have queues. */
+export const ACME_DNS_TIMEOUT_MS: Knob = knob(120_000, 1_000, 3_600_000)
+
 /** What may be called the public port; there is no default but the listener's own. */
 export const PUBLIC_PORT_RANGE: Omit<Knob, 'default'> = Object.freeze({ min: 1, max: 65_535 })
 

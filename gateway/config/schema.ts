@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type Endpoint, formatEndpoint, PrefixSet, parseAddress, parseEndpoint } from '../../net/address.ts'
+import { acme } from './acme-form.ts'
 import { parseAccess, parseHostName, parseOrigin, parsePublicAddress, parseResolver, socketKey } from './addresses.ts'
 import { type LogLevel, type QueryLogConfig, STRATEGIES } from './config.ts'
 import {
@@ -246,6 +247,7 @@ const root = settings({
         .array(certificate, { error: 'expected a list of { cert, key }' })
         .prefault([])
         .describe('certificates, the first for clients that name no host; by default one of a local CA'),
+      acme: acme.describe('certificates by ACME (RFC 8555): a map of names, directory, email, challenge …, or a list of them; no default'),
       minVersion: choice(['1.2', '1.3'], ', in quotes').prefault('1.3').describe('lowest version of TLS, in quotes: "1.2" or "1.3"'),
     }),
     'TLS of the listeners',

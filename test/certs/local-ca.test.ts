@@ -48,15 +48,16 @@ test('openLocalCa() uses what it finds on a second start, however the names are 
   assert.deepEqual(files(stateDir), before)
 })
 
-test('LocalCa.renewIfDue() makes a new leaf in the last third of its life, under the same CA', async () => {
+test('LocalCa makes a new leaf in the last third of its life, under the same CA', async () => {
   const { stateDir, ca } = await started()
-  assert.equal(await ca.renewIfDue(NOW + 260 * DAY_MS), null)
   const later = NOW + 270 * DAY_MS
-  const renewed = await ca.renewIfDue(later)
-  assert.ok(renewed !== null && renewed.fingerprint256 !== ca.identity.fingerprint256)
+  const dueAt = ca.dueAt(ca.identity)
+  assert.ok(dueAt > NOW + 260 * DAY_MS && dueAt < later)
+  const renewed = await ca.renew(later)
+  assert.ok(renewed.fingerprint256 !== ca.identity.fingerprint256)
   assert.ok(renewed.notAfter > later + 390 * DAY_MS)
   assert.ok(new X509Certificate(renewed.chainPem).verify(new X509Certificate(readFileSync(ca.caPath)).publicKey))
-  assert.equal(await ca.renewIfDue(later), null)
+  assert.ok(ca.dueAt(renewed) > later)
   const again = await start({ stateDir, now: later })
   assert.equal(again.identity.fingerprint256, renewed.fingerprint256)
   assert.equal(again.caFingerprint, ca.caFingerprint)

@@ -50,7 +50,7 @@ describe('a reload', () => {
     await using gateway = await runGateway([upstream.endpoint])
     const quic = await dialQuic({ endpoint: gateway.doq, ca: gateway.ca, protocol: 'doq' })
     await quic.ready.promise
-    const tls = { certificates: [files], minVersion: 'TLSv1.3' } as const
+    const tls = { certificates: [files], minVersion: 'TLSv1.3', acme: [] } as const
     const taken = await occupied(t)
     assert.equal((await gateway.reload({ tls, ...listen({ dot: [at(gateway.dot), at(taken)] }) })).outcome, 'rolled-back')
     assert.equal(await Promise.race([quic.ended.promise, turn('open')]), 'open')
@@ -82,9 +82,9 @@ describe('a reload', () => {
     await using gateway = await runGateway([upstream.endpoint])
     const ca = () => readFileSync(join(gateway.state, 'ca.pem'), 'utf8')
     const before = ca()
-    await gateway.reload({ tls: { certificates: [files], minVersion: 'TLSv1.3' } })
+    await gateway.reload({ tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } })
     const back: Partial<Config> = {
-      tls: { certificates: [], minVersion: 'TLSv1.3' },
+      tls: { certificates: [], minVersion: 'TLSv1.3', acme: [] },
       public: { ...testConfig([]).public, name: 'other.example' },
     }
     const taken = await occupied(t)
@@ -146,7 +146,7 @@ describe('a reload', () => {
     const leaf = await issue({ issuer: root, names: ['localhost'] })
     writeFileSync(files.cert, leaf.certPem)
     writeFileSync(files.key, leaf.keyPem)
-    await using gateway = await runGateway([], { tls: { certificates: [files], minVersion: 'TLSv1.3' } })
+    await using gateway = await runGateway([], { tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } })
     writeFileSync(files.cert, leaf.certPem + root.certPem)
     const outcome = await gateway.reload({})
     assert.ok(outcome.outcome === 'applied')

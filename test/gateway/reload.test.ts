@@ -278,7 +278,7 @@ describe('a reload', () => {
     }
     const before = await write()
     await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint], { tls: { certificates: [files], minVersion: 'TLSv1.3' } }, {})
+    await using gateway = await runGateway([upstream.endpoint], { tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } }, {})
     const kept = await shown(gateway)
     assert.equal(kept.getPeerX509Certificate()?.fingerprint256, before)
     const after = await write()

@@ -53,7 +53,7 @@ test('no secret is in a log line, a resource, a metric or an error', async (t) =
   seen.push(
     await (await fetch(`http://127.0.0.1:${gateway.admin.port}/v1/status`, { headers: { authorization: `Bearer ${TOKEN}x` } })).text(),
   )
-  const tls = { certificates: [{ cert, key, origin: 'test' }], minVersion: 'TLSv1.3' } as const
+  const tls = { certificates: [{ cert, key, origin: 'test' }], minVersion: 'TLSv1.3', acme: [] } as const
   seen.push(JSON.stringify(await gateway.reload({ tls })))
   // the key where the certificate should be, and the other way round
   for (const [first, second] of [

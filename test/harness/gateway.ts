@@ -90,7 +90,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0'), tokenFile: null },
     doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
-    tls: { certificates: [], minVersion: 'TLSv1.3' },
+    tls: { certificates: [], minVersion: 'TLSv1.3', acme: [] },
     state: '',
     upstreams: upstreams.map((endpoint, i) => upstreamConfig(endpoint, { name: `upstream${i}` })),
     bootstrap: null,

@@ -32,7 +32,7 @@ let stand: FaultStand
 let lenient: FaultStand
 before(async () => {
   stand = await openFaultStand()
-  lenient = await openFaultStand({ tls: { certificates: [], minVersion: 'TLSv1.2' } })
+  lenient = await openFaultStand({ tls: { certificates: [], minVersion: 'TLSv1.2', acme: [] } })
 })
 after(async () => {
   await stand[Symbol.asyncDispose]()

@@ -255,7 +255,7 @@ describe('over dot', () => {
     const socket = tls({ maxVersion: 'TLSv1.2' })
     const [error] = (await once(socket, 'error')) as [Error]
     assert.match(error.message, /protocol version|alert number 70/i)
-    await using lenient = await runGateway([upstream.endpoint], { tls: { certificates: [], minVersion: 'TLSv1.2' } })
+    await using lenient = await runGateway([upstream.endpoint], { tls: { certificates: [], minVersion: 'TLSv1.2', acme: [] } })
     const accepted = tlsConnect({
       host: lenient.dot.host,
       port: lenient.dot.port,
