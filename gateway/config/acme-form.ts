@@ -64,7 +64,7 @@ const entry = settings({
     })
     .min(1, { error: 'expected at least one name' })
     .max(MAX_ACME_NAMES, { error: `expected at most ${MAX_ACME_NAMES} names` })
-    .superRefine(distinct('expected each name only once', { path: [], keyOf: (name: string) => name }))
+    .superRefine(distinct('expected each name only once', { path: ['names'], keyOf: (name: string) => name }))
     .describe('names of the certificate: host names, with dns-01 also "*.example.net", and IP addresses where the CA has them'),
   challenge: choice(ACME_CHALLENGES)
     .prefault('tls-alpn-01')
@@ -89,7 +89,7 @@ const entry = settings({
   keys: z
     .array(choice(KEY_KINDS), { error: 'expected a list of "ecdsa" and "rsa"' })
     .min(1, { error: 'expected at least one' })
-    .superRefine(distinct('expected each only once', { path: [], keyOf: (kind: string) => kind }))
+    .superRefine(distinct('expected each only once', { path: ['keys'], keyOf: (kind: string) => kind }))
     .prefault(['ecdsa'])
     .describe('ecdsa (P-256), or rsa (2,048 bits) besides, for clients of TLS 1.2 that know nothing else: a certificate of each'),
 }).superRefine(checkEntry)

@@ -26,7 +26,20 @@ listen:
 public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
 access: { dns: [loopback, "2001:db8::/32"], encrypted: [], tokens: { file: /etc/atlas/tokens.txt } }
 doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, proxy: "https://origin.example:8443", trustedProxies: [loopback, 192.0.2.0/24] }
-tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2" }
+tls:
+  certificates: [{ cert: chain.pem, key: key.pem }]
+  acme:
+    - { names: [dns.example.net, 192.0.2.1], email: ops@example.net, profile: shortlived, keys: [ecdsa, rsa], preferredChain: Root X }
+    - { names: ["*.example.net"], challenge: dns-01, dns: { hook: [./hook.sh, now], timeout: 1m, servers: [192.0.2.53] } }
+    - names: [a.example]
+      directory: https://ca.example/dir
+      ca: root.pem
+      eab: { keyId: me, keyFile: eab.key }
+      challenge: dns-01
+      dns: { update: "192.0.2.53:5353", zone: example, tsig: { name: key.example, secretFile: tsig.key } }
+    - { names: [b.example], challenge: dns-01, dns: { responder: ["192.0.2.1:53"], zone: acme.example } }
+    - { names: [c.example], challenge: http-01, http: ["192.0.2.1:80"] }
+  minVersion: "1.2"
 upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }
   - { name: corp, url: "tls://192.0.2.54", serverName: dns.corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }

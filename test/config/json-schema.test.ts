@@ -20,6 +20,8 @@ interface Node {
 const schema = configJsonSchema() as Node
 /** Maps that are no sections: what is in them goes together. */
 const PAIRS = ['upstreams[].clientCertificate']
+/** One certificate by ACME, and what is in it. */
+const isAcme = (path: string): boolean => path.startsWith('tls.acme')
 
 /** Every key of the form, as "listen.doh[].address". */
 const keys = new Map([...nodes(schema, '')].filter(([path]) => path !== ''))
@@ -38,7 +40,7 @@ describe('configJsonSchema()', () => {
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted tokens tokens.file
       doh: paths http3 json landing proxy trustedProxies
-      tls: certificates certificates[].cert certificates[].key minVersion
+      tls: certificates certificates[].cert certificates[].key acme acme.directory acme.email acme.names acme.challenge acme.http acme.dns acme.dns.hook acme.dns.update acme.dns.tsig acme.dns.tsig.name acme.dns.tsig.algorithm acme.dns.tsig.secretFile acme.dns.responder acme.dns.zone acme.dns.timeout acme.dns.servers acme.ca acme.eab acme.eab.keyId acme.eab.keyFile acme.profile acme.preferredChain acme.keys acme[].directory acme[].email acme[].names acme[].challenge acme[].http acme[].dns acme[].dns.hook acme[].dns.update acme[].dns.tsig acme[].dns.tsig.name acme[].dns.tsig.algorithm acme[].dns.tsig.secretFile acme[].dns.responder acme[].dns.zone acme[].dns.timeout acme[].dns.servers acme[].ca acme[].eab acme[].eab.keyId acme[].eab.keyFile acme[].profile acme[].preferredChain acme[].keys minVersion
       state
       routes: [].suffix [].upstreams
       upstreams: [].name [].url [].serverName [].ca [].pins [].clientCertificate [].clientCertificate.cert [].clientCertificate.key [].weight [].connections [].pipelining [].maxAge [].idle [].source [].socks [].randomizeCase
@@ -98,7 +100,7 @@ describe('configJsonSchema()', () => {
 
   test('allows nothing unknown, requires no setting, and lets sections be empty', () => {
     for (const [path, node] of [['', schema] as const, ...keys]) {
-      if (node.properties === undefined || PAIRS.includes(path)) continue
+      if (node.properties === undefined || PAIRS.includes(path) || isAcme(path)) continue
       assert.deepEqual(
         [node.additionalProperties, node.required, node.default, node.type],
         [false, undefined, undefined, ['object', 'null']],
@@ -108,6 +110,14 @@ describe('configJsonSchema()', () => {
     for (const pair of [keys.get('tls.certificates')?.items, ...PAIRS.map((path) => keys.get(path))]) {
       assert.deepEqual([pair?.required, pair?.type, pair?.additionalProperties], [['cert', 'key'], 'object', false])
     }
+  })
+
+  test('has certificates by ACME as a map, or as a list of maps', () => {
+    const [one, list] = keys.get('tls.acme')?.anyOf ?? []
+    assert.deepEqual(list?.items, one)
+    assert.deepEqual([one?.required, one?.additionalProperties], [['names'], false])
+    assert.deepEqual(one?.properties?.dns?.properties?.tsig?.required, ['name', 'secretFile'])
+    assert.deepEqual(one?.properties?.eab?.required, ['keyId', 'keyFile'])
   })
 
   test('has ranges, and patterns that editors can compile', () => {
@@ -136,7 +146,9 @@ describe('textLeaves()', () => {
     const leaves = textLeaves().map(({ path }) => path.join('.'))
     const settings = [...keys].filter(([path, node]) => !path.includes('[]') && node.properties === undefined).map(([path]) => path)
     // one that is a map at will is set as a whole
-    const whole = settings.filter((path) => !['tls.certificates', 'routes'].includes(path) && !path.startsWith('listen.admin.'))
+    const whole = settings.filter(
+      (path) => !['tls.certificates', 'routes'].includes(path) && !isAcme(path) && !path.startsWith('listen.admin.'),
+    )
     assert.deepEqual(leaves.toSorted(), whole.toSorted())
   })
 

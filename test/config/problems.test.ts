@@ -199,7 +199,7 @@ describe('loadConfig() and keys', () => {
 
   test('knows no key of a feature that is still to come', () => {
     const later = ['listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }']
-    const more = ['doh: { push: true }', 'tls: { acme: {} }', 'edns: { ecs: true }']
+    const more = ['doh: { push: true }', 'tls: { ech: {} }', 'edns: { ecs: true }']
     for (const source of [...later, ...more]) assert.match(problem(source), /unknown key/, source)
   })
 
