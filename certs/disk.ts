@@ -9,17 +9,22 @@ export const PUBLIC_MODE = 0o644
 /** No chain and no key comes near it: a larger file is a wrong path. */
 const MAX_FILE_BYTES = 1_048_576
 
+/** Text of a small regular file, as readSmallOctets(). */
+export function readSmallFile(path: string): string | null {
+  return readSmallOctets(path)?.toString('utf8') ?? null
+}
+
 /**
- * Text of a small regular file, null when there is none. Throws an Error whose message is the bare reason: only the caller
+ * Content of a small regular file, null when there is none. Throws an Error whose message is the bare reason: only the caller
  * knows what the file is for.
  */
-export function readSmallFile(path: string): string | null {
+export function readSmallOctets(path: string): Buffer | null {
   try {
     const stat = statSync(path)
     if (stat.isDirectory()) throw new Error('it is a directory')
     if (!stat.isFile()) throw new Error('it is not a regular file')
     if (stat.size > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`)
-    return readFileSync(path, 'utf8')
+    return readFileSync(path)
   } catch (error) {
     const code = codeOf(error)
     if (code === 'ENOENT') return null

@@ -3,8 +3,9 @@ import { createSecureContext } from 'node:tls'
 import { OperationalError, reasonOf } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
 import { certificateBlocks, hasEncryptedKey, isPem, privateKeyBlock } from './pem.ts'
+import { weaknessOf } from './strength.ts'
 
-/** A certificate chain and its key that match, were in date when they were parsed, and that TLS accepts. */
+/** A certificate chain and its key that match, and that TLS accepts. */
 export interface Identity {
   /** DNS names of the leaf's subjectAltName, lower case, wildcards as they are. The Subject CN never counts (RFC 9525 §2). */
   readonly names: readonly string[]
@@ -13,6 +14,8 @@ export interface Identity {
   /** Milliseconds since 1970. */
   readonly notBefore: number
   readonly notAfter: number
+  /** As Node calls it: "ec", "rsa", "ed25519" …. TLS can have one certificate of each beside the others. */
+  readonly keyType: string
   readonly chainPem: string
   readonly keyPem: string
   /** SHA-256 of the leaf, hex pairs with colons. */
@@ -32,19 +35,27 @@ export interface IdentityInput {
   /** PEM, not encrypted. It may be the same text as the chain. */
   readonly keyPem: string
   readonly source: CertificateFiles
-  /** Milliseconds since 1970. */
-  readonly now?: number
+  /** When it has to be in date, milliseconds since 1970; null: whenever. By default now. */
+  readonly now?: number | null
 }
 
-/** Throws OperationalError that names the file, where it was configured, and what is wrong with it. */
-export function parseIdentity({ chainPem, keyPem, source, now = Date.now() }: IdentityInput): Identity {
-  const { leaf, pem } = parseChain(chainPem, source)
+/** The identity of a server. Throws OperationalError that names the file, where it was configured, and what is wrong with it. */
+export function parseIdentity(input: IdentityInput): Identity {
+  const identity = parseClientIdentity(input)
+  // RFC 9525 §2: clients look nowhere else
+  if (identity.names.length + identity.addresses.length > 0) return identity
+  throw unusable('it has neither a DNS name nor an address, so that no client can verify it', input.source)
+}
+
+/** The identity that a client shows, which needs no name. Throws as the other does. */
+export function parseClientIdentity({ chainPem, keyPem, source, now = Date.now() }: IdentityInput): Identity {
+  const { chain, leaf, pem } = parseChain(chainPem, source)
   const key = parseKey(keyPem, source)
   if (!leaf.checkPrivateKey(key.object)) throw unusable(`the key does not match the certificate ${source.cert}`, source, 'key')
-  const notBefore = leaf.validFromDate.getTime()
-  const notAfter = leaf.validToDate.getTime()
-  if (now > notAfter) throw unusable(`it expired on ${isoDate(notAfter)}`, source)
-  if (now < notBefore) throw unusable(`it is not valid before ${isoDate(notBefore)} (the clock says ${isoDate(now)})`, source)
+  const dates = { notBefore: leaf.validFromDate.getTime(), notAfter: leaf.validToDate.getTime() }
+  if (now !== null) checkDates(dates, { source, now })
+  const weakness = weaknessOf(chain)
+  if (weakness !== null) throw unusable(weakness, source)
   try {
     createSecureContext({ cert: pem, key: key.pem })
   } catch (error) {
@@ -53,12 +64,28 @@ export function parseIdentity({ chainPem, keyPem, source, now = Date.now() }: Id
   }
   return Object.freeze({
     ...alternativeNames(leaf),
-    notBefore,
-    notAfter,
+    ...dates,
+    keyType: key.object.asymmetricKeyType ?? '',
     chainPem: pem,
     keyPem: key.pem,
     fingerprint256: leaf.fingerprint256,
   })
+}
+
+/** Throws OperationalError when it has expired, or is not valid yet. `now`: milliseconds since 1970. */
+export function checkDates(
+  { notBefore, notAfter }: Pick<Identity, 'notBefore' | 'notAfter'>,
+  { source, now }: { readonly source: CertificateFiles; readonly now: number },
+): void {
+  if (now > notAfter) throw unusable(`it expired on ${isoTime(notAfter)}`, source)
+  // the day alone: who looks every minute is not to find another reason every minute
+  if (now < notBefore) throw unusable(`it is not valid before ${isoTime(notBefore)} (the clock says ${isoTime(now).slice(0, 10)})`, source)
+}
+
+/** RFC 9525 §6.3: what a host may be called in a certificate: by its name, or by a wildcard for the whole left-most label. */
+export function namesFor(host: string): readonly string[] {
+  const dot = host.indexOf('.')
+  return dot > 0 ? [host, `*${host.slice(dot)}`] : [host]
 }
 
 /** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
@@ -85,7 +112,13 @@ export function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate
   }
 }
 
-function parseChain(text: string, source: CertificateFiles): { leaf: X509Certificate; pem: string } {
+interface Chain {
+  readonly chain: readonly X509Certificate[]
+  readonly leaf: X509Certificate
+  readonly pem: string
+}
+
+function parseChain(text: string, source: CertificateFiles): Chain {
   const blocks = certificateBlocks(text)
   const chain = blocks.map((block, i) => {
     try {
@@ -102,7 +135,7 @@ function parseChain(text: string, source: CertificateFiles): { leaf: X509Certifi
       throw unusable(`the chain is out of order, certificate ${i + 1} is not issued by certificate ${i + 2}`, source)
     }
   })
-  return { leaf, pem: `${blocks.join('\n')}\n` }
+  return { chain, leaf, pem: `${blocks.join('\n')}\n` }
 }
 
 function parseKey(text: string, source: CertificateFiles): { object: KeyObject; pem: string } {
@@ -130,6 +163,6 @@ function alternativeNames(leaf: X509Certificate): Pick<Identity, 'names' | 'addr
   return { names: [...names], addresses: [...addresses] }
 }
 
-function isoDate(time: number): string {
+function isoTime(time: number): string {
   return new Date(time).toISOString().replace('.000Z', 'Z')
 }

@@ -4,7 +4,7 @@ import { OperationalError } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
 import type { ServerIdentities, ServerTlsOptions } from '../net/tls.ts'
-import type { Identity } from './identity.ts'
+import { type Identity, namesFor } from './identity.ts'
 
 export interface IdentityStoreOptions {
   readonly policy: ServerTlsOptions
@@ -13,7 +13,8 @@ export interface IdentityStoreOptions {
 }
 
 /**
- * The identities in use. The first is the default; where two hold the same name, the earlier one serves it.
+ * The identities in use. The first is the default; where two with the same kind of key hold the same name, the earlier one serves it.
+ * Of different kinds all do: TLS gives each client what it can verify, ECDSA where it can choose.
  */
 export class IdentityStore implements ServerIdentities {
   #options: IdentityStoreOptions
@@ -33,7 +34,7 @@ export class IdentityStore implements ServerIdentities {
   }
 
   get isSingle(): boolean {
-    return this.#served.identities.length === 1
+    return this.#served.isSingle
   }
 
   get fallback(): QuicIdentity {
@@ -70,30 +71,56 @@ interface Served {
   readonly options: ServerTlsOptions
   readonly fallback: SecureContext
   readonly contexts: ReadonlyMap<string, SecureContext>
+  readonly isSingle: boolean
   readonly addresses: ReadonlySet<string>
 }
 
 function serve(identities: readonly Identity[], policy: ServerTlsOptions): Served {
   const [first] = identities
   if (first === undefined) throw new OperationalError('ATLAS_CERTIFICATE', 'Cannot serve TLS: there is no certificate')
+  const byDefault = oneOfEachKind(identities, (identity) => isFor(identity, first))
+  const options = withPolicy(byDefault, policy)
+  const fallback = createSecureContext(options)
+  const made = new Map([[keyOf(byDefault), fallback]])
   const contexts = new Map<string, SecureContext>()
-  for (const identity of identities) {
-    const context = createSecureContext(withPolicy(identity, policy))
-    for (const name of identity.names) if (!contexts.has(name)) contexts.set(name, context)
+  for (const name of new Set(identities.flatMap(({ names }) => names))) {
+    const own = oneOfEachKind(identities, ({ names }) => names.includes(name))
+    const context = made.get(keyOf(own)) ?? createSecureContext(withPolicy(own, policy))
+    made.set(keyOf(own), context)
+    contexts.set(name, context)
   }
-  const options = withPolicy(first, policy)
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { identities, first, options, fallback: createSecureContext(options), contexts, addresses }
+  return { identities, first, options, fallback, contexts, isSingle: made.size === 1, addresses }
 }
 
-function withPolicy(identity: Identity, policy: ServerTlsOptions): ServerTlsOptions {
-  return Object.freeze({ ...policy, cert: identity.chainPem, key: identity.keyPem })
+/** Of those that fit the first of each kind of key, in their order. */
+function oneOfEachKind(identities: readonly Identity[], fits: (identity: Identity) => boolean): readonly Identity[] {
+  const kinds = new Map<string, Identity>()
+  for (const identity of identities) if (fits(identity) && !kinds.has(identity.keyType)) kinds.set(identity.keyType, identity)
+  return [...kinds.values()]
 }
 
-/** RFC 9525 §6.3: a wildcard stands for exactly one label, the whole left-most one. */
-function find(contexts: ReadonlyMap<string, SecureContext>, name: string): SecureContext | undefined {
-  const dot = name.indexOf('.')
-  return contexts.get(name) ?? (dot > 0 ? contexts.get(`*${name.slice(dot)}`) : undefined)
+/** Whether it is for everything that `other` is for. */
+function isFor(identity: Identity, other: Identity): boolean {
+  const own = new Set([...identity.names, ...identity.addresses])
+  return [...other.names, ...other.addresses].every((name) => own.has(name))
+}
+
+function keyOf(identities: readonly Identity[]): string {
+  return identities.map(({ fingerprint256 }) => fingerprint256).join()
+}
+
+/** Chains and keys belong together by the kind of their keys, in whatever order. */
+function withPolicy(identities: readonly Identity[], policy: ServerTlsOptions): ServerTlsOptions {
+  return Object.freeze({ ...policy, cert: identities.map(({ chainPem }) => chainPem), key: identities.map(({ keyPem }) => keyPem) })
+}
+
+function find(contexts: ReadonlyMap<string, SecureContext>, host: string): SecureContext | undefined {
+  for (const name of namesFor(host)) {
+    const context = contexts.get(name)
+    if (context !== undefined) return context
+  }
+  return undefined
 }
 
 function hostName(text: string): string {

@@ -71,7 +71,7 @@ export async function startGateway(config: Config, log: Logger, options: Gateway
   let gateway: Gateway | null = null
   try {
     launcher.prepare(workers, quicDirectory(config))
-    const prepared = prepare({ ...withUsableListeners(config), workers })
+    const prepared = await prepare({ ...withUsableListeners(config), workers }, { isStart: true })
     for (const warning of prepared.warnings) log.warn(warning)
     gateway = new Gateway(prepared, log, { launcher, source, supervision, probing, state, started: config })
     await gateway.start()

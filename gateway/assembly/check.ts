@@ -1,18 +1,24 @@
-import { loadIdentityFiles } from '../../certs/files.ts'
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { certificateWarnings } from './certificate-warnings.ts'
+import { readCertificates } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
 import { selectUpstreams } from './upstream-choice.ts'
 
 /**
  * Everything about a configuration, and the files that it names, that can be found wrong without opening a socket or writing a file.
- * Returns warnings, throws OperationalError. The state directory is the gateway's own: not everybody who checks may read it.
+ * Resolves with warnings, rejects with OperationalError. The state directory is the gateway's own: not everybody who checks may read it.
  */
-export function checkGateway(config: Config): readonly string[] {
-  for (const certificate of config.tls.certificates) loadIdentityFiles(certificate)
+export async function checkGateway(config: Config): Promise<readonly string[]> {
+  const files = await readCertificates(config, { inDate: true })
   const adminFile = config.listen.admin?.tokenFile ?? null
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
-  return [...selectUpstreams(config).warnings, ...listenWarnings(config), ...(adminToken?.warning == null ? [] : [adminToken.warning])]
+  return [
+    ...selectUpstreams(config).warnings,
+    ...listenWarnings(config),
+    ...certificateWarnings(config, files),
+    ...(adminToken?.warning == null ? [] : [adminToken.warning]),
+  ]
 }

@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
-import { FileIdentities } from '../../certs/file-identities.ts'
+import { FileIdentities, type FileSource } from '../../certs/file-identities.ts'
 import { loadIdentityFiles } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
 import { LocalIdentities } from '../../certs/local-identities.ts'
 import type { CertificateObserver, CertificateState, IdentityProvider } from '../../certs/provider.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import { canonicalAddress, isWildcard, parseAddress } from '../../net/address.ts'
-import type { AcmeConfig, CertificateConfig, Config } from '../config/config.ts'
+import type { AcmeConfig, Config } from '../config/config.ts'
 
 /** What clients on this machine call it. */
 const LOCAL_NAMES = ['localhost']
@@ -23,12 +23,6 @@ export interface IdentitySource {
   readonly local: LocalSource | null
 }
 
-export interface FileSource {
-  readonly files: CertificateConfig
-  /** What is in them. */
-  readonly identity: Identity
-}
-
 interface LocalSource {
   readonly names: readonly string[]
   readonly addresses: readonly string[]
@@ -37,13 +31,20 @@ interface LocalSource {
 
 export const NO_SOURCE: IdentitySource = { files: [], acme: [], local: null }
 
-/** Reads the files that are configured; writes nothing. Throws OperationalError. */
-export function identitySource(config: Config): IdentitySource {
+/** Reads the files that are configured; writes nothing. Rejects with OperationalError. `inDate`: as readCertificates() has it. */
+export async function identitySource(config: Config, { inDate }: { inDate: boolean }): Promise<IdentitySource> {
   const { doh, dot, doq } = config.listen
-  const { certificates, acme } = config.tls
+  const { acme } = config.tls
   if (doh.length + dot.length + doq.length === 0) return NO_SOURCE
-  const files = certificates.map((each) => ({ files: each, identity: loadIdentityFiles(each) }))
+  const files = await readCertificates(config, { inDate })
   return { files, acme, local: files.length > 0 && acme.length === 0 ? null : localSource(config) }
+}
+
+/** The certificates of files. Rejects with OperationalError; `inDate`: also when one has expired, or is not valid yet. */
+export async function readCertificates({ tls }: Config, { inDate }: { inDate: boolean }): Promise<readonly FileSource[]> {
+  const read: FileSource[] = []
+  for (const files of tls.certificates) read.push({ files, identity: await loadIdentityFiles(files, inDate ? {} : { now: null }) })
+  return read
 }
 
 function localSource(config: Config): LocalSource {
@@ -72,12 +73,12 @@ interface Part<P extends IdentityProvider = IdentityProvider> {
 
 /** The gateway's certificates: those of files, those that CAs give, and the local CA's where these are missing. */
 export class IdentityAssembly {
-  readonly source: IdentitySource
+  readonly #source: IdentitySource
   readonly #parts: readonly Part[]
   readonly #local: Part<LocalIdentities> | null
 
   private constructor(source: IdentitySource, { parts, local }: { parts: readonly Part[]; local: Part<LocalIdentities> | null }) {
-    this.source = source
+    this.#source = source
     this.#parts = parts
     this.#local = local
   }
@@ -90,7 +91,7 @@ export class IdentityAssembly {
   static async open(source: IdentitySource, dependencies: IdentityDependencies, before: IdentityAssembly): Promise<IdentityAssembly> {
     const parts: Part[] = []
     const add = async (from: unknown, open: () => Promise<IdentityProvider>): Promise<void> => {
-      const known = before.#parts.find((part) => isDeepStrictEqual(part.from, from))
+      const known = before.#parts.find((part) => isDeepStrictEqual(currentSource(part), from))
       parts.push(known ?? { from, provider: await open() })
     }
     try {
@@ -102,6 +103,12 @@ export class IdentityAssembly {
       await Promise.all(parts.filter((part) => !before.#parts.includes(part)).map(({ provider }) => provider.stop()))
       throw error
     }
+  }
+
+  /** Where they come from; files with what they have been found to hold since. */
+  get source(): IdentitySource {
+    const files = this.#parts.flatMap(({ provider }) => (provider instanceof FileIdentities ? [provider.source] : []))
+    return { ...this.#source, files }
   }
 
   /** In the order in which they are served: the first is the default. */
@@ -144,6 +151,11 @@ export class IdentityAssembly {
   get #localInUse(): LocalIdentities | null {
     return this.#parts.length === 0 || this.#parts.some(isMissing) ? (this.#local?.provider ?? null) : null
   }
+}
+
+/** The watch of files may have found others in them. */
+function currentSource({ from, provider }: Part): unknown {
+  return provider instanceof FileIdentities ? provider.source : from
 }
 
 function isMissing({ provider }: Part): boolean {

@@ -126,7 +126,7 @@ async function claimDatagrams(endpoint: Endpoint): Promise<void> {
 
 /** What the operator should know about the listeners. */
 export function listenWarnings(config: Config, interfaces = networkInterfaces()): readonly string[] {
-  const { listen, access, tls } = config
+  const { listen, access } = config
   const external = Object.values(interfaces).flatMap((addresses) => addresses?.filter(({ internal }) => !internal) ?? [])
   const warnings: string[] = []
   const overQuic = { doq: listen.doq, doh: servesHttp3(config) ? listen.doh.filter(isDirect) : [] }
@@ -145,9 +145,6 @@ export function listenWarnings(config: Config, interfaces = networkInterfaces())
     warnings.push(
       'listen.doq: with access.tokens, nobody can use DNS over QUIC, where the name that a client asks for is not known: listen.doq: [] switches it off',
     )
-  }
-  if (tls.certificates.length > 1 && overQuic.doq.length + overQuic.doh.length > 0) {
-    warnings.push('tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for')
   }
   return warnings
 }

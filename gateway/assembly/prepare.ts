@@ -5,6 +5,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { certificateWarnings } from './certificate-warnings.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
@@ -26,13 +27,21 @@ export interface Prepared {
   readonly warnings: readonly string[]
 }
 
-/** Reads files, writes nothing. Throws OperationalError. */
-export function prepare(config: Config): Prepared {
+/**
+ * Reads files, writes nothing. Rejects with OperationalError. `isStart`: certificates are served in date or not: a machine without a clock
+ * starts in 1970, and an expired certificate is better than no listener.
+ */
+export async function prepare(config: Config, { isStart }: { isStart: boolean }): Promise<Prepared> {
   const upstreams = selectUpstreams(config)
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
-  const warnings = [...upstreams.warnings, ...listenWarnings(config), ...(token?.warning == null ? [] : [token.warning])]
-  const identities = identitySource(config)
+  const identities = await identitySource(config, { inDate: !isStart })
+  const warnings = [
+    ...upstreams.warnings,
+    ...listenWarnings(config),
+    ...certificateWarnings(config, identities.files),
+    ...(token?.warning == null ? [] : [token.warning]),
+  ]
   // in place of certificates that have still to come it may not be needed: then nothing is made
   const { local } = identities
   const isAlone = identities.acme.length === 0

@@ -31,7 +31,7 @@ export async function reload(gateway: Reloadable, { dryRun }: { dryRun: boolean 
   let plan: Plan
   try {
     const { config, warnings } = gateway.load()
-    next = prepare(inUse(gateway.prepared.config, withUsableListeners(config)))
+    next = await prepare(inUse(gateway.prepared.config, withUsableListeners(config)), { isStart: false })
     gateway.check(next)
     plan = planOf(gateway, config, next, warnings)
   } catch (error) {

@@ -253,7 +253,11 @@ export class Served {
     const notAfter = new Date(Math.min(...identities.map((identity) => identity.notAfter))).toISOString()
     this.#dependencies.log.info({ source, names, notAfter }, RENEWED)
     this.#dependencies.events.emit('certificate', RENEWED, { source, name: names[0] ?? null, notAfter })
-    void this.change(() => this.#tellSettings())
+    void this.change(async () => {
+      // a reload is to find what is served, not what the files held before
+      this.#prepared = { ...this.#prepared, identities: this.#identities.source }
+      await this.#tellSettings()
+    })
   }
 
   #noteFailure({ source, names, problem }: CertificateState): void {

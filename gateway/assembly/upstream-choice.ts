@@ -1,6 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import { loadIdentityFiles } from '../../certs/files.ts'
+import { loadClientIdentity } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
 import { loadRoots } from '../../certs/roots.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
@@ -67,7 +67,7 @@ function targetOf(server: UpstreamConfig): UpstreamTarget {
   return {
     server,
     roots: ca === null ? null : loadRoots(ca),
-    identity: clientCertificate === null ? null : pemOf(loadIdentityFiles(clientCertificate)),
+    identity: clientCertificate === null ? null : pemOf(loadClientIdentity(clientCertificate)),
   }
 }
 

@@ -7,9 +7,9 @@ export function addCheckCommand(program: Command): void {
     .command('check')
     .description('check the configuration and the files it names, without starting anything')
     .option('--config <file>', 'configuration file (YAML); without it, the defaults and the environment')
-    .action(({ config: file }: { config?: string }) => {
+    .action(async ({ config: file }: { config?: string }) => {
       const { config, warnings } = loadConfig({ file: file ?? null, env: process.env, cwd: process.cwd() })
-      for (const warning of [...warnings, ...checkGateway(config)]) process.stderr.write(`warning: ${warning}\n`)
+      for (const warning of [...warnings, ...(await checkGateway(config))]) process.stderr.write(`warning: ${warning}\n`)
       process.stdout.write(`${file ?? 'configuration'}: ok\n`)
     })
 }

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { AcmeForm } from './acme-form.ts'
-import type { AcmeConfig, AcmeDnsConfig, Config, ListenConfig, UpstreamConfig } from './config.ts'
+import type { CertificateForm } from './certificate-form.ts'
+import type { AcmeConfig, AcmeDnsConfig, CertificateConfig, Config, ListenConfig, PemConfig, UpstreamConfig } from './config.ts'
 import { PROCESS_MEMORY, WORKERS } from './knobs.ts'
 import { type Located, nodeAt, originOf, type Path } from './located.ts'
 import type { ConfigForm } from './schema.ts'
@@ -50,10 +51,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
     },
     doh: { ...form.doh, proxy: form.doh.proxy ?? null, trustedProxies: form.doh.trustedProxies.flat() },
     tls: {
-      certificates: form.tls.certificates.map(({ cert, key }, i) => {
-        const at = ['tls', 'certificates', i]
-        return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
-      }),
+      certificates: form.tls.certificates.map((entry, i) => certificateOf(entry, ['tls', 'certificates', i], { written, absolute })),
       acme: form.tls.acme.map((entry, i) => acmeOf(entry, ['tls', 'acme', i], { written, absolute })),
       minVersion: `TLSv${form.tls.minVersion}`,
     },
@@ -93,6 +91,20 @@ interface Surroundings {
   absolute(path: string, at: Path): string
 }
 
+function certificateOf(form: CertificateForm, at: Path, { written, absolute }: Surroundings): CertificateConfig {
+  if ('cert' in form) return pemOf(form, at, { written, absolute })
+  const { pfx, passwordFile } = form
+  return {
+    pfx: absolute(pfx, [...at, 'pfx']),
+    passwordFile: passwordFile === undefined ? null : absolute(passwordFile, [...at, 'passwordFile']),
+    origin: originOf(written, at).where,
+  }
+}
+
+function pemOf({ cert, key }: { cert: string; key: string }, at: Path, { written, absolute }: Surroundings): PemConfig {
+  return { cert: absolute(cert, [...at, 'cert']), key: absolute(key, [...at, 'key']), origin: originOf(written, at).where }
+}
+
 function upstreamOf(form: UpstreamForm, at: Path, { written, absolute }: Surroundings): UpstreamConfig {
   const { ca, clientCertificate: own } = form
   const [caAt, ownAt] = [
@@ -105,14 +117,7 @@ function upstreamOf(form: UpstreamForm, at: Path, { written, absolute }: Surroun
     serverName: form.serverName ?? null,
     ca: ca === undefined ? null : { file: absolute(ca, caAt), origin: originOf(written, caAt).where },
     pins: form.pins ?? [],
-    clientCertificate:
-      own === undefined
-        ? null
-        : {
-            cert: absolute(own.cert, [...ownAt, 'cert']),
-            key: absolute(own.key, [...ownAt, 'key']),
-            origin: originOf(written, ownAt).where,
-          },
+    clientCertificate: own === undefined ? null : pemOf(own, ownAt, { written, absolute }),
     weight: form.weight,
     connections: form.connections,
     pipelining: form.pipelining,

@@ -105,12 +105,21 @@ export interface AdminConfig {
 }
 
 /** Absolute paths of PEM files. */
-export interface CertificateConfig {
+export interface PemConfig {
   readonly cert: string
   readonly key: string
   /** Where the operator wrote it, "file:line:column", for errors about the files' content. */
   readonly origin: string
 }
+
+/** Absolute paths of a PKCS #12 container with chain and key, and of the file with its password; null: it has none. */
+export interface Pkcs12Config {
+  readonly pfx: string
+  readonly passwordFile: string | null
+  readonly origin: string
+}
+
+export type CertificateConfig = PemConfig | Pkcs12Config
 
 export const ACME_CHALLENGES = ['tls-alpn-01', 'http-01', 'dns-01'] as const
 export const KEY_KINDS = ['ecdsa', 'rsa'] as const
@@ -180,7 +189,7 @@ export interface UpstreamConfig {
   /** Base64 of the SHA-256 of acceptable public keys; empty for any. */
   readonly pins: readonly string[]
   /** What we show a server that wants to know who asks. */
-  readonly clientCertificate: CertificateConfig | null
+  readonly clientCertificate: PemConfig | null
   readonly weight: number
   /** Of all workers together. */
   readonly connections: number

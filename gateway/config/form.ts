@@ -1,7 +1,16 @@
 import { nameText } from '../../dns/text-name.ts'
 import { formatEndpoint } from '../../net/address.ts'
 import { formatAccess, formatUpstreamUrl } from './addresses.ts'
-import type { AcmeConfig, AcmeDnsConfig, AdminConfig, Config, ListenConfig, QueryLogConfig, UpstreamConfig } from './config.ts'
+import type {
+  AcmeConfig,
+  AcmeDnsConfig,
+  AdminConfig,
+  CertificateConfig,
+  Config,
+  ListenConfig,
+  QueryLogConfig,
+  UpstreamConfig,
+} from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
 /** A value of the operator's form: what YAML can say. */
@@ -34,7 +43,7 @@ export function formOf(config: Config): Form {
       trustedProxies: formatAccess(doh.trustedProxies),
     },
     tls: {
-      certificates: tls.certificates.map(({ cert, key }) => ({ cert, key })),
+      certificates: tls.certificates.map(certificateForm),
       ...(tls.acme.length > 0 && { acme: tls.acme.map(acmeForm) }),
       minVersion: tls.minVersion.slice('TLSv'.length),
     },
@@ -120,6 +129,12 @@ function upstreamForm(upstream: UpstreamConfig): FormValue {
     ...(socks !== null && { socks: formatEndpoint(socks) }),
     randomizeCase: upstream.randomizeCase,
   }
+}
+
+function certificateForm(certificate: CertificateConfig): FormValue {
+  if (!('pfx' in certificate)) return { cert: certificate.cert, key: certificate.key }
+  const { pfx, passwordFile } = certificate
+  return { pfx, ...(passwordFile !== null && { passwordFile }) }
 }
 
 function acmeForm(acme: AcmeConfig): FormValue {

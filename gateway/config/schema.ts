@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { type Endpoint, formatEndpoint, PrefixSet, parseAddress, parseEndpoint } from '../../net/address.ts'
 import { acme } from './acme-form.ts'
 import { parseAccess, parseHostName, parseOrigin, parsePublicAddress, parseResolver, socketKey } from './addresses.ts'
+import { certificates } from './certificate-form.ts'
 import { type LogLevel, type QueryLogConfig, STRATEGIES } from './config.ts'
 import {
   choice,
@@ -159,11 +160,6 @@ const dohPaths = z
   .min(1, { error: 'expected at least one path' })
   .superRefine(distinct('expected each path only once', { path: ['doh', 'paths'], keyOf: (path) => path }))
 
-const certificate = settings({
-  cert: filePath('a PEM file').describe('PEM file: the certificate, then its intermediates'),
-  key: filePath('a PEM file').describe('PEM file: the private key'),
-})
-
 const cache = settings({
   memory: memoryOrNone(CACHE_MEMORY, 'memory for answers, which all workers share'),
   serveStale: durationOrNone(SERVE_STALE_MS, 'how long after its TTL an answer is given while no upstream answers'),
@@ -243,8 +239,7 @@ const root = settings({
   ),
   tls: section(
     settings({
-      certificates: z
-        .array(certificate, { error: 'expected a list of { cert, key }' })
+      certificates: certificates
         .prefault([])
         .describe('certificates, the first for clients that name no host; by default one of a local CA'),
       acme: acme.describe('certificates by ACME (RFC 8555): a map of names, directory, email, challenge …, or a list of them; no default'),
