@@ -20,7 +20,7 @@ function weakKey({ publicKey }: X509Certificate): string | null {
   }
   if (publicKey.asymmetricKeyType !== 'ec') return null
   if (namedCurve === undefined) return 'has a key on a curve without a name, which TLS does not know' // RFC 8422 §5.4
-  // every name says the size, but for those of WAP, which are small
+  // nearly every name says the size; those that do not (WAP, Oakley) are of small ones
   return Number(/\d{3}/.exec(namedCurve)) < MIN_CURVE_BITS ? `has a key on the curve ${namedCurve}, which is too small` : null
 }
 

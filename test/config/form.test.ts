@@ -27,7 +27,7 @@ public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
 access: { dns: [loopback, "2001:db8::/32"], encrypted: [], tokens: { file: /etc/atlas/tokens.txt } }
 doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, proxy: "https://origin.example:8443", trustedProxies: [loopback, 192.0.2.0/24] }
 tls:
-  certificates: [{ cert: chain.pem, key: key.pem }]
+  certificates: [{ cert: chain.pem, key: key.pem }, { pfx: own.p12 }, { pfx: own.p12, passwordFile: word.txt }]
   acme:
     - { names: [dns.example.net, 192.0.2.1], email: ops@example.net, profile: shortlived, keys: [ecdsa, rsa], preferredChain: Root X }
     - { names: ["*.example.net"], challenge: dns-01, dns: { hook: [./hook.sh, now], timeout: 1m, servers: [192.0.2.53] } }

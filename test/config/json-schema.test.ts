@@ -40,7 +40,7 @@ describe('configJsonSchema()', () => {
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted tokens tokens.file
       doh: paths http3 json landing proxy trustedProxies
-      tls: certificates certificates[].cert certificates[].key acme acme.directory acme.email acme.names acme.challenge acme.http acme.dns acme.dns.hook acme.dns.update acme.dns.tsig acme.dns.tsig.name acme.dns.tsig.algorithm acme.dns.tsig.secretFile acme.dns.responder acme.dns.zone acme.dns.timeout acme.dns.servers acme.ca acme.eab acme.eab.keyId acme.eab.keyFile acme.profile acme.preferredChain acme.keys acme[].directory acme[].email acme[].names acme[].challenge acme[].http acme[].dns acme[].dns.hook acme[].dns.update acme[].dns.tsig acme[].dns.tsig.name acme[].dns.tsig.algorithm acme[].dns.tsig.secretFile acme[].dns.responder acme[].dns.zone acme[].dns.timeout acme[].dns.servers acme[].ca acme[].eab acme[].eab.keyId acme[].eab.keyFile acme[].profile acme[].preferredChain acme[].keys minVersion
+      tls: certificates certificates[].cert certificates[].key certificates[].pfx certificates[].passwordFile acme acme.directory acme.email acme.names acme.challenge acme.http acme.dns acme.dns.hook acme.dns.update acme.dns.tsig acme.dns.tsig.name acme.dns.tsig.algorithm acme.dns.tsig.secretFile acme.dns.responder acme.dns.zone acme.dns.timeout acme.dns.servers acme.ca acme.eab acme.eab.keyId acme.eab.keyFile acme.profile acme.preferredChain acme.keys acme[].directory acme[].email acme[].names acme[].challenge acme[].http acme[].dns acme[].dns.hook acme[].dns.update acme[].dns.tsig acme[].dns.tsig.name acme[].dns.tsig.algorithm acme[].dns.tsig.secretFile acme[].dns.responder acme[].dns.zone acme[].dns.timeout acme[].dns.servers acme[].ca acme[].eab acme[].eab.keyId acme[].eab.keyFile acme[].profile acme[].preferredChain acme[].keys minVersion
       state
       routes: [].suffix [].upstreams
       upstreams: [].name [].url [].serverName [].ca [].pins [].clientCertificate [].clientCertificate.cert [].clientCertificate.key [].weight [].connections [].pipelining [].maxAge [].idle [].source [].socks [].randomizeCase
@@ -107,7 +107,7 @@ describe('configJsonSchema()', () => {
         path,
       )
     }
-    for (const pair of [keys.get('tls.certificates')?.items, ...PAIRS.map((path) => keys.get(path))]) {
+    for (const pair of PAIRS.map((path) => keys.get(path))) {
       assert.deepEqual([pair?.required, pair?.type, pair?.additionalProperties], [['cert', 'key'], 'object', false])
     }
   })

@@ -284,6 +284,15 @@ describe('loadConfig()', () => {
     assert.deepEqual(queries('errors'), { kind: 'errors' })
   })
 
+  test('takes PKCS #12 in place of PEM', () => {
+    writeFileSync(join(cwd, 'atlas.yaml'), 'tls:\n  certificates:\n    - { pfx: a.p12, passwordFile: secrets/word }\n    - { pfx: /b.p12 }\n')
+    const { config } = loadConfig({ file: 'atlas.yaml', env: {}, cwd })
+    assert.deepEqual(config.tls.certificates, [
+      { pfx: join(cwd, 'a.p12'), passwordFile: join(cwd, 'secrets/word'), origin: 'atlas.yaml:3:7' },
+      { pfx: '/b.p12', passwordFile: null, origin: 'atlas.yaml:4:7' },
+    ])
+  })
+
   test('takes relative paths of the file from its directory, also when it stands elsewhere', () => {
     mkdirSync(join(cwd, 'etc'), { recursive: true })
     writeFileSync(join(cwd, 'etc/atlas.yaml'), 'tls: { certificates: [{ cert: a.pem, key: ../b.pem }] }\nstate: state\n')
