@@ -96,7 +96,8 @@ function find(contexts: ReadonlyMap<string, SecureContext>, name: string): Secur
   return contexts.get(name) ?? (dot > 0 ? contexts.get(`*${name.slice(dot)}`) : undefined)
 }
 
-function hostName(text: string): string {
+/** The one text of a server name (RFC 6066 §3 has it without the dot, but some clients send one). */
+export function hostName(text: string): string {
   const name = text.toLowerCase()
   return name.endsWith('.') ? name.slice(0, -1) : name
 }
