@@ -7,10 +7,15 @@ import { bindServer, closeServer } from '../../net/listen.ts'
 /** A CA looks from a few places at once, for as many names as a certificate has. */
 const MAX_CONNECTIONS = 256
 const MAX_HEADER_OCTETS = 8192
-/** For the whole request, and for who does not take the answer. */
-const PATIENCE_MS = 5000
-/** How often Node looks for requests that take too long; by default only every 30 s. */
-const CHECK_MS = 1000
+
+export interface ChallengeServerTimes {
+  /** For the whole request, and for who does not take the answer. */
+  readonly patienceMs: number
+  /** How often Node looks for requests that take too long; by default only every 30 s. */
+  readonly checkMs: number
+}
+
+export const CHALLENGE_SERVER_TIMES: ChallengeServerTimes = { patienceMs: 5000, checkMs: 1000 }
 
 /** RFC 8555 §8.3; the absolute form is for proxies (RFC 9112 §3.2.2). */
 const TARGET = /^(?:http:\/\/[^/?#]+)?\/\.well-known\/acme-challenge\/([A-Za-z0-9_-]+)$/
@@ -20,19 +25,23 @@ export interface ChallengeServer {
   close(): Promise<void>
 }
 
-/**
- * Answers the questions of http-01 at one address, with what `answers` has for their tokens at that time, and nothing else. Rejects
- * with ATLAS_LISTEN.
- */
-export async function openChallengeServer(endpoint: Endpoint, answers: ReadonlyMap<string, string>): Promise<ChallengeServer> {
+export interface ChallengeServerParts {
+  /** Key authorizations by token: those of the moment of a request. */
+  readonly answers: ReadonlyMap<string, string>
+  readonly times: ChallengeServerTimes
+}
+
+/** Answers the questions of http-01 at one address, and nothing else. Rejects with ATLAS_LISTEN. */
+export async function openChallengeServer(endpoint: Endpoint, { answers, times }: ChallengeServerParts): Promise<ChallengeServer> {
+  const { patienceMs, checkMs } = times
   const server = createServer({
     maxHeaderSize: MAX_HEADER_OCTETS,
-    headersTimeout: PATIENCE_MS,
-    requestTimeout: PATIENCE_MS,
-    connectionsCheckingInterval: CHECK_MS,
+    headersTimeout: patienceMs,
+    requestTimeout: patienceMs,
+    connectionsCheckingInterval: checkMs,
   })
   server.maxConnections = MAX_CONNECTIONS
-  server.setTimeout(PATIENCE_MS)
+  server.setTimeout(patienceMs)
   server.on('request', (request, response) => answer(request, response, answers))
   await bindServer(server, { name: 'http-01', endpoint }).catch(refuse)
   // out of descriptors: the CA is turned away, and asks again

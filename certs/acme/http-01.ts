@@ -1,6 +1,6 @@
 import { type Endpoint, formatEndpoint } from '../../net/address.ts'
 import type { Challenge, ChallengeSolver } from './challenge.ts'
-import { type ChallengeServer, openChallengeServer } from './http-01-server.ts'
+import { CHALLENGE_SERVER_TIMES, type ChallengeServer, openChallengeServer } from './http-01-server.ts'
 
 /** An address that is answered at, for as long as there are tokens. */
 interface Place {
@@ -17,7 +17,12 @@ export class HttpChallenges {
   readonly #answers = new Map<string, string>()
   /** By address. */
   readonly #places = new Map<string, Place>()
+  readonly #times: typeof CHALLENGE_SERVER_TIMES
   #last: Promise<unknown> = Promise.resolve()
+
+  constructor(times = CHALLENGE_SERVER_TIMES) {
+    this.#times = times
+  }
 
   /** Rejects with ATLAS_LISTEN when one of the addresses cannot be bound; hide() is due then too. */
   show({ token, keyAuthorization }: Challenge, endpoints: readonly Endpoint[]): Promise<void> {
@@ -45,7 +50,8 @@ export class HttpChallenges {
     const key = formatEndpoint(endpoint)
     const present = this.#places.get(key)
     if (present !== undefined) return present
-    const opened = { tokens: new Set<string>(), server: await openChallengeServer(endpoint, this.#answers) }
+    const server = await openChallengeServer(endpoint, { answers: this.#answers, times: this.#times })
+    const opened = { tokens: new Set<string>(), server }
     this.#places.set(key, opened)
     return opened
   }
