@@ -9,7 +9,7 @@ const MAX_CONNECTIONS = 256
 const MAX_HEADER_OCTETS = 8192
 
 export interface ChallengeServerTimes {
-  /** For the whole request, and for who does not take the answer. */
+  /** For the whole request, from the connection on. */
   readonly patienceMs: number
   /** How often Node looks for requests that take too long; by default only every 30 s. */
   readonly checkMs: number
@@ -41,7 +41,6 @@ export async function openChallengeServer(endpoint: Endpoint, { answers, times }
     connectionsCheckingInterval: checkMs,
   })
   server.maxConnections = MAX_CONNECTIONS
-  server.setTimeout(patienceMs)
   server.on('request', (request, response) => answer(request, response, answers))
   await bindServer(server, { name: 'http-01', endpoint }).catch(refuse)
   // out of descriptors: the CA is turned away, and asks again

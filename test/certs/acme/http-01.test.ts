@@ -148,6 +148,7 @@ describe('http-01', () => {
     const get = `GET ${PREFIX}${challenge.token} HTTP/1.1\r\nhost: a\r\n`
     const [silent, slow, unfinished] = await Promise.all([openBare(endpoint), openBare(endpoint), openBare(endpoint)])
     // one that comes octet by octet, so that it is never idle
+    slow.write('GET /')
     const trickle = setInterval(() => slow.write('x'), 5)
     unfinished.write(get)
     await Promise.all([silent, slow, unfinished].map((socket) => ended(socket.resume())))
