@@ -56,22 +56,22 @@ export async function issueLeaf(issuer: Issuer, { names, now }: { names: LocalNa
   })
 }
 
-const DAY_MS = 86_400_000
+export const DAY_MS = 86_400_000
 const CA_LIFETIME_MS = 3650 * DAY_MS
 /** Browsers and Apple's systems refuse more than 398 days; the end counts as valid too, so 397 are not quite used up. */
 const LEAF_LIFETIME_MS = 397 * DAY_MS - 1000
 /** For clients whose clock is behind. */
-const BACKDATE_MS = 3_600_000
+export const BACKDATE_MS = 3_600_000
 const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256' }
 const SERIAL_OCTETS = 16
 
 /** 180 ms and 20 MB, so only when a certificate has to be made. It throws unless reflect-metadata came first. */
-async function loadX509(): Promise<typeof import('@peculiar/x509')> {
+export async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   await import('reflect-metadata')
   return import('@peculiar/x509')
 }
 
-async function makeKeys(): Promise<webcrypto.CryptoKeyPair> {
+export async function makeKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(ECDSA_P256, true, ['sign', 'verify'])
 }
 
@@ -80,7 +80,8 @@ interface Content extends X509CertificateCreateCommonParams {
   readonly extensions: Extension[]
 }
 
-async function sign(keys: webcrypto.CryptoKeyPair, content: Content): Promise<Issued> {
+/** `content` signed, with a serial number that nobody else has. */
+export async function sign(keys: webcrypto.CryptoKeyPair, content: Content): Promise<Issued> {
   const { X509CertificateGenerator } = await loadX509()
   const serial = randomBytes(SERIAL_OCTETS)
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40 // positive and without a leading zero (RFC 5280 §4.1.2.2)
@@ -97,6 +98,6 @@ async function sign(keys: webcrypto.CryptoKeyPair, content: Content): Promise<Is
 }
 
 /** X.509 times have no fraction. */
-function seconds(time: number): Date {
+export function seconds(time: number): Date {
   return new Date(Math.floor(time / 1000) * 1000)
 }

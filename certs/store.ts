@@ -123,7 +123,8 @@ function find(contexts: ReadonlyMap<string, SecureContext>, host: string): Secur
   return undefined
 }
 
-function hostName(text: string): string {
+/** The one text of a server name (RFC 6066 §3 has it without the dot, but some clients send one). */
+export function hostName(text: string): string {
   const name = text.toLowerCase()
   return name.endsWith('.') ? name.slice(0, -1) : name
 }

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import type { ChallengeCertificate } from '../certs/acme/challenge-certificate.ts'
+import { ChallengeContexts } from '../certs/acme/challenge-contexts.ts'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
@@ -67,6 +69,8 @@ export interface WorkerSetup extends DataPlaneSettings {
   /** Whether an address may be in use for a moment: by the worker before this one. */
   readonly takesOver: boolean
   readonly ticketKeys: Uint8Array
+  /** What CAs are to be shown; a command brings others. */
+  readonly challenges: readonly ChallengeCertificate[]
   /** What the self-probe calls itself. */
   readonly probeToken: string
   readonly memory: WorkerMemory
@@ -105,6 +109,7 @@ export class DataPlane {
   readonly #routing: Routing
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
+  readonly #challenges = new ChallengeContexts()
   readonly #transports: TransportAssembly
   #settings: DataPlaneSettings
   #identities: IdentityStore | null = null
@@ -153,8 +158,9 @@ export class DataPlane {
       udp: new RateLimit(memory.rates.udp),
     })
     this.#pipeline = this.#assemblePipeline(config)
+    this.#challenges.replace(setup.challenges)
     this.#transports = new TransportAssembly(
-      { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys) },
+      { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys), challenges: this.#challenges },
       {
         ...this.#shared,
         acceptor: this.#pipeline,
@@ -216,6 +222,9 @@ export class DataPlane {
       case 'settle':
         // what is left has its time: nobody waits for that
         void this.#transports.settle(command.deadlineMs)
+        break
+      case 'challenges':
+        this.#challenges.replace(command.certificates)
         break
       case 'rebind':
         await this.#transports.rebind(command.socket, command.endpoint)

@@ -8,6 +8,7 @@ import type { LastReload, ReloadOutcome } from './admin/control.ts'
 import { AdminDoors } from './admin/doors.ts'
 import { Bootstrap } from './assembly/bootstrap.ts'
 import { CacheAssembly } from './assembly/cache.ts'
+import { ChallengeSolvers } from './assembly/challenge-solvers.ts'
 import { GatewayControl, type GatewayView, type Phase } from './assembly/control.ts'
 import { HealthRows } from './assembly/health-rows.ts'
 import { HealthWatch } from './assembly/health-watch.ts'
@@ -110,6 +111,8 @@ export class Gateway {
   readonly #doors: AdminDoors
   readonly #drainAsked = Promise.withResolvers<void>()
   readonly #served: Served
+  /** How CAs are shown that names are ours. */
+  readonly solvers: ChallengeSolvers
   #phase: Phase = 'starting'
   #lastReload: LastReload | null = null
   /** By worker. */
@@ -140,6 +143,7 @@ export class Gateway {
       log,
       times: supervision,
     })
+    this.solvers = new ChallengeSolvers(this.#supervisor)
     this.#prober = new Prober({
       ...probing,
       ask: lazyAsk({ ...probing, token: this.#probeToken, keyDirectory: quicDirectory(config) }),
@@ -251,6 +255,7 @@ export class Gateway {
       quic: index === 0,
       takesOver: isReplacement,
       ticketKeys: this.#ticketKeys,
+      challenges: this.solvers.tlsAlpn.certificates,
       probeToken: this.#probeToken,
       memory: this.#memory.of(index),
       health: this.#health.memory,

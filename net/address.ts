@@ -41,6 +41,13 @@ export function canonicalAddress(text: string): string {
   return bytes === null ? text : formatAddress(bytes)
 }
 
+/** The name of the address in the DNS (RFC 1035 §3.5, RFC 3596 §2.5). */
+export function reverseName(address: AddressBytes): string {
+  if (isIpv4(address)) return `${[...address.subarray(12)].toReversed().join('.')}.in-addr.arpa`
+  const nibbles = Array.from(address, (octet) => `${(octet & 0xf).toString(16)}.${(octet >>> 4).toString(16)}`)
+  return `${nibbles.toReversed().join('.')}.ip6.arpa`
+}
+
 export interface Endpoint {
   readonly host: string
   readonly port: number

@@ -4,6 +4,17 @@ import type { QuicIdentity } from './quic.ts'
 /** `handshakeTimeout`: milliseconds. */
 export type ServerTlsOptions = SecureContextOptions & Pick<TlsOptions, 'handshakeTimeout'>
 
+/** RFC 8737 §6.2: the protocol by which a CA looks whether a name is ours. */
+export const ACME_TLS = 'acme-tls/1'
+
+/** What CAs are to be shown in TLS handshakes (RFC 8737), as values: certs/ implements it, gateway.ts hands it to the transports. */
+export interface ServerChallenges {
+  /** Whether there is anything to show. */
+  readonly isPending: boolean
+  /** For the server name of a CA's handshake; null: it is to be shown nothing under that name. */
+  contextFor(serverName: string): SecureContext | null
+}
+
 /**
  * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
  */

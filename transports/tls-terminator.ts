@@ -1,13 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import type { ServerIdentities } from '../net/tls.ts'
+import { ACME_TLS, type ServerChallenges, type ServerIdentities } from '../net/tls.ts'
+import { acmeTlsOptions } from './acme-tls.ts'
 import type { Peer } from './stream-listener.ts'
 
 export interface TlsTerminatorOptions {
   readonly identities: ServerIdentities
+  /** Whoever is shown one is not served. */
+  readonly challenges: ServerChallenges
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
   /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
@@ -23,23 +26,27 @@ const peers = new AsyncLocalStorage<Peer>()
 
 /**
  * Ends TLS on sockets that the limits have let pass. The TLS server inside never listens: sockets are given to it. When the
- * identities change, new connections get a new server; `setSecureContext` would forget versions, groups and ALPN (design §7).
+ * identities change, or CAs are to be shown challenges or are not any more, new connections get a new server; `setSecureContext`
+ * would forget versions, groups and ALPN (design §7).
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions
   #server: Server
   #madeFor: ServerIdentities['options']
+  #showsChallenges: boolean
 
   constructor(options: TlsTerminatorOptions) {
     this.#options = options
     this.#madeFor = options.identities.options
+    this.#showsChallenges = options.challenges.isPending
     this.#server = makeServer(options)
   }
 
   accept(socket: Socket, peer: Peer): void {
-    const { identities } = this.#options
-    if (identities.options !== this.#madeFor) {
+    const { identities, challenges } = this.#options
+    if (identities.options !== this.#madeFor || challenges.isPending !== this.#showsChallenges) {
       this.#madeFor = identities.options
+      this.#showsChallenges = challenges.isPending
       this.#server = makeServer(this.#options)
     }
     // no handshake goes on behind a FIN (RFC 8446 §6.1): a client that leaves in the middle must not keep its place until the deadline
@@ -48,18 +55,12 @@ export class TlsTerminator {
   }
 }
 
-type ContextChosen = (error: null, context: SecureContext) => void
-
 function makeServer(options: TlsTerminatorOptions): Server {
-  const { identities, meter } = options
+  const { identities, challenges, meter } = options
   const server = createServer({
     ...identities.options,
-    ALPNProtocols: [...options.protocols],
     ticketKeys: options.ticketKeys,
-    // a handshake that waits for it costs 3 % more
-    ...(identities.isSingle
-      ? {}
-      : { SNICallback: (serverName: string, done: ContextChosen) => done(null, identities.contextFor(serverName)) }),
+    ...(challenges.isPending ? acmeTlsOptions(options) : usualOptions(options)),
   })
   server.on('tlsClientError', (_error, socket) => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
@@ -74,8 +75,20 @@ function makeServer(options: TlsTerminatorOptions): Server {
       socket.destroy()
       return
     }
+    // RFC 8737 §3: nothing is said in it
+    if (socket.alpnProtocol === ACME_TLS) {
+      socket.destroySoon()
+      return
+    }
     socket.allowHalfOpen = options.allowHalfOpen
     options.onSecure(socket, peer)
   })
   return server
+}
+
+function usualOptions({ identities, protocols }: TlsTerminatorOptions): TlsOptions {
+  const ALPNProtocols = [...protocols]
+  // a handshake that waits for it costs 3 % more
+  if (identities.isSingle) return { ALPNProtocols }
+  return { ALPNProtocols, SNICallback: (serverName, done) => done(null, identities.contextFor(serverName)) }
 }

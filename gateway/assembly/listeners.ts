@@ -149,6 +149,7 @@ export function listenWarnings(config: Config, interfaces = networkInterfaces())
   return warnings
 }
 
-function hasIpv6(): boolean {
+/** Whether this machine has an address of IPv6. */
+export function hasIpv6(): boolean {
   return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
 }

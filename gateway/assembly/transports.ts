@@ -6,7 +6,7 @@ import type { Flusher } from '../../net/flusher.ts'
 import { interfaceAddresses } from '../../net/interface-addresses.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
-import type { ServerIdentities } from '../../net/tls.ts'
+import type { ServerChallenges, ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Access, TokenHolders } from '../../transports/access.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
@@ -37,6 +37,7 @@ export interface TransportAssemblySettings {
   /** Whether other threads listen on the same addresses. */
   readonly reusePort: boolean
   readonly ticketKeys: Buffer
+  readonly challenges: ServerChallenges
 }
 
 export interface TransportAssemblyDependencies {
@@ -218,7 +219,8 @@ export class TransportAssembly {
 
   #makeEncrypted(identities: ServerIdentities) {
     const { meter, log, ...shared } = this.#dependencies
-    const tls = { identities, ticketKeys: this.#settings.ticketKeys }
+    const { ticketKeys, challenges } = this.#settings
+    const tls = { identities, challenges, ticketKeys }
     return {
       dot: createDotTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.dot) }),
       doh: new DohTransport(tls, { ...shared, budget: this.#budget, observer: originLog(log), meter: meter(TRANSPORTS.doh2) }),

@@ -1,3 +1,4 @@
+import type { ChallengeCertificate } from '../../certs/acme/challenge-certificate.ts'
 import type { OperationalCode } from '../../dns/operational-error.ts'
 import type { Endpoint } from '../../net/address.ts'
 import type { SocketName } from '../assembly/transports.ts'
@@ -9,6 +10,8 @@ export type Command =
   | { readonly name: 'reconfigure'; readonly settings: DataPlaneSettings }
   /** The settings are final: what they left out drains, at the latest for `deadlineMs`. Acknowledged at once. */
   | { readonly name: 'settle'; readonly deadlineMs: number }
+  /** Show CAs these challenges, and no others. */
+  | { readonly name: 'challenges'; readonly certificates: readonly ChallengeCertificate[] }
   /** Bind an address anew: its socket does not answer. */
   | { readonly name: 'rebind'; readonly socket: SocketName; readonly endpoint: Endpoint }
   /** Take nothing new, answer what is open, end; at the latest after `deadlineMs`. */

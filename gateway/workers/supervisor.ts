@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { reasonOf } from '../../dns/operational-error.ts'
 import type { DataPlaneFacts, DataPlaneSettings, WorkerSetup } from '../data-plane.ts'
 import type { RestartReason, WorkerMeter } from '../telemetry/telemetry.ts'
 import type { Command, Launcher } from './protocol.ts'
@@ -79,6 +80,18 @@ export class Supervisor {
   /** Resolves when all have acknowledged, or have been complained about. */
   async tell(command: Command): Promise<void> {
     await Promise.all(this.#seats.map((seat) => seat.tell(command)))
+  }
+
+  /** Resolves when all have acknowledged; rejects when one of them has not, or cannot start. */
+  async apply(command: Command): Promise<void> {
+    const applied = async (seat: Seat, index: number): Promise<void> => {
+      try {
+        await seat.apply(command)
+      } catch (error) {
+        throw new Error(`worker ${index}: ${reasonOf(error)}`, { cause: error })
+      }
+    }
+    await Promise.all(this.#seats.map(applied))
   }
 
   async drain(deadlineMs: number): Promise<void> {

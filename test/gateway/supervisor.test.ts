@@ -206,6 +206,35 @@ test('commands reach workers that are still starting; who does not acknowledge i
   await supervisor.close()
 })
 
+test('apply() resolves when all have acknowledged, those that take the place of others too, and says which one has not', async () => {
+  const { supervisor, lines, serve, nth } = supervise(2, { acknowledgeMs: 5 })
+  const command = { name: 'challenges', certificates: [] } as const
+  const started = supervisor.start(() => {})
+  // told before there is anybody
+  let isApplied = false
+  const early = supervisor.apply(command).then(() => (isApplied = true))
+  const first = await serve(0)
+  assert.equal(isApplied, false)
+  const second = await serve(1)
+  await Promise.all([started, early])
+  first.crash()
+  const next = await nth(2)
+  await supervisor.apply(command)
+  // the second was launched after the first apply(): it is made from the newest state
+  assert.deepEqual([first.told, second.told, next.told], [[command], [command], [command]])
+  next.answer = () => Promise.reject(new Error('refused'))
+  await assert.rejects(supervisor.apply(command), { message: 'worker 0: refused' })
+  second.answer = () => new Promise(() => {})
+  next.answer = async () => FACTS
+  await assert.rejects(supervisor.apply(command), { message: 'worker 1: no acknowledgement within 5 ms' })
+  assert.deepEqual(
+    lines.filter(({ command: name }) => name !== undefined),
+    [],
+  )
+  await supervisor.close()
+  await assert.rejects(supervisor.apply(command), { message: 'worker 0: the worker was ended' })
+})
+
 test('nobody is started any more once the end has begun, and a worker that starts just then is ended', async () => {
   const { supervisor, launched, serve, nth } = supervise(2, { pauseMs: 60_000 })
   const started = supervisor.start(() => {})

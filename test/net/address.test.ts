@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { isIP } from 'node:net'
 import test from 'node:test'
 import fc from 'fast-check'
-import { canonicalAddress, formatAddress, isWildcard, PrefixSet, parseAddress, parseEndpoint, parsePrefix } from '../../net/address.ts'
+import {
+  canonicalAddress,
+  formatAddress,
+  isWildcard,
+  PrefixSet,
+  parseAddress,
+  parseEndpoint,
+  parsePrefix,
+  reverseName,
+} from '../../net/address.ts'
 
 const set = (...prefixes: string[]) => new PrefixSet(prefixes.map((text) => parsePrefix(text)).filter((prefix) => prefix !== null))
 const has = (prefixes: PrefixSet, address: string) => prefixes.has(parseAddress(address) ?? new Uint8Array(16))
@@ -91,4 +100,15 @@ test('parseEndpoint() wants an IP address and a port, IPv6 in brackets', () => {
 
 test('isWildcard() knows the two addresses that mean all', () => {
   assert.deepEqual(['0.0.0.0', '::', '127.0.0.1', '::1', '0.0.0.1'].map(isWildcard), [true, true, false, false, false])
+})
+
+test('reverseName() is the name of an address in the DNS', () => {
+  for (const [address, name] of [
+    ['192.0.2.1', '1.2.0.192.in-addr.arpa'],
+    ['::ffff:192.0.2.255', '255.2.0.192.in-addr.arpa'],
+    // RFC 3596 §2.5
+    ['4321:0:1:2:3:4:567:89ab', 'b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4.ip6.arpa'],
+  ] as const) {
+    assert.equal(reverseName(parseAddress(address) ?? new Uint8Array(16)), name)
+  }
 })
