@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { OperationalError } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
-import type { ServerIdentities, ServerTlsOptions } from '../net/tls.ts'
+import type { ClientCa, ServerIdentities, ServerTls, ServerTlsOptions } from '../net/tls.ts'
 import type { Identity } from './identity.ts'
 
 export interface IdentityStoreOptions {
@@ -19,6 +19,8 @@ export class IdentityStore implements ServerIdentities {
   #options: IdentityStoreOptions
   #extraNames: ReadonlySet<string>
   #served: Served
+  /** Made from `#served`. */
+  #demanding = new WeakMap<ClientCa, ServerTls>()
 
   /** Throws OperationalError when `identities` is empty. */
   constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
@@ -41,8 +43,17 @@ export class IdentityStore implements ServerIdentities {
   }
 
   contextFor(serverName: string | undefined): SecureContext {
-    const { contexts, fallback } = this.#served
-    return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
+    return contextOf(this.#served, serverName)
+  }
+
+  demanding(clientCa: ClientCa): ServerTls {
+    const known = this.#demanding.get(clientCa)
+    if (known !== undefined) return known
+    const served = serve(this.#served.identities, demandingPolicy(this.#options.policy, clientCa))
+    const { isSingle } = this
+    const made = { options: served.options, isSingle, contextFor: (serverName: string | undefined) => contextOf(served, serverName) }
+    this.#demanding.set(clientCa, made)
+    return made
   }
 
   covers(host: string): boolean {
@@ -60,6 +71,7 @@ export class IdentityStore implements ServerIdentities {
     this.#served = serve(identities, options.policy)
     this.#options = options
     this.#extraNames = new Set(options.extraNames.map(hostName))
+    this.#demanding = new WeakMap()
   }
 }
 
@@ -88,6 +100,18 @@ function serve(identities: readonly Identity[], policy: ServerTlsOptions): Serve
 
 function withPolicy(identity: Identity, policy: ServerTlsOptions): ServerTlsOptions {
   return Object.freeze({ ...policy, cert: identity.chainPem, key: identity.keyPem })
+}
+
+/**
+ * A session says who the client is without another certificate (RFC 8446 §4.6.1): with a context of its own it is resumed nowhere but
+ * where the same roots are asked for. The context of an identity decides on the roots too, so each has them.
+ */
+function demandingPolicy(policy: ServerTlsOptions, { id, roots }: ClientCa): ServerTlsOptions {
+  return { ...policy, requestCert: true, rejectUnauthorized: true, ca: [...roots], sessionIdContext: id }
+}
+
+function contextOf({ contexts, fallback }: Served, serverName: string | undefined): SecureContext {
+  return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
 }
 
 /** RFC 9525 §6.3: a wildcard stands for exactly one label, the whole left-most one. */

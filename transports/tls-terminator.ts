@@ -3,11 +3,15 @@ import type { Socket } from 'node:net'
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import type { ServerIdentities } from '../net/tls.ts'
+import type { ServerIdentities, ServerTls, ServerTlsOptions } from '../net/tls.ts'
+import type { AccessTerms } from './access.ts'
+import { holderOfCertificate } from './client-certificate.ts'
 import type { Peer } from './stream-listener.ts'
 
 export interface TlsTerminatorOptions {
   readonly identities: ServerIdentities
+  /** Whose sockets these are: it may ask for certificates of clients. */
+  readonly listener: AccessTerms
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
   /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
@@ -23,23 +27,23 @@ const peers = new AsyncLocalStorage<Peer>()
 
 /**
  * Ends TLS on sockets that the limits have let pass. The TLS server inside never listens: sockets are given to it. When the
- * identities change, new connections get a new server; `setSecureContext` would forget versions, groups and ALPN (design §7).
+ * identities or what is asked of clients change, new connections get a new server; `setSecureContext` would forget versions, groups and ALPN (design §7).
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions
   #server: Server
-  #madeFor: ServerIdentities['options']
+  #madeFor: ServerTlsOptions
 
   constructor(options: TlsTerminatorOptions) {
     this.#options = options
-    this.#madeFor = options.identities.options
+    this.#madeFor = tlsOf(options).options
     this.#server = makeServer(options)
   }
 
   accept(socket: Socket, peer: Peer): void {
-    const { identities } = this.#options
-    if (identities.options !== this.#madeFor) {
-      this.#madeFor = identities.options
+    const { options } = tlsOf(this.#options)
+    if (options !== this.#madeFor) {
+      this.#madeFor = options
       this.#server = makeServer(this.#options)
     }
     // no handshake goes on behind a FIN (RFC 8446 §6.1): a client that leaves in the middle must not keep its place until the deadline
@@ -50,24 +54,34 @@ export class TlsTerminator {
 
 type ContextChosen = (error: null, context: SecureContext) => void
 
+function tlsOf({ identities, listener: { access } }: TlsTerminatorOptions): ServerTls {
+  return access.clientCa == null ? identities : identities.demanding(access.clientCa)
+}
+
 function makeServer(options: TlsTerminatorOptions): Server {
-  const { identities, meter } = options
+  const { meter } = options
+  const { clientCa = null } = options.listener.access
+  const tls = tlsOf(options)
   const server = createServer({
-    ...identities.options,
+    ...tls.options,
     ALPNProtocols: [...options.protocols],
     ticketKeys: options.ticketKeys,
     // a handshake that waits for it costs 3 % more
-    ...(identities.isSingle
-      ? {}
-      : { SNICallback: (serverName: string, done: ContextChosen) => done(null, identities.contextFor(serverName)) }),
+    ...(tls.isSingle ? {} : { SNICallback: (serverName: string, done: ContextChosen) => done(null, tls.contextFor(serverName)) }),
   })
-  server.on('tlsClientError', (_error, socket) => {
+  const fail = (socket: TLSSocket): void => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
     meter.handshake('failed', 'none', false)
     meter.dropped(Failure.handshake_failed)
     socket.destroy()
-  })
+  }
+  server.on('tlsClientError', (_error, socket) => fail(socket))
   server.on('secureConnection', (socket) => {
+    const holder = clientCa === null ? null : holderOfCertificate(socket.getPeerX509Certificate(), clientCa, Date.now())
+    if (clientCa !== null && holder === null) {
+      fail(socket)
+      return
+    }
     meter.handshake('ok', socket.getProtocol() ?? 'none', socket.isSessionReused())
     const peer = peers.getStore()
     if (peer === undefined) {
@@ -75,7 +89,7 @@ function makeServer(options: TlsTerminatorOptions): Server {
       return
     }
     socket.allowHalfOpen = options.allowHalfOpen
-    options.onSecure(socket, peer)
+    options.onSecure(socket, holder === null ? peer : { ...peer, holder })
   })
   return server
 }

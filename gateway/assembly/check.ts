@@ -2,6 +2,7 @@ import { loadIdentityFiles } from '../../certs/files.ts'
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { readClientCas } from './client-cas.ts'
 import { listenWarnings } from './listeners.ts'
 import { selectUpstreams } from './upstream-choice.ts'
 
@@ -14,5 +15,6 @@ export function checkGateway(config: Config): readonly string[] {
   const adminFile = config.listen.admin?.tokenFile ?? null
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
+  readClientCas(config)
   return [...selectUpstreams(config).warnings, ...listenWarnings(config), ...(adminToken?.warning == null ? [] : [adminToken.warning])]
 }

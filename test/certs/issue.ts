@@ -13,6 +13,10 @@ export interface TestCertificate {
 export interface TestCertificateParts {
   readonly names?: readonly string[]
   readonly addresses?: readonly string[]
+  readonly emails?: readonly string[]
+  readonly uris?: readonly string[]
+  /** Extended key usage, as object identifiers; absent: for any. */
+  readonly usage?: readonly string[]
   readonly subject?: string
   readonly isCa?: boolean
   /** Absent: self-signed. */
@@ -26,11 +30,24 @@ export const DAY_MS = 86_400_000
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' }
 
 export async function issue(parts: TestCertificateParts): Promise<TestCertificate> {
-  const { names = [], addresses = [], subject = 'O=test', isCa = false, issuer, from = -1, until = 30 } = parts
+  const {
+    names = [],
+    addresses = [],
+    emails = [],
+    uris = [],
+    usage,
+    subject = 'O=test',
+    isCa = false,
+    issuer,
+    from = -1,
+    until = 30,
+  } = parts
   const keys = await webcrypto.subtle.generateKey(P256, true, ['sign', 'verify'])
   const alternatives = [
     ...names.map((value) => ({ type: 'dns' as const, value })),
     ...addresses.map((value) => ({ type: 'ip' as const, value })),
+    ...emails.map((value) => ({ type: 'email' as const, value })),
+    ...uris.map((value) => ({ type: 'url' as const, value })),
   ]
   const made = await x509.X509CertificateGenerator.create({
     subject,
@@ -41,6 +58,7 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
     signingKey: issuer === undefined ? keys.privateKey : issuer.key.toCryptoKey(P256, false, ['sign']),
     extensions: [
       new x509.BasicConstraintsExtension(isCa, undefined, true),
+      ...(usage === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...usage])]),
       ...(alternatives.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(alternatives)]),
     ],
   })

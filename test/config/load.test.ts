@@ -74,6 +74,7 @@ function both(port: number): Config['listen']['doh'] {
     endpoint: { host, port },
     access: null,
     proxyProtocol: null,
+    clientCa: null,
     cleartext: false,
     byDefault: true,
   }))
@@ -167,10 +168,20 @@ describe('loadConfig()', () => {
           endpoint: { host, port: 443 },
           access: null,
           proxyProtocol: null,
+          clientCa: null,
           cleartext: false,
           byDefault: false,
         })),
-        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false }],
+        [
+          {
+            endpoint: { host: '127.0.0.1', port: 53 },
+            access: null,
+            proxyProtocol: null,
+            clientCa: null,
+            cleartext: false,
+            byDefault: false,
+          },
+        ],
         null,
       ],
     )
@@ -178,7 +189,7 @@ describe('loadConfig()', () => {
       [first?.endpoint, second],
       [
         { host: '192.0.2.1', port: 853 },
-        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false },
       ],
     )
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])

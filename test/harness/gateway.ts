@@ -28,7 +28,7 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 const LOOPBACK: readonly ListenConfig[] = [
-  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
+  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false },
 ]
 
 /** The defaults, but for what depends on the machine and on its other tests. */
