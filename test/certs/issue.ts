@@ -17,7 +17,7 @@ export interface TestCertificateParts {
   readonly uris?: readonly string[]
   /** Extended key usage, as object identifiers; absent: for any. */
   readonly usage?: readonly string[]
-  readonly subject?: string
+  readonly subject?: string | x509.Name
   readonly isCa?: boolean
   /** Absent: self-signed. */
   readonly issuer?: { readonly certificate: X509Certificate; readonly key: KeyObject } | undefined

@@ -18,7 +18,7 @@ const FULL = `# every key there is
 listen:
   doh: ["0.0.0.0:443", "[::]:443"]
   dot:
-    - { address: "192.0.2.1:853", access: [192.0.2.0/24, "2001:db8::1"] }
+    - { address: "192.0.2.1:853", access: [192.0.2.0/24, "2001:db8::1"], clientCa: clients.pem }
     - 127.0.0.1:0
   dns: ["127.0.0.1:53"]
   admin: false
@@ -192,6 +192,7 @@ describe('loadConfig()', () => {
         { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false },
       ],
     )
+    assert.deepEqual(first?.clientCa, { file: join(cwd, 'clients.pem'), origin: 'atlas.yaml:5:84' })
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])
     assert.deepEqual(accessOf(access.dns), ['127.0.0.0 104', '::1 128'])
     assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')

@@ -44,9 +44,28 @@ describe('loadConfig() and values', () => {
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
     ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
     ['listen: { doh: ["::1:8443"] }', `17: listen.doh[0]: ${ENDPOINT}: received "::1:8443"`],
-    ['listen: { doh: [8443] }', `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access, proxyProtocol and cleartext: received 8443`],
+    [
+      'listen: { doh: [8443] }',
+      `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access, proxyProtocol, clientCa and cleartext: received 8443`,
+    ],
     ['listen: { doh: [{ address: "127.0.0.1:65536" }] }', `28: listen.doh[0].address: ${ENDPOINT}: received "127.0.0.1:65536"`],
     ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
+    [
+      'listen: { dot: [{ address: "127.0.0.1:1", clientCa: "" }] }',
+      '55: listen.dot[0].clientCa: expected the path of a PEM file: received ""',
+    ],
+    [
+      'listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }',
+      '55: listen.doq[0].clientCa: expected it on doh or dot only: over QUIC clients cannot be asked for a certificate: received "ca.pem"',
+    ],
+    [
+      'listen: { doh: [{ address: "127.0.0.1:1", clientCa: ca.pem, cleartext: true }] }',
+      '55: listen.doh[0].clientCa: expected no cleartext beside it: without TLS clients cannot be asked for a certificate: received "ca.pem"',
+    ],
+    [
+      'listen: { doq: [{ address: "127.0.0.1:1", clientCA: ca.pem }] }',
+      '43: listen.doq[0].clientCA: unknown key "clientCA": expected one of address, access',
+    ],
     ['listen: { dns: 127.0.0.1:53 }', '16: listen.dns: expected a list of "host:port": received "127.0.0.1:53"'],
     ['listen: { dns: }', '16: listen.dns: expected a list of "host:port": received nothing'],
     ['listen: { admin: { hosts: [] } }', '18: listen.admin.address: expected "host:port" with an IP address: received nothing'],

@@ -18,6 +18,8 @@ export interface TestGateway extends AsyncDisposable {
   /** The state directory. */
   readonly state: string
   readonly ca: string
+  /** What its clients show, as PEM; undefined: nothing. */
+  readonly credentials?: { readonly cert: string; readonly key: string }
   readonly dns: Endpoint
   readonly dot: Endpoint
   readonly doq: Endpoint
