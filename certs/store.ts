@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { OperationalError } from '../dns/operational-error.ts'
 import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
-import type { ServerIdentities, ServerTlsOptions } from '../net/tls.ts'
+import type { ClientCa, ServerIdentities, ServerTls, ServerTlsOptions } from '../net/tls.ts'
 import { type Identity, namesFor } from './identity.ts'
 
 export interface IdentityStoreOptions {
@@ -20,6 +20,8 @@ export class IdentityStore implements ServerIdentities {
   #options: IdentityStoreOptions
   #extraNames: ReadonlySet<string>
   #served: Served
+  /** Made from `#served`. */
+  #demanding = new WeakMap<ClientCa, ServerTls>()
 
   /** Throws OperationalError when `identities` is empty. */
   constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
@@ -42,8 +44,17 @@ export class IdentityStore implements ServerIdentities {
   }
 
   contextFor(serverName: string | undefined): SecureContext {
-    const { contexts, fallback } = this.#served
-    return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
+    return contextOf(this.#served, serverName)
+  }
+
+  demanding(clientCa: ClientCa): ServerTls {
+    const known = this.#demanding.get(clientCa)
+    if (known !== undefined) return known
+    const served = serve(this.#served.identities, demandingPolicy(this.#options.policy, clientCa))
+    const { isSingle } = this
+    const made = { options: served.options, isSingle, contextFor: (serverName: string | undefined) => contextOf(served, serverName) }
+    this.#demanding.set(clientCa, made)
+    return made
   }
 
   covers(host: string): boolean {
@@ -61,6 +72,7 @@ export class IdentityStore implements ServerIdentities {
     this.#served = serve(identities, options.policy)
     this.#options = options
     this.#extraNames = new Set(options.extraNames.map(hostName))
+    this.#demanding = new WeakMap()
   }
 }
 
@@ -104,6 +116,18 @@ function oneOfEachKind(identities: readonly Identity[], fits: (identity: Identit
 function isFor(identity: Identity, other: Identity): boolean {
   const own = new Set([...identity.names, ...identity.addresses])
   return [...other.names, ...other.addresses].every((name) => own.has(name))
+}
+
+/**
+ * A session says who the client is without another certificate (RFC 8446 §4.6.1): with a context of its own it is resumed nowhere but
+ * where the same roots are asked for. The context of an identity decides on the roots too, so each has them.
+ */
+function demandingPolicy(policy: ServerTlsOptions, { id, roots }: ClientCa): ServerTlsOptions {
+  return { ...policy, requestCert: true, rejectUnauthorized: true, ca: [...roots], sessionIdContext: id }
+}
+
+function contextOf({ contexts, fallback }: Served, serverName: string | undefined): SecureContext {
+  return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
 }
 
 function keyOf(identities: readonly Identity[]): string {

@@ -37,8 +37,8 @@ export interface Client {
   /** The same as 16 octets, IPv4 in its mapped form (RFC 4291 §2.5.5.2). */
   readonly octets: Uint8Array
   readonly port: number
-  /** Whose token it has shown; null: none. */
-  readonly holder: TokenHolder | null
+  /** Whose token or certificate it has shown; null: none. */
+  readonly holder: Holder | null
   /** Why it may not ask; null: it may. */
   readonly refusal: Failure | null
   /** The idle timeout to announce by RFC 7828, in units of 100 ms; NO_KEEPALIVE where the option has no meaning; 0 while draining. */
@@ -47,12 +47,14 @@ export interface Client {
 
 export const NO_KEEPALIVE = -1
 
-/** Somebody whom the operator has given a token. */
-export interface TokenHolder {
-  /** As the operator calls it. */
+/** Somebody whom the operator knows: by a token, or by a client certificate. */
+export interface Holder {
+  /** As the operator calls it, or the certificate does: 64 characters at most, no control characters. */
   readonly name: string
-  /** 16 octets under which its use is counted, as that of others is under their addresses; of a token it is always the same. */
+  /** 16 octets under which its use is counted, as that of others is under their addresses; of a token, and of a certificate's key, always the same. */
   readonly account: Uint8Array
+  /** The id of the client CA that the certificate led to; null: it is a token. */
+  readonly clientCa: string | null
 }
 
 /** What limits are counted under. */

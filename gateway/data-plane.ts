@@ -17,6 +17,7 @@ import { Wheel } from '../net/wheel.ts'
 import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
+import type { ClientCas } from './assembly/client-cas.ts'
 import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
 import { lazyQuic, listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing } from './assembly/routing.ts'
@@ -54,6 +55,8 @@ export interface DataPlaneSettings {
   readonly cookieSecrets: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
+  /** What certificates of clients have to lead to. */
+  readonly clientCas: ClientCas
   readonly routing: RoutingPlan
   /** Whether another worker serves HTTP/3. */
   readonly http3Elsewhere: boolean
@@ -258,7 +261,7 @@ export class DataPlane {
     this.#route.table = this.#routing.table
   }
 
-  async #applyToTransports({ config, identities, accessTokens, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+  async #applyToTransports({ config, identities, accessTokens, clientCas, http3Elsewhere }: DataPlaneSettings): Promise<void> {
     if (identities.length > 0) {
       const options = identityOptions(config)
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
@@ -266,7 +269,14 @@ export class DataPlane {
     }
     if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
     const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])
-    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic: this.#quic ?? null, http3Elsewhere })
+    await this.#transports.reconfigure({
+      config,
+      identities: this.#identities,
+      tokens,
+      clientCas,
+      quic: this.#quic ?? null,
+      http3Elsewhere,
+    })
   }
 
   async #bind(): Promise<void> {

@@ -2,7 +2,7 @@ import type { SecureContext, SecureContextOptions, TlsOptions } from 'node:tls'
 import type { QuicIdentity } from './quic.ts'
 
 /** `handshakeTimeout`: milliseconds. */
-export type ServerTlsOptions = SecureContextOptions & Pick<TlsOptions, 'handshakeTimeout'>
+export type ServerTlsOptions = SecureContextOptions & Pick<TlsOptions, 'handshakeTimeout' | 'requestCert' | 'rejectUnauthorized'>
 
 /** RFC 8737 §6.2: the protocol by which a CA looks whether a name is ours. */
 export const ACME_TLS = 'acme-tls/1'
@@ -15,16 +15,30 @@ export interface ServerChallenges {
   contextFor(serverName: string): SecureContext | null
 }
 
-/**
- * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
- */
-export interface ServerIdentities {
+/** Whom a listener takes: clients whose certificate leads to one of these roots. */
+export interface ClientCa {
+  /** 32 characters, the same for the same roots. */
+  readonly id: string
+  /** PEM, one at least. */
+  readonly roots: readonly string[]
+}
+
+/** What a TLS server is made of. */
+export interface ServerTls {
   /** The identity for a server name (RFC 6066 §3); the default one for an unknown name and for none (conformance DOT-16). */
   contextFor(serverName: string | undefined): SecureContext
   /** Whether there is no other than the default one. Goes with `options`: who looks at both at once sees the same identities. */
   readonly isSingle: boolean
   /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it, or any identity, changes. */
   readonly options: ServerTlsOptions
+}
+
+/**
+ * What a TLS listener needs of the certificates, as values: certs/ implements it, gateway.ts hands it to the transports.
+ */
+export interface ServerIdentities extends ServerTls {
+  /** The same as it is now, for clients that have to show a certificate of their own. With the same `clientCa` the same object, until something changes. */
+  demanding(clientCa: ClientCa): ServerTls
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */

@@ -1,8 +1,8 @@
 import type { TLSSocket, TlsOptions } from 'node:tls'
-import { ACME_TLS, type ServerChallenges, type ServerIdentities } from '../net/tls.ts'
+import { ACME_TLS, type ServerChallenges, type ServerTls } from '../net/tls.ts'
 
 export interface AcmeTlsParts {
-  readonly identities: ServerIdentities
+  readonly tls: ServerTls
   readonly challenges: ServerChallenges
   /** What is negotiated with everybody else, preferred first. */
   readonly protocols: readonly string[]
@@ -13,7 +13,7 @@ export interface AcmeTlsParts {
  * its certificate over that of the challenge; in 1.2 after it. There OpenSSL has settled on a kind of key by then: a CA without 1.3 gets
  * no answer where the identity has none of the challenge's kind (ECDSA).
  */
-export function acmeTlsOptions({ identities, challenges, protocols }: AcmeTlsParts): Pick<TlsOptions, 'ALPNCallback' | 'SNICallback'> {
+export function acmeTlsOptions({ tls, challenges, protocols }: AcmeTlsParts): Pick<TlsOptions, 'ALPNCallback' | 'SNICallback'> {
   const challenged = new WeakSet<TLSSocket>()
   return {
     ALPNCallback(this: TLSSocket, { servername, protocols: offered }) {
@@ -27,10 +27,10 @@ export function acmeTlsOptions({ identities, challenges, protocols }: AcmeTlsPar
       this.setKeyCert(context)
       return ACME_TLS
     },
-    ...(!identities.isSingle && {
+    ...(!tls.isSingle && {
       SNICallback(this: TLSSocket, serverName, done) {
         if (challenged.has(this)) done(null)
-        else done(null, identities.contextFor(serverName))
+        else done(null, tls.contextFor(serverName))
       },
     }),
   }

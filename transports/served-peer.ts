@@ -12,9 +12,9 @@ export interface ServedPeer extends Peer {
 }
 
 /** `peer` with what TLS, if there is any, has told of it. */
-export function servedPeer(socket: Socket, { address, octets, port }: Peer, access: Access): ServedPeer {
+export function servedPeer(socket: Socket, { address, octets, port, holder: certified = null }: Peer, access: Access): ServedPeer {
   const serverName = 'servername' in socket && typeof socket.servername === 'string' ? socket.servername : ''
-  const holder = holderOfName(serverName, access)
+  const holder = certified ?? holderOfName(serverName, access)
   return { address, octets, port, holder, refusal: refusalOf(octets, holder, access) }
 }
 

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import type { TransportMeter } from '../dns/contracts.ts'
+import type { Holder, TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import { type AddressBytes, type Endpoint, formatAddress, parseAddress } from '../net/address.ts'
 import type { Clock } from '../net/clock.ts'
@@ -20,6 +20,8 @@ export interface Peer {
   readonly address: string
   readonly octets: AddressBytes
   readonly port: number
+  /** Whose certificate it has shown. */
+  readonly holder?: Holder | null
 }
 
 /** An address on TCP. Who serves a connection adds it to `connections`, and takes it out when it has ended. */

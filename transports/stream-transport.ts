@@ -23,9 +23,10 @@ export function createDotTransport(
   tls: Pick<TlsTerminatorOptions, 'identities' | 'challenges' | 'ticketKeys'>,
   dependencies: StreamDependencies,
 ): StreamTransport {
-  return new StreamTransport(TRANSPORTS.dot, dependencies, (serve) => {
+  return new StreamTransport(TRANSPORTS.dot, dependencies, (serve, listener) => {
     const terminator = new TlsTerminator({
       ...tls,
+      listener,
       protocols: ['dot'],
       allowHalfOpen: true,
       meter: dependencies.meter,
@@ -45,7 +46,7 @@ export function createTcpTransport(dependencies: StreamDependencies): StreamTran
 }
 
 /** What one listener does with its raw connections before they are served. */
-type Terminate = (serve: Serve) => Serve
+type Terminate = (serve: Serve, listener: StreamListener) => Serve
 
 /** Length-prefixed DNS messages on byte streams: TCP, and TLS on top of it. */
 export class StreamTransport implements Transport<StreamSlice> {
@@ -64,7 +65,7 @@ export class StreamTransport implements Transport<StreamSlice> {
     this.#traits = traits
     this.#dependencies = dependencies
     const { governor, meter, clock, wheel } = dependencies
-    const serve = (listener: StreamListener) => terminate((socket, peer) => this.#serve(socket, peer, listener))
+    const serve = (listener: StreamListener) => terminate((socket, peer) => this.#serve(socket, peer, listener), listener)
     this.#listeners = new ListenerGroup((slice) =>
       openStreamListener(slice, {
         name: traits === TRANSPORTS.tcp ? 'dns (TCP)' : traits.label,

@@ -3,14 +3,18 @@ import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { ACME_TLS, type ServerChallenges, type ServerIdentities } from '../net/tls.ts'
+import { ACME_TLS, type ServerChallenges, type ServerIdentities, type ServerTls, type ServerTlsOptions } from '../net/tls.ts'
+import type { AccessTerms } from './access.ts'
 import { acmeTlsOptions } from './acme-tls.ts'
+import { holderOfCertificate } from './client-certificate.ts'
 import type { Peer } from './stream-listener.ts'
 
 export interface TlsTerminatorOptions {
   readonly identities: ServerIdentities
   /** Whoever is shown one is not served. */
   readonly challenges: ServerChallenges
+  /** Whose sockets these are: it may ask for certificates of clients. */
+  readonly listener: AccessTerms
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
   /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
@@ -26,27 +30,28 @@ const peers = new AsyncLocalStorage<Peer>()
 
 /**
  * Ends TLS on sockets that the limits have let pass. The TLS server inside never listens: sockets are given to it. When the
- * identities change, or CAs are to be shown challenges or are not any more, new connections get a new server; `setSecureContext`
- * would forget versions, groups and ALPN (design §7).
+ * identities change, or what is asked of clients, or CAs are to be shown challenges or are not any more, new connections get a new
+ * server; `setSecureContext` would forget versions, groups and ALPN (design §7).
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions
   #server: Server
-  #madeFor: ServerIdentities['options']
+  #madeFor: ServerTlsOptions
   #showsChallenges: boolean
 
   constructor(options: TlsTerminatorOptions) {
     this.#options = options
-    this.#madeFor = options.identities.options
+    this.#madeFor = tlsOf(options).options
     this.#showsChallenges = options.challenges.isPending
     this.#server = makeServer(options)
   }
 
   accept(socket: Socket, peer: Peer): void {
-    const { identities, challenges } = this.#options
-    if (identities.options !== this.#madeFor || challenges.isPending !== this.#showsChallenges) {
-      this.#madeFor = identities.options
-      this.#showsChallenges = challenges.isPending
+    const { options } = tlsOf(this.#options)
+    const { isPending } = this.#options.challenges
+    if (options !== this.#madeFor || isPending !== this.#showsChallenges) {
+      this.#madeFor = options
+      this.#showsChallenges = isPending
       this.#server = makeServer(this.#options)
     }
     // no handshake goes on behind a FIN (RFC 8446 §6.1): a client that leaves in the middle must not keep its place until the deadline
@@ -55,20 +60,32 @@ export class TlsTerminator {
   }
 }
 
+function tlsOf({ identities, listener: { access } }: TlsTerminatorOptions): ServerTls {
+  return access.clientCa == null ? identities : identities.demanding(access.clientCa)
+}
+
 function makeServer(options: TlsTerminatorOptions): Server {
-  const { identities, challenges, meter } = options
+  const { challenges, protocols, meter } = options
+  const { clientCa = null } = options.listener.access
+  const tls = tlsOf(options)
   const server = createServer({
-    ...identities.options,
+    ...tls.options,
     ticketKeys: options.ticketKeys,
-    ...(challenges.isPending ? acmeTlsOptions(options) : usualOptions(options)),
+    ...(challenges.isPending ? acmeTlsOptions({ tls, challenges, protocols }) : usualOptions(tls, protocols)),
   })
-  server.on('tlsClientError', (_error, socket) => {
+  const fail = (socket: TLSSocket): void => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
     meter.handshake('failed', 'none', false)
     meter.dropped(Failure.handshake_failed)
     socket.destroy()
-  })
+  }
+  server.on('tlsClientError', (_error, socket) => fail(socket))
   server.on('secureConnection', (socket) => {
+    const holder = clientCa === null ? null : holderOfCertificate(socket.getPeerX509Certificate(), clientCa, Date.now())
+    if (clientCa !== null && holder === null) {
+      fail(socket)
+      return
+    }
     meter.handshake('ok', socket.getProtocol() ?? 'none', socket.isSessionReused())
     const peer = peers.getStore()
     if (peer === undefined) {
@@ -81,14 +98,14 @@ function makeServer(options: TlsTerminatorOptions): Server {
       return
     }
     socket.allowHalfOpen = options.allowHalfOpen
-    options.onSecure(socket, peer)
+    options.onSecure(socket, holder === null ? peer : { ...peer, holder })
   })
   return server
 }
 
-function usualOptions({ identities, protocols }: TlsTerminatorOptions): TlsOptions {
+function usualOptions(tls: ServerTls, protocols: readonly string[]): TlsOptions {
   const ALPNProtocols = [...protocols]
   // a handshake that waits for it costs 3 % more
-  if (identities.isSingle) return { ALPNProtocols }
-  return { ALPNProtocols, SNICallback: (serverName, done) => done(null, identities.contextFor(serverName)) }
+  if (tls.isSingle) return { ALPNProtocols }
+  return { ALPNProtocols, SNICallback: (serverName, done) => done(null, tls.contextFor(serverName)) }
 }

@@ -2,6 +2,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
+import { readClientCas } from './client-cas.ts'
 import { readCertificates } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
 import { selectUpstreams } from './upstream-choice.ts'
@@ -15,6 +16,7 @@ export async function checkGateway(config: Config): Promise<readonly string[]> {
   const adminFile = config.listen.admin?.tokenFile ?? null
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
+  readClientCas(config)
   return [
     ...selectUpstreams(config).warnings,
     ...listenWarnings(config),

@@ -10,9 +10,12 @@ import type { BoundEndpoints } from './transports.ts'
 
 const KINDS = ['doh', 'dot', 'doq', 'dns'] as const
 
-/** Whether clients come there by themselves, and so over HTTP/3 too: what stands in front of other addresses has no QUIC. */
-export function isDirect({ cleartext, proxyProtocol }: ListenConfig): boolean {
-  return !cleartext && proxyProtocol === null
+/**
+ * Whether HTTP/3 is served there too: clients come by themselves, because what stands in front of other addresses has no QUIC, and need
+ * no certificate, for which they cannot be asked over QUIC.
+ */
+export function isDirect({ cleartext, proxyProtocol, clientCa }: ListenConfig): boolean {
+  return !cleartext && proxyProtocol === null && clientCa === null
 }
 
 export function servesHttp3(config: Config): boolean {

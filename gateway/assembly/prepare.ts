@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
+import { type ClientCas, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
@@ -22,6 +23,8 @@ export interface Prepared {
   readonly cookieSecrets: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
+  /** What certificates of clients have to lead to. */
+  readonly clientCas: ClientCas
   /** Whether clients will have to trust another local CA. */
   readonly reissuesCa: boolean
   readonly warnings: readonly string[]
@@ -49,7 +52,8 @@ export async function prepare(config: Config, { isStart }: { isStart: boolean })
   const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
   const { tokenFile: accessFile } = config.access
   const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)
-  return { config, identities, cookieSecrets, accessTokens, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+  const clientCas = readClientCas(config)
+  return { config, identities, cookieSecrets, accessTokens, clientCas, reissuesCa, upstreams, token: token?.token ?? null, warnings }
 }
 
 /** The same with a secret for cookies where one is needed: it is made, and kept in the state directory. Throws OperationalError. */
@@ -64,12 +68,13 @@ export function isSame(a: Prepared, b: Prepared): boolean {
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-function essence({ config, identities, cookieSecrets, accessTokens, upstreams, token }: Prepared) {
+function essence({ config, identities, cookieSecrets, accessTokens, clientCas, upstreams, token }: Prepared) {
   return [
     formOf(config),
     identities,
     cookieSecrets,
     accessTokens,
+    clientCas,
     upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]),
     token,
   ]

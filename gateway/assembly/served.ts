@@ -117,6 +117,7 @@ export class Served {
       identities: this.#identities.identities,
       cookieSecrets: this.#prepared.cookieSecrets,
       accessTokens: this.#prepared.accessTokens,
+      clientCas: this.#prepared.clientCas,
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -204,6 +205,7 @@ export class Served {
       needsToken: this.#prepared.accessTokens !== null,
       cleartext,
       proxied: proxied.map(({ endpoint }) => endpoint),
+      certified: listen.doh.filter(({ clientCa }) => clientCa !== null).map(({ endpoint }) => endpoint),
     })
     const keys = new Set(targets.map(targetKey))
     this.#dependencies.prober?.follow([...targets, ...besides.filter((target) => !keys.has(targetKey(target)))])
@@ -327,8 +329,8 @@ function doorOf({ config, token }: Prepared): DoorSettings | null {
 }
 
 /** What may keep a client from being understood, besides its address: that is refused, which is an answer. */
-function doorstep({ config: { tls, doh, timeouts }, identities }: Prepared) {
-  return [tls, doh, timeouts.handshakeMs, identities]
+function doorstep({ config: { tls, doh, timeouts }, identities, clientCas }: Prepared) {
+  return [tls, doh, timeouts.handshakeMs, identities, clientCas]
 }
 
 /** What a worker could not do for a reason of its own. */

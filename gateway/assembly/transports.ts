@@ -6,7 +6,7 @@ import type { Flusher } from '../../net/flusher.ts'
 import { interfaceAddresses } from '../../net/interface-addresses.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
-import type { ServerChallenges, ServerIdentities } from '../../net/tls.ts'
+import type { ClientCa, ServerChallenges, ServerIdentities } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Access, TokenHolders } from '../../transports/access.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
@@ -19,6 +19,7 @@ import { UdpTransport } from '../../transports/udp.ts'
 import type { OriginObserver } from '../../transports/web/reachability.ts'
 import { type AddressObserver, MAX_ADDRESSES } from '../../transports/wildcard-listener.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
+import type { ClientCas } from './client-cas.ts'
 import { servesHttp3 } from './listeners.ts'
 
 export interface BoundEndpoints {
@@ -57,6 +58,7 @@ export interface TransportParts {
   readonly identities: ServerIdentities | null
   /** Whoever uses encrypted DNS has to be among them; null: nobody needs a token. */
   readonly tokens: TokenHolders | null
+  readonly clientCas: ClientCas
   /** Null until something listens on QUIC, and where there is none for this machine. */
   readonly quic: QuicEngine | null
   /** Whether another thread serves HTTP/3, so that it is announced here too. */
@@ -111,15 +113,15 @@ export class TransportAssembly {
 
   /** Serves as `config` says, as Transport.reconfigure() does. After an error some of it holds: the former parts bring back what was. */
   async reconfigure(parts: TransportParts): Promise<void> {
-    const { config, identities, tokens, quic } = parts
+    const { config, identities, tokens, clientCas, quic } = parts
     if (identities !== null) this.#encrypted ??= this.#makeEncrypted(identities)
     if (identities !== null && quic !== null) this.#overQuic ??= this.#makeOverQuic(identities, quic)
     const { listen, access, timeouts, limits } = config
     const inFlight = limits.inFlightPerConnection
     const stream = { idleMs: limits.idle.streamMs, inFlight }
     const overQuic = { handshakeMs: timeouts.handshakeMs, idleMs: limits.idle.quicMs, inFlight }
-    const dns = this.#slices(listen.dns, { list: access.dns, tokens: null })
-    const encrypted = { list: access.encrypted, tokens }
+    const dns = this.#slices(listen.dns, { list: access.dns, tokens: null, clientCas })
+    const encrypted = { list: access.encrypted, tokens, clientCas }
     await bindTogether(dns, {
       first: (wanted) => this.#tcp.reconfigure({ listen: wanted, connection: stream }),
       second: () => this.#udp.reconfigure({ listen: withPorts(dns, this.#tcp.endpoints) }),
@@ -145,7 +147,7 @@ export class TransportAssembly {
       first: async (wanted) => this.#encrypted?.doh.reconfigure({ ...doh, listen: wanted }),
       second: async () => {
         const bound = http3 ? withPorts(doh.listen, this.#encrypted?.doh.endpoints ?? []) : []
-        const chosen = bound.filter(({ cleartext, proxies }) => cleartext !== true && proxies == null)
+        const chosen = bound.filter(({ cleartext, proxies, access }) => cleartext !== true && proxies == null && access.clientCa == null)
         await this.#overQuic?.http3?.reconfigure({ listen: chosen, connection: overQuic, offer })
       },
     })
@@ -181,14 +183,11 @@ export class TransportAssembly {
     await Promise.all(this.#all().map((transport) => transport.close()))
   }
 
-  #slices(
-    entries: readonly ListenConfig[],
-    { list, tokens }: { list: readonly Prefix[]; tokens: TokenHolders | null },
-  ): readonly ListenerSlice[] {
+  #slices(entries: readonly ListenConfig[], { list, tokens, clientCas }: CommonTerms): readonly ListenerSlice[] {
     const { reusePort } = this.#settings
-    return entries.map(({ endpoint, access, cleartext, proxyProtocol }) => ({
+    return entries.map(({ endpoint, access, clientCa, cleartext, proxyProtocol }) => ({
       endpoint,
-      access: accessOf(access ?? list, tokens),
+      access: accessOf(access ?? list, { tokens, clientCa: clientCa === null ? null : clientCaOf(clientCas, clientCa.file) }),
       cleartext,
       proxies: proxyProtocol === null ? null : new PrefixSet(proxyProtocol),
       reusePort,
@@ -238,9 +237,23 @@ export class TransportAssembly {
   }
 }
 
-function accessOf(list: readonly Prefix[], tokens: TokenHolders | null): Access {
+/** What holds for all addresses of a transport. */
+interface CommonTerms {
+  readonly list: readonly Prefix[]
+  readonly tokens: TokenHolders | null
+  readonly clientCas: ClientCas
+}
+
+function accessOf(list: readonly Prefix[], { tokens, clientCa }: Required<Pick<Access, 'tokens' | 'clientCa'>>): Access {
   const set = new PrefixSet(list)
-  return { has: (address) => set.has(address), tokens }
+  return { has: (address) => set.has(address), tokens, clientCa }
+}
+
+/** Never without it: then anybody could come. */
+function clientCaOf(clientCas: ClientCas, file: string): ClientCa {
+  const clientCa = clientCas.get(file)
+  if (clientCa === undefined) throw new Error(`Cannot ask clients for certificates: the client CA was not read: received ${file}`)
+  return clientCa
 }
 
 /** Ports that the kernel may choose in vain. */

@@ -14,15 +14,17 @@ import type { UpstreamForm } from './upstream-form.ts'
  */
 export function completeConfig(form: ConfigForm, { written, cwd }: { written: Located; cwd: string }): Config {
   const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
+  const rootsAt = (file: string, at: Path) => ({ file: absolute(file, at), origin: originOf(written, at).where })
   const { listen, timeouts, limits } = form
   const { tokens } = form.access
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
-    return listen[kind].map((entry) => ({
+    return listen[kind].map((entry, i) => ({
       endpoint: entry.address,
       access: entry.access?.flat() ?? null,
       cleartext: entry.cleartext ?? false,
       proxyProtocol: entry.proxyProtocol?.flat() ?? null,
+      clientCa: entry.clientCa === undefined ? null : rootsAt(entry.clientCa, ['listen', kind, i, 'clientCa']),
       byDefault,
     }))
   }

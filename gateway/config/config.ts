@@ -91,6 +91,8 @@ export interface ListenConfig {
   readonly cleartext: boolean
   /** Load balancers that say by the PROXY protocol for whom they speak, and have to; null: clients come by themselves. */
   readonly proxyProtocol: readonly Prefix[] | null
+  /** Roots that certificates of clients have to lead to: the absolute path of a PEM file, and where the operator wrote it; null: none is asked for. Of DoH and DoT only. */
+  readonly clientCa: { readonly file: string; readonly origin: string } | null
   /** A default of ours, not a wish of the operator: left out on a machine that has no such address family. */
   readonly byDefault: boolean
 }

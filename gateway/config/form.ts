@@ -85,13 +85,14 @@ export function formOf(config: Config): Form {
   }
 }
 
-function listenForm({ endpoint, access, proxyProtocol, cleartext }: ListenConfig): FormValue {
+function listenForm({ endpoint, access, proxyProtocol, clientCa, cleartext }: ListenConfig): FormValue {
   const address = formatEndpoint(endpoint)
-  if (access === null && proxyProtocol === null && !cleartext) return address
+  if (access === null && proxyProtocol === null && clientCa === null && !cleartext) return address
   return {
     address,
     ...(access !== null && { access: formatAccess(access) }),
     ...(proxyProtocol !== null && { proxyProtocol: formatAccess(proxyProtocol) }),
+    ...(clientCa !== null && { clientCa: clientCa.file }),
     ...(cleartext && { cleartext }),
   }
 }

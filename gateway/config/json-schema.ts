@@ -25,11 +25,12 @@ export function textLeaves(): readonly Leaf[] {
   return leavesOf(FORM, [])
 }
 
-/** The keys that are allowed in the map at `path`. */
+/** The keys that are allowed in the map at `path`: there may be some whose only sense is to say why they are not. */
 export function keysAt(path: Path): readonly string[] {
   let nodes: readonly Node[] = [FORM]
   for (const step of path) nodes = nodes.flatMap(forms).flatMap((node) => childrenAt(node, step))
-  return nodes.flatMap(forms).flatMap((node) => Object.keys(node.properties ?? {}))
+  const properties = nodes.flatMap(forms).flatMap((node) => Object.entries(node.properties ?? {}))
+  return properties.filter(([, child]) => !isNode(child) || child.not === undefined).map(([key]) => key)
 }
 
 function form(): Node {

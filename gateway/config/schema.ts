@@ -67,12 +67,20 @@ const proxiedParts = {
     .describe('load balancers that send the PROXY protocol, and have to: words, CIDRs, addresses; without it, nobody may'),
 }
 
+const encryptedParts = {
+  ...proxiedParts,
+  clientCa: filePath('a PEM file')
+    .optional()
+    .describe('PEM file of CAs: only clients are served that show a certificate of one of them; without it, none is asked for'),
+}
+
 type AccessForm = z.output<typeof access>
 
 interface ListenerForm {
   readonly address: Endpoint
   readonly access?: AccessForm | undefined
   readonly proxyProtocol?: AccessForm | undefined
+  readonly clientCa?: string | undefined
   readonly cleartext?: boolean
 }
 
@@ -83,14 +91,28 @@ function listenersOf(map: z.ZodType<ListenerForm>, keys: string) {
   return z.array(one, { error: 'expected a list of "host:port"' })
 }
 
-const quicListeners = listenersOf(settings(listenerParts), 'address and access')
-const streamListeners = listenersOf(settings(proxiedParts), 'address, access and proxyProtocol')
+const quicListeners = listenersOf(
+  settings({
+    ...listenerParts,
+    clientCa: z
+      .never({ error: 'expected it on doh or dot only: over QUIC clients cannot be asked for a certificate' })
+      .optional()
+      .describe('not here: over QUIC clients cannot be asked for a certificate'),
+  }),
+  'address and access',
+)
+const plainListeners = listenersOf(settings(proxiedParts), 'address, access and proxyProtocol')
+const dotListeners = listenersOf(settings(encryptedParts), 'address, access, proxyProtocol and clientCa')
 const dohListeners = listenersOf(
   settings({
-    ...proxiedParts,
+    ...encryptedParts,
     cleartext: toggle(false, 'whether it is HTTP/1.1 and HTTP/2 without TLS, for a proxy in front that has it'),
+  }).superRefine(({ cleartext, clientCa }, context) => {
+    if (!cleartext || clientCa === undefined) return
+    const message = 'expected no cleartext beside it: without TLS clients cannot be asked for a certificate'
+    context.addIssue({ code: 'custom', path: ['clientCa'], message })
   }),
-  'address, access, proxyProtocol and cleartext',
+  'address, access, proxyProtocol, clientCa and cleartext',
 )
 
 const ADMIN_FORM = 'expected "host:port" with an IP address, a map of address, hosts and tokenFile, or false'
@@ -109,14 +131,14 @@ const admin = settings({
 const listen = settings({
   doh: dohListeners
     .prefault(['127.0.0.1:8443', '[::1]:8443'])
-    .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access, cleartext }; port 0: the kernel picks; []: off'),
-  dot: streamListeners
+    .describe('DNS over HTTPS, TCP and UDP (HTTP/3): "host:port" or { address, access, … }; port 0: the kernel picks; []: off'),
+  dot: dotListeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
-    .describe('DNS over TLS: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
+    .describe('DNS over TLS: "host:port" or { address, access, … }; port 0: the kernel picks; []: off'),
   doq: quicListeners
     .prefault(['127.0.0.1:8853', '[::1]:8853'])
     .describe('DNS over QUIC: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
-  dns: streamListeners
+  dns: plainListeners
     .prefault(['127.0.0.1:8053', '[::1]:8053'])
     .describe('plain DNS over UDP and TCP: "host:port" or { address, access }; port 0: the kernel picks; []: off'),
   admin: z

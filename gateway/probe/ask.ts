@@ -27,6 +27,8 @@ const TIMEOUT_MS = 2000
 const MAX_REASON_LENGTH = 200
 /** RFC 9250 §4.2.1, RFC 8484 §4.1. */
 const WITHOUT_ID: ReadonlySet<ProbeTransport> = new Set(['doh', 'doh3', 'doq'])
+/** RFC 8446 §6.2, alert 116. */
+const CERTIFICATE_REQUIRED = 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'
 
 export interface ProbeClientOptions {
   /** 32 hexadecimal digits, known to the workers. */
@@ -66,7 +68,7 @@ export class ProbeClient {
       const { message } = await this.#send(target, abort.signal)
       return { outcome: 'ok', worker: workerOf(message), seconds: (performance.now() - startedAt) / 1000 }
     } catch (error) {
-      return { outcome: error instanceof RefusedError ? 'refused' : 'failed', reason: reasonText(error) }
+      return { outcome: isRefusal(error) ? 'refused' : 'failed', reason: reasonText(error) }
     } finally {
       clearTimeout(timer)
       stop.removeEventListener('abort', onStop)
@@ -134,6 +136,11 @@ function workerOf(message: Uint8Array): number {
   const [, digits] = text.length === u8(text, 0) + 1 ? (/^.(\d{1,3})$/s.exec(text.toString('latin1')) ?? []) : []
   if (digits === undefined) throw new Error('expected the index of a worker: received another answer')
   return Number(digits)
+}
+
+/** A listener that wants certificates of its clients is well when it says so: there is none that it would take from us. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof RefusedError || (error instanceof Error && 'code' in error && error.code === CERTIFICATE_REQUIRED)
 }
 
 function reasonText(error: unknown): string {

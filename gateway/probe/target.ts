@@ -40,6 +40,8 @@ export interface ProbeFacts {
   readonly cleartext: readonly Endpoint[]
   /** Addresses where only load balancers are served, which send the PROXY protocol: they are not asked. */
   readonly proxied: readonly Endpoint[]
+  /** Addresses of DNS over HTTPS where clients have to show a certificate: HTTP/3 is not served there, and without one TLS refuses, which is an answer. */
+  readonly certified: readonly Endpoint[]
 }
 
 const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
@@ -54,7 +56,7 @@ const TRANSPORTS: readonly (readonly [ListenerKind, ProbeTransport])[] = [
 /** Every address on every transport. */
 export function probeTargets(
   { endpoints, http3 }: ProbedListeners,
-  { identities, paths: [path = ''], needsToken, cleartext: clear, proxied }: ProbeFacts,
+  { identities, paths: [path = ''], needsToken, cleartext: clear, proxied, certified }: ProbeFacts,
 ): readonly ProbeTarget[] {
   const name = nameOf(identities)
   return TRANSPORTS.filter(([, transport]) => transport !== 'doh3' || http3).flatMap(([kind, transport]) =>
@@ -62,7 +64,8 @@ export function probeTargets(
       const isAmong = (endpoints: readonly Endpoint[]) =>
         endpoints.some(({ host, port }) => host === endpoint.host && port === endpoint.port)
       const cleartext = kind === 'doh' && isAmong(clear)
-      if ((cleartext && transport === 'doh3') || (kind !== 'doq' && isAmong(proxied))) return []
+      const lacksHttp3 = cleartext || isAmong(certified)
+      if ((lacksHttp3 && transport === 'doh3') || (kind !== 'doq' && isAmong(proxied))) return []
       const server = { host: reachable(endpoint.host), port: endpoint.port }
       // an address is always an authority of ours (RFC 8484 §5 leaves that to us), but has no zone there (RFC 6874)
       return {

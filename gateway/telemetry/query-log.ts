@@ -50,6 +50,7 @@ function shown(name: string | null): string | null {
 function facts(query: Query): Record<string, unknown> {
   const { client, failure } = query
   const asked = query.questionEnd > HEADER_LENGTH ? { name: shown(nameText(query.wire, HEADER_LENGTH)), type: typeText(query.qtype) } : {}
-  const by = client.holder === null ? {} : { token: client.holder.name }
+  const { holder } = client
+  const by = holder === null ? {} : { [holder.clientCa === null ? 'token' : 'certificate']: holder.name }
   return { transport: client.traits.label, client: client.address, ...by, ...asked, ...(failure === null ? {} : { failure: failure.code }) }
 }

@@ -13,7 +13,11 @@ export interface TestCertificate {
 export interface TestCertificateParts {
   readonly names?: readonly string[]
   readonly addresses?: readonly string[]
-  readonly subject?: string
+  readonly emails?: readonly string[]
+  readonly uris?: readonly string[]
+  /** Extended key usage, as object identifiers; absent: for any. */
+  readonly usage?: readonly string[]
+  readonly subject?: string | x509.Name
   readonly isCa?: boolean
   /** Absent: self-signed. */
   readonly issuer?: { readonly certificate: X509Certificate; readonly key: KeyObject } | undefined
@@ -38,6 +42,9 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
   const {
     names = [],
     addresses = [],
+    emails = [],
+    uris = [],
+    usage,
     subject = 'O=test',
     isCa = false,
     issuer,
@@ -50,6 +57,8 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
   const alternatives = [
     ...names.map((value) => ({ type: 'dns' as const, value })),
     ...addresses.map((value) => ({ type: 'ip' as const, value })),
+    ...emails.map((value) => ({ type: 'email' as const, value })),
+    ...uris.map((value) => ({ type: 'url' as const, value })),
   ]
   const signingKey = issuer === undefined ? keys.privateKey : signingKeyOf(issuer.key, hash)
   const made = await x509.X509CertificateGenerator.create({
@@ -62,6 +71,7 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
     signingAlgorithm: { name: signingKey.algorithm.name, hash },
     extensions: [
       new x509.BasicConstraintsExtension(isCa, undefined, true),
+      ...(usage === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...usage])]),
       ...(alternatives.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(alternatives)]),
     ],
   })

@@ -20,7 +20,7 @@ function load(source: string): Config {
 const FULL = `
 listen:
   doh: [{ address: "0.0.0.0:443", access: [private, 198.51.100.0/24] }, "[::]:443"]
-  dot: [127.0.0.1:0]
+  dot: [{ address: "127.0.0.1:0", clientCa: clients.pem }]
   dns: []
   admin: { address: "127.0.0.1:9353", hosts: [atlas.example], tokenFile: token.txt }
 public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }

@@ -36,7 +36,7 @@ function* nodes(node: Node, path: string): Generator<[path: string, node: Node]>
 describe('configJsonSchema()', () => {
   test('has every key there is, and no other', () => {
     const expected = `
-      listen: doh doh[].address doh[].access doh[].proxyProtocol doh[].cleartext dot dot[].address dot[].access dot[].proxyProtocol doq doq[].address doq[].access dns dns[].address dns[].access dns[].proxyProtocol admin admin.address admin.hosts admin.tokenFile
+      listen: doh doh[].address doh[].access doh[].proxyProtocol doh[].clientCa doh[].cleartext dot dot[].address dot[].access dot[].proxyProtocol dot[].clientCa doq doq[].address doq[].access doq[].clientCa dns dns[].address dns[].access dns[].proxyProtocol admin admin.address admin.hosts admin.tokenFile
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted tokens tokens.file
       doh: paths http3 json landing proxy trustedProxies

@@ -18,7 +18,7 @@ const FULL = `# every key there is
 listen:
   doh: ["0.0.0.0:443", "[::]:443"]
   dot:
-    - { address: "192.0.2.1:853", access: [192.0.2.0/24, "2001:db8::1"] }
+    - { address: "192.0.2.1:853", access: [192.0.2.0/24, "2001:db8::1"], clientCa: clients.pem }
     - 127.0.0.1:0
   dns: ["127.0.0.1:53"]
   admin: false
@@ -74,6 +74,7 @@ function both(port: number): Config['listen']['doh'] {
     endpoint: { host, port },
     access: null,
     proxyProtocol: null,
+    clientCa: null,
     cleartext: false,
     byDefault: true,
   }))
@@ -167,10 +168,20 @@ describe('loadConfig()', () => {
           endpoint: { host, port: 443 },
           access: null,
           proxyProtocol: null,
+          clientCa: null,
           cleartext: false,
           byDefault: false,
         })),
-        [{ endpoint: { host: '127.0.0.1', port: 53 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false }],
+        [
+          {
+            endpoint: { host: '127.0.0.1', port: 53 },
+            access: null,
+            proxyProtocol: null,
+            clientCa: null,
+            cleartext: false,
+            byDefault: false,
+          },
+        ],
         null,
       ],
     )
@@ -178,9 +189,10 @@ describe('loadConfig()', () => {
       [first?.endpoint, second],
       [
         { host: '192.0.2.1', port: 853 },
-        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
+        { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false },
       ],
     )
+    assert.deepEqual(first?.clientCa, { file: join(cwd, 'clients.pem'), origin: 'atlas.yaml:5:84' })
     assert.deepEqual(accessOf(first?.access ?? []), ['192.0.2.0 120', '2001:db8::1 128'])
     assert.deepEqual(accessOf(access.dns), ['127.0.0.0 104', '::1 128'])
     assert.equal(accessOf(access.encrypted).at(-1), '198.51.100.7 128')
@@ -285,7 +297,10 @@ describe('loadConfig()', () => {
   })
 
   test('takes PKCS #12 in place of PEM', () => {
-    writeFileSync(join(cwd, 'atlas.yaml'), 'tls:\n  certificates:\n    - { pfx: a.p12, passwordFile: secrets/word }\n    - { pfx: /b.p12 }\n')
+    writeFileSync(
+      join(cwd, 'atlas.yaml'),
+      'tls:\n  certificates:\n    - { pfx: a.p12, passwordFile: secrets/word }\n    - { pfx: /b.p12 }\n',
+    )
     const { config } = loadConfig({ file: 'atlas.yaml', env: {}, cwd })
     assert.deepEqual(config.tls.certificates, [
       { pfx: join(cwd, 'a.p12'), passwordFile: join(cwd, 'secrets/word'), origin: 'atlas.yaml:3:7' },

@@ -44,9 +44,28 @@ describe('loadConfig() and values', () => {
     ['listen: 5', `9: listen: expected a map of settings: received 5`],
     ['listen: { doh: [localhost:8443] }', `17: listen.doh[0]: ${ENDPOINT}: received "localhost:8443"`],
     ['listen: { doh: ["::1:8443"] }', `17: listen.doh[0]: ${ENDPOINT}: received "::1:8443"`],
-    ['listen: { doh: [8443] }', `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access, proxyProtocol and cleartext: received 8443`],
+    [
+      'listen: { doh: [8443] }',
+      `17: listen.doh[0]: ${ENDPOINT}, or a map of address, access, proxyProtocol, clientCa and cleartext: received 8443`,
+    ],
     ['listen: { doh: [{ address: "127.0.0.1:65536" }] }', `28: listen.doh[0].address: ${ENDPOINT}: received "127.0.0.1:65536"`],
     ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
+    [
+      'listen: { dot: [{ address: "127.0.0.1:1", clientCa: "" }] }',
+      '55: listen.dot[0].clientCa: expected the path of a PEM file: received ""',
+    ],
+    [
+      'listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }',
+      '55: listen.doq[0].clientCa: expected it on doh or dot only: over QUIC clients cannot be asked for a certificate: received "ca.pem"',
+    ],
+    [
+      'listen: { doh: [{ address: "127.0.0.1:1", clientCa: ca.pem, cleartext: true }] }',
+      '55: listen.doh[0].clientCa: expected no cleartext beside it: without TLS clients cannot be asked for a certificate: received "ca.pem"',
+    ],
+    [
+      'listen: { doq: [{ address: "127.0.0.1:1", clientCA: ca.pem }] }',
+      '43: listen.doq[0].clientCA: unknown key "clientCA": expected one of address, access',
+    ],
     ['listen: { dns: 127.0.0.1:53 }', '16: listen.dns: expected a list of "host:port": received "127.0.0.1:53"'],
     ['listen: { dns: }', '16: listen.dns: expected a list of "host:port": received nothing'],
     ['listen: { admin: { hosts: [] } }', '18: listen.admin.address: expected "host:port" with an IP address: received nothing'],
@@ -104,7 +123,10 @@ describe('loadConfig() and values', () => {
     ['doh: { paths: [/a, /b, /a] }', '24: doh.paths[2]: expected each path only once: received "/a", which doh.paths[0] has'],
     ['tls: { minVersion: 1.3 }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received 1.3'],
     ['tls: { minVersion: "1.1" }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received "1.1"'],
-    ['tls: { certificates: { cert: a, key: b } }', '22: tls.certificates: expected a list of { cert, key } or { pfx, passwordFile }: received a map'],
+    [
+      'tls: { certificates: { cert: a, key: b } }',
+      '22: tls.certificates: expected a list of { cert, key } or { pfx, passwordFile }: received a map',
+    ],
     ['tls: { certificates: [{ key: a }] }', '23: tls.certificates[0].cert: expected the path of a PEM file: received nothing'],
     ['tls: { certificates: [{ cert: a }] }', '23: tls.certificates[0].key: expected the path of a PEM file: received nothing'],
     [

@@ -59,7 +59,14 @@ describe('access', () => {
   test('of one listener goes before that of all', async () => {
     await using upstream = await dnsServer(answering)
     const closed = [
-      { endpoint: { host: '127.0.0.1', port: 0 }, access: prefixes('192.0.2.1'), proxyProtocol: null, cleartext: false, byDefault: false },
+      {
+        endpoint: { host: '127.0.0.1', port: 0 },
+        access: prefixes('192.0.2.1'),
+        proxyProtocol: null,
+        clientCa: null,
+        cleartext: false,
+        byDefault: false,
+      },
     ]
     await using gateway = await runGateway([upstream.endpoint], { listen: { dns: [], dot: closed, doq: [], doh: [], admin: null } })
     await assert.rejects(openTls(gateway))

@@ -132,7 +132,7 @@ describe('a client that asks more than it may', () => {
 
   test('is a token, whatever addresses it is used from', () => {
     const limit = stage(terms)
-    const holder = { name: 'alice', account: Uint8Array.of(0xff, ...Array<number>(15).fill(7)) }
+    const holder = { name: 'alice', account: Uint8Array.of(0xff, ...Array<number>(15).fill(7)), clientCa: null }
     const from = (n: number, facts: Partial<Client>) =>
       queryFrom('dot', {}, { octets: parseAddress(`198.51.${n}.1`) ?? assert.fail(), ...facts })
     let n = 0

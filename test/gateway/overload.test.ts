@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
-import type { TokenHolder } from '../../dns/contracts.ts'
+import type { Holder } from '../../dns/contracts.ts'
 import { type Burden, OverloadWatch } from '../../gateway/overload.ts'
 import { parseAddress } from '../../net/address.ts'
 import { client } from '../harness/messages.ts'
@@ -30,7 +30,7 @@ function stand(threads = 1) {
       log: log as never,
     },
   )
-  const connect = (address: string, facts: { held?: number; questions?: number; holder?: TokenHolder } = {}) => {
+  const connect = (address: string, facts: { held?: number; questions?: number; holder?: Holder } = {}) => {
     const { held = 0, questions = 0, holder = null } = facts
     const octets = parseAddress(address) ?? assert.fail(address)
     const burden = {
@@ -90,7 +90,7 @@ describe('when memory is short', () => {
   })
 
   test('a client is a /64, or a token wherever it is used; who waits weighs more', () => {
-    const holder = { name: 'alice', account: Uint8Array.of(0xff, ...Array<number>(15).fill(7)) }
+    const holder = { name: 'alice', account: Uint8Array.of(0xff, ...Array<number>(15).fill(7)), clientCa: null }
     const { watch, seen, connect, several } = stand()
     for (let i = 0; i < 30; i++) connect(`203.0.113.${i}`, { holder })
     for (let i = 0; i < 5; i++) connect(`2001:db8::${i}`)

@@ -80,6 +80,7 @@ describe('the self-probe', () => {
       endpoint,
       access: null,
       proxyProtocol: null,
+      clientCa: null,
       cleartext: false,
       byDefault: false,
     }))

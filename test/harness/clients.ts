@@ -67,8 +67,8 @@ export async function openTcp({ dns }: TestGateway): Promise<Socket> {
   return socket
 }
 
-export async function openTls({ dot, ca }: TestGateway): Promise<Socket> {
-  const socket = tlsConnect({ host: dot.host, port: dot.port, servername: 'localhost', ca, ALPNProtocols: ['dot'] })
+export async function openTls({ dot, ca, credentials }: TestGateway): Promise<Socket> {
+  const socket = tlsConnect({ host: dot.host, port: dot.port, servername: 'localhost', ca, ...credentials, ALPNProtocols: ['dot'] })
   await once(socket, 'secureConnect')
   return socket
 }
@@ -91,9 +91,10 @@ const POST_HEADERS = { 'content-type': 'application/dns-message' }
 export type DohClient = (gateway: TestGateway, request: DohRequest) => Promise<DohResponse>
 
 /** A session of Node's own HTTP/2 client, for the host `name`. */
-export function openHttp2({ doh, ca }: TestGateway, name = 'localhost'): ClientHttp2Session {
+export function openHttp2({ doh, ca, credentials }: TestGateway, name = 'localhost'): ClientHttp2Session {
   return http2Connect(`https://${name}:${doh.port}`, {
     ca,
+    ...credentials,
     host: doh.host,
     lookup: (_host, _options, done) => done(null, [{ address: doh.host, family: 4 }]),
   })
@@ -113,12 +114,13 @@ export const doh2: DohClient = async (gateway, { method = 'GET', path = '/dns-qu
   }
 }
 
-export const doh1: DohClient = async ({ doh, ca }, { method = 'GET', path = '/dns-query', headers = {}, body }) => {
+export const doh1: DohClient = async ({ doh, ca, credentials }, { method = 'GET', path = '/dns-query', headers = {}, body }) => {
   const request = httpsRequest({
     host: doh.host,
     port: doh.port,
     servername: 'localhost',
     ca,
+    ...credentials,
     method,
     path,
     headers: { host: `localhost:${doh.port}`, ...(body === undefined ? {} : { 'content-length': String(body.length) }), ...headers },

@@ -18,6 +18,8 @@ export interface TestGateway extends AsyncDisposable {
   /** The state directory. */
   readonly state: string
   readonly ca: string
+  /** What its clients show, as PEM; undefined: nothing. */
+  readonly credentials?: { readonly cert: string; readonly key: string }
   readonly dns: Endpoint
   readonly dot: Endpoint
   readonly doq: Endpoint
@@ -28,7 +30,7 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 const LOOPBACK: readonly ListenConfig[] = [
-  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: false, byDefault: false },
+  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false },
 ]
 
 /** The defaults, but for what depends on the machine and on its other tests. */

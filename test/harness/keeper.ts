@@ -47,8 +47,14 @@ export class Keeper {
   }
 }
 
-export async function dotAt({ ca }: TestGateway, { host, port }: Endpoint): Promise<Keeper> {
-  const socket = tlsConnect({ host, port, servername: 'localhost', ca, ALPNProtocols: ['dot'] })
+/** `localAddress`: where the client is. */
+export async function dotAt(
+  { ca, credentials }: Pick<TestGateway, 'ca' | 'credentials'>,
+  { host, port }: Endpoint,
+  localAddress = '127.0.0.1',
+): Promise<Keeper> {
+  const options = { host, port, localAddress, servername: 'localhost', ca, ...credentials, ALPNProtocols: ['dot'] }
+  const socket = tlsConnect(options)
   await once(socket, 'secureConnect')
   return new Keeper(socket)
 }

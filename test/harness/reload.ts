@@ -15,7 +15,7 @@ export function ask(prefix = 'q'): Buffer {
 }
 
 export function at(endpoint: Endpoint): ListenConfig {
-  return { endpoint, access: null, proxyProtocol: null, cleartext: false, byDefault: false }
+  return { endpoint, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false }
 }
 
 export const ANYWHERE = at({ host: '127.0.0.1', port: 0 })

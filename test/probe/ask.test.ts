@@ -187,7 +187,7 @@ describe('a probe is refused', () => {
   const targetsOf = ({ gateway }: TestGateway): readonly ProbeTarget[] =>
     probeTargets(
       { endpoints: gateway.facts.endpoints, http3: true },
-      { identities: [], paths: ['/dns-query'], needsToken: false, cleartext: [], proxied: [] },
+      { identities: [], paths: ['/dns-query'], needsToken: false, cleartext: [], proxied: [], certified: [] },
     )
 
   test('by a server that accepts and closes', async (t) => {

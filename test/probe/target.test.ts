@@ -11,6 +11,7 @@ const FACTS: ProbeFacts = {
   needsToken: false,
   cleartext: [],
   proxied: [],
+  certified: [],
 }
 const NOWHERE = { dns: [], dot: [], doq: [], doh: [] }
 
@@ -63,7 +64,14 @@ test('a list admits this machine by the address that it asks from', () => {
     assert.ok(target)
     const config = testConfig([], { access: { dns: prefixes(...list), encrypted: prefixes('0.0.0.0/0'), tokenFile: null } })
     const dns = [
-      { endpoint: at(host, 53), access: own === null ? null : prefixes(...own), proxyProtocol: null, cleartext: false, byDefault: false },
+      {
+        endpoint: at(host, 53),
+        access: own === null ? null : prefixes(...own),
+        proxyProtocol: null,
+        clientCa: null,
+        cleartext: false,
+        byDefault: false,
+      },
     ]
     return admitsOurselves(target, { access: config.access, listen: { ...config.listen, dns } })
   }

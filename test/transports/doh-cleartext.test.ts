@@ -17,7 +17,9 @@ import { dnsServer } from '../harness/servers.ts'
 const QUESTION = question({ name: 'www.example.com' })
 const PATH = `/dns-query?dns=${QUESTION.toString('base64url')}`
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-const clear = [{ endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, cleartext: true, byDefault: false }]
+const clear = [
+  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: null, clientCa: null, cleartext: true, byDefault: false },
+]
 
 let gateway: TestGateway
 let upstream: Awaited<ReturnType<typeof dnsServer>>
@@ -133,7 +135,7 @@ test('a listener may change between TLS and cleartext while it serves', async ()
   const { doh, listen } = testConfig([upstream.endpoint])
   await using changing = await runGateway([upstream.endpoint], { doh: { ...doh, http3: false } })
   const { port } = changing.doh
-  const entry = { endpoint: { host: '127.0.0.1', port }, access: null, proxyProtocol: null, byDefault: false }
+  const entry = { endpoint: { host: '127.0.0.1', port }, access: null, proxyProtocol: null, clientCa: null, byDefault: false }
   assert.equal((await changing.reload({ listen: { ...listen, doh: [{ ...entry, cleartext: true }] } })).outcome, 'applied')
   const request = `GET ${PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`
   assert.deepEqual(statuses(await raw(request, undefined, changing)), [200])

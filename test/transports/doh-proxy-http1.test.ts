@@ -35,7 +35,7 @@ async function start(): Promise<TestGateway> {
   const { port } = origin.address() as AddressInfo
   const doh = { paths: ['/dns-query'], http3: false, json: true, landing: true, proxy: `http://127.0.0.1:${port}`, trustedProxies: [] }
   const endpoint = { host: '127.0.0.1', port: 0 }
-  const place = { endpoint, access: null, proxyProtocol: null, cleartext: true, byDefault: false }
+  const place = { endpoint, access: null, proxyProtocol: null, clientCa: null, cleartext: true, byDefault: false }
   const listen = { dns: [], dot: [], doq: [], doh: [place], admin: { endpoint, tokenFile: null, hosts: [] } }
   return runGateway([upstream.endpoint], { doh, listen, limits: LIMITS })
 }

@@ -21,7 +21,14 @@ import { dnsServer } from '../harness/servers.ts'
 const QUERY = question({ name: 'www.example.com' })
 const PATH = `/dns-query?dns=${QUERY.toString('base64url')}`
 const listening = (...proxies: string[]): readonly ListenConfig[] => [
-  { endpoint: { host: '127.0.0.1', port: 0 }, access: null, proxyProtocol: prefixes(...proxies), cleartext: false, byDefault: false },
+  {
+    endpoint: { host: '127.0.0.1', port: 0 },
+    access: null,
+    proxyProtocol: prefixes(...proxies),
+    clientCa: null,
+    cleartext: false,
+    byDefault: false,
+  },
 ]
 /** Of clients, not of load balancers. */
 const ACCESS = { dns: prefixes('192.0.2.0/24'), encrypted: prefixes('192.0.2.0/24'), tokenFile: null }

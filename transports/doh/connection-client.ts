@@ -47,8 +47,9 @@ export class ConnectionClient {
 
   /** `client` with the token that came with its request, '' for none. */
   holding(client: Client, token: string): Client {
-    if (token === '') return client
     const { access } = this.#terms
+    // its certificate says who it is
+    if (token === '' || access.clientCa != null) return client
     const last = this.#shown
     if (last !== null && last.client === client && last.token === token && last.access === access) return last.asking
     const holder = access.tokens?.holderOf(token) ?? null

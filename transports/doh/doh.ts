@@ -84,6 +84,7 @@ export class DohTransport implements Transport<DohSlice> {
     const serve = (listener: StreamListener) => {
       const terminator = new TlsTerminator({
         ...options,
+        listener,
         protocols: ['h2', 'http/1.1'],
         allowHalfOpen: false,
         meter,
@@ -200,9 +201,10 @@ export class DohTransport implements Transport<DohSlice> {
   }
 
   /** RFC 7838 §3, for the whole origin; null where there is nothing to say. */
-  #altSvc({ endpoint, cleartext, proxies }: Listener): string | null {
+  #altSvc({ endpoint, cleartext, proxies, access }: Listener): string | null {
+    const isDirect = cleartext !== true && proxies == null && access.clientCa == null
     // the same host on HTTP/3 would have no pages
-    return this.#http3 === null || cleartext === true || proxies != null || this.#service.rules.web !== null
+    return this.#http3 === null || !isDirect || this.#service.rules.web !== null
       ? null
       : `h3=":${this.#http3.port ?? endpoint.port}"; ma=${ALT_SVC_SECONDS}`
   }
