@@ -61,16 +61,6 @@ export function parseIdentity({ chainPem, keyPem, source, now = Date.now() }: Id
   })
 }
 
-/** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
-export function expiriesOf(identities: readonly Identity[]): readonly { readonly name: string; readonly notAfter: number }[] {
-  const ends = new Map<string, number>()
-  for (const { names, addresses, fingerprint256, notAfter } of identities) {
-    const name = names[0] ?? addresses[0] ?? fingerprint256
-    ends.set(name, Math.min(notAfter, ends.get(name) ?? Infinity))
-  }
-  return Array.from(ends, ([name, notAfter]) => ({ name, notAfter }))
-}
-
 /** "Cannot use certificate: <reason>: <file> (<origin>)". */
 export function unusable(reason: string, source: CertificateFiles, file: 'cert' | 'key' = 'cert', cause?: unknown): OperationalError {
   return new OperationalError('ATLAS_CERTIFICATE', `Cannot use certificate: ${reason}: ${source[file]} (${source.origin})`, cause)

@@ -15,6 +15,7 @@ import { Wheel } from '../net/wheel.ts'
 import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
+import type { LocalCaFacts } from './assembly/identities.ts'
 import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
 import { lazyQuic, listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing } from './assembly/routing.ts'
@@ -48,6 +49,8 @@ export interface DataPlaneSettings {
   readonly config: Config
   /** None when nothing is encrypted. */
   readonly identities: readonly Identity[]
+  /** What clients have to trust; null while the local CA is not in use. */
+  readonly localCa: LocalCaFacts | null
   /** Of DNS cookies, hexadecimal; none: there are no cookies. */
   readonly cookieSecrets: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
@@ -249,7 +252,7 @@ export class DataPlane {
     this.#route.table = this.#routing.table
   }
 
-  async #applyToTransports({ config, identities, accessTokens, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+  async #applyToTransports({ config, identities, localCa, accessTokens, http3Elsewhere }: DataPlaneSettings): Promise<void> {
     if (identities.length > 0) {
       const options = identityOptions(config)
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
@@ -257,7 +260,14 @@ export class DataPlane {
     }
     if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
     const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])
-    await this.#transports.reconfigure({ config, identities: this.#identities, tokens, quic: this.#quic ?? null, http3Elsewhere })
+    await this.#transports.reconfigure({
+      config,
+      identities: this.#identities,
+      localCa,
+      tokens,
+      quic: this.#quic ?? null,
+      http3Elsewhere,
+    })
   }
 
   async #bind(): Promise<void> {

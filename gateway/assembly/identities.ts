@@ -64,6 +64,16 @@ export interface IdentityDependencies {
   readonly observer: CertificateObserver
 }
 
+/** The local CA, for those who are to trust it. */
+export interface LocalCaFacts {
+  readonly path: string
+  readonly pem: string
+  /** SHA-256, hex pairs with colons. */
+  readonly fingerprint: string
+  /** Names, with what is below them, and addresses: it can vouch for nothing else. */
+  readonly names: readonly string[]
+}
+
 /** A provider, and what it was made from. */
 interface Part<P extends IdentityProvider = IdentityProvider> {
   readonly from: unknown
@@ -115,9 +125,12 @@ export class IdentityAssembly {
   }
 
   /** The local CA, where it is in use. */
-  get localCa(): { readonly path: string; readonly fingerprint: string } | null {
+  get localCa(): LocalCaFacts | null {
     const local = this.#localInUse
-    return local === null ? null : { path: local.ca.caPath, fingerprint: local.ca.caFingerprint }
+    if (local === null) return null
+    const { names = [], addresses = [] } = this.source.local ?? {}
+    const { caPath: path, caPem: pem, caFingerprint: fingerprint } = local.ca
+    return { path, pem, fingerprint, names: [...names, ...addresses] }
   }
 
   /** Renews at once the certificate that has this name. Throws OperationalError. */
