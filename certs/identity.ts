@@ -82,20 +82,15 @@ export function checkDates(
   if (now < notBefore) throw unusable(`it is not valid before ${isoTime(notBefore)} (the clock says ${isoTime(now).slice(0, 10)})`, source)
 }
 
+/** Whether a certificate with these names is for `host`: RFC 9525 §6.3. */
+export function covers(names: readonly string[], host: string): boolean {
+  return namesFor(host).some((name) => names.includes(name))
+}
+
 /** RFC 9525 §6.3: what a host may be called in a certificate: by its name, or by a wildcard for the whole left-most label. */
 export function namesFor(host: string): readonly string[] {
   const dot = host.indexOf('.')
   return dot > 0 ? [host, `*${host.slice(dot)}`] : [host]
-}
-
-/** When each identity ends, by its first name; of two with the same first name, the one that ends first. Milliseconds since 1970. */
-export function expiriesOf(identities: readonly Identity[]): readonly { readonly name: string; readonly notAfter: number }[] {
-  const ends = new Map<string, number>()
-  for (const { names, addresses, fingerprint256, notAfter } of identities) {
-    const name = names[0] ?? addresses[0] ?? fingerprint256
-    ends.set(name, Math.min(notAfter, ends.get(name) ?? Infinity))
-  }
-  return Array.from(ends, ([name, notAfter]) => ({ name, notAfter }))
 }
 
 /** "Cannot use certificate: <reason>: <file> (<origin>)". */

@@ -24,6 +24,7 @@ export interface LocalCa {
   readonly identity: Identity
   /** The file that clients are to trust. */
   readonly caPath: string
+  readonly caPem: string
   /** SHA-256 of the CA certificate, hex pairs with colons. */
   readonly caFingerprint: string
   /** There was no CA before. */
@@ -50,6 +51,7 @@ export async function openLocalCa(options: LocalCaOptions): Promise<LocalCa> {
   return {
     identity,
     caPath: authorityPath(options.stateDir),
+    caPem: issuer.certificate.toString(),
     caFingerprint,
     created: previous === null,
     reissuedCa: previous !== null && previous.fingerprint256 !== caFingerprint,

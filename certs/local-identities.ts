@@ -5,6 +5,9 @@ import type { CertificateObserver, CertificateProblem, CertificateState, Identit
 /** How often the certificate's age is looked at; it is renewed months before it expires. */
 const CHECK_MS = 12 * 3_600_000
 
+/** The source of its certificate. */
+export const LOCAL_CA = 'local CA'
+
 /** The certificate of the local CA, which renews itself. */
 export class LocalIdentities implements IdentityProvider {
   readonly ca: LocalCa
@@ -46,7 +49,7 @@ export class LocalIdentities implements IdentityProvider {
   get #state(): CertificateState {
     const { names, addresses } = this.#identity
     return {
-      source: 'local CA',
+      source: LOCAL_CA,
       names: [...names, ...addresses],
       identities: [this.#identity],
       renewsAt: this.ca.dueAt(this.#identity),

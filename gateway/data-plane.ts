@@ -18,6 +18,7 @@ import { Governor } from '../transports/governor.ts'
 import { TokenTable } from '../transports/token-table.ts'
 import type { WorkerCache } from './assembly/cache.ts'
 import type { ClientCas } from './assembly/client-cas.ts'
+import type { LocalCaFacts } from './assembly/identities.ts'
 import { connectionTerms, handshakeTerms, inFlightTerms, limitTerms, overloadTerms } from './assembly/limit-terms.ts'
 import { lazyQuic, listensOnQuic, openQuic } from './assembly/quic.ts'
 import { Routing } from './assembly/routing.ts'
@@ -51,6 +52,8 @@ export interface DataPlaneSettings {
   readonly config: Config
   /** None when nothing is encrypted. */
   readonly identities: readonly Identity[]
+  /** What clients have to trust; null while the local CA is not in use. */
+  readonly localCa: LocalCaFacts | null
   /** Of DNS cookies, hexadecimal; none: there are no cookies. */
   readonly cookieSecrets: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
@@ -261,7 +264,7 @@ export class DataPlane {
     this.#route.table = this.#routing.table
   }
 
-  async #applyToTransports({ config, identities, accessTokens, clientCas, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+  async #applyToTransports({ config, identities, localCa, accessTokens, clientCas, http3Elsewhere }: DataPlaneSettings): Promise<void> {
     if (identities.length > 0) {
       const options = identityOptions(config)
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
@@ -272,6 +275,7 @@ export class DataPlane {
     await this.#transports.reconfigure({
       config,
       identities: this.#identities,
+      localCa,
       tokens,
       clientCas,
       quic: this.#quic ?? null,

@@ -8,6 +8,7 @@ import type { LastReload, ReloadOutcome } from './admin/control.ts'
 import { AdminDoors } from './admin/doors.ts'
 import { Bootstrap } from './assembly/bootstrap.ts'
 import { CacheAssembly } from './assembly/cache.ts'
+import { CertificateWatch } from './assembly/certificate-watch.ts'
 import { ChallengeSolvers } from './assembly/challenge-solvers.ts'
 import { GatewayControl, type GatewayView, type Phase } from './assembly/control.ts'
 import { HealthRows } from './assembly/health-rows.ts'
@@ -42,6 +43,8 @@ export interface GatewayFacts {
   readonly admin: Endpoint | null
   readonly upstreams: readonly string[]
   readonly localCa: IdentityAssembly['localCa']
+  /** What is wrong although it serves, one sentence each. */
+  readonly warnings: readonly string[]
 }
 
 export interface GatewayOptions {
@@ -107,6 +110,7 @@ export class Gateway {
   readonly #prober: Prober
   readonly #events = new Events()
   readonly #watch: HealthWatch
+  readonly #certificates: CertificateWatch
   readonly #control: GatewayControl
   readonly #doors: AdminDoors
   readonly #drainAsked = Promise.withResolvers<void>()
@@ -154,6 +158,13 @@ export class Gateway {
       onChanged: (report) => this.#noteProbe(report),
     })
     this.#watch = new HealthWatch({ rows: this.#health, log, events: this.#events, upstreams: () => this.#served.upstreams })
+    this.#certificates = new CertificateWatch({
+      certificates: () => this.#served.identities.certificates,
+      log,
+      events: this.#events,
+      meter: this.#telemetry.certificateMeter(),
+      clock: Date.now,
+    })
     this.#control = new GatewayControl({
       file: source.file,
       view: () => this.#view(),
@@ -161,9 +172,12 @@ export class Gateway {
       slabs: this.#memory.slabs,
       cache: this.#cache,
       health: this.#watch,
+      certificates: this.#certificates,
       events: this.#events,
+      log,
       reload: (options) => this.reload(options),
       drain: () => this.#drainAsked.resolve(),
+      renewCertificate: (name) => this.#served.renewCertificate(name),
       enableUpstream: (name, enabled) => this.#served.enableUpstream(name, enabled),
     })
     this.#doors = new AdminDoors(this.#control, log)
@@ -176,6 +190,7 @@ export class Gateway {
       cache: this.#cache,
       rows: this.#health,
       bootstrap: new Bootstrap({ log }),
+      certificates: this.#certificates,
       prober: probing === null ? null : this.#prober,
     })
   }
@@ -187,6 +202,7 @@ export class Gateway {
       admin: this.#doors.endpoint,
       upstreams: prepared.upstreams.targets.map(({ server }) => urlOf(server)),
       localCa: identities.localCa,
+      warnings: this.#certificates.warnings,
     }
   }
 
@@ -222,6 +238,7 @@ export class Gateway {
     void this.#served.stop()
     void this.#prober.stop()
     this.#watch.stop()
+    this.#certificates.stop()
     this.#cache.close()
     await Promise.all([this.#supervisor.close(), this.#doors.close()])
     this.#state.release()
@@ -230,6 +247,7 @@ export class Gateway {
   /** Loads and binds everything; after an error close() is due. */
   async start(): Promise<void> {
     await this.#served.start(() => this.#cache.restore())
+    this.#certificates.look()
     await this.#openSocket()
     this.#phase = 'serving'
     // the first round does not delay the first clients
@@ -320,6 +338,7 @@ export class Gateway {
       prepared,
       endpoints: facts.endpoints,
       certificates: identities.certificates,
+      localCa: identities.localCa,
       phase: this.#phase,
       lastReload: this.#lastReload,
       disabled,

@@ -79,13 +79,13 @@ test('docs/metrics.md names every metric, and every name is well-formed', () => 
   telemetry.upstreamMeter('a').failed(FAILURES[0] ?? assert.fail())
   telemetry.transportMeter({ label: 'dot', index: 2, encrypted: true, datagram: false }).handshake('ok', 'TLSv1.3', false)
   telemetry.cacheMeter()
+  telemetry.certificateMeter().failed('a', 0)
   const rendered = telemetry.render([], {
-    certificates: [{ name: 'a', notAfter: 0 }],
+    certificates: [{ labels: { name: 'a' }, expirySeconds: 0, dueSeconds: 0 }],
     cache: { entries: 0, bytesUsed: 0 },
     probes: [{ labels: { transport: 'udp', address: '127.0.0.1:53' }, up: true, seconds: 0.1 }],
     upstreams: [{ labels: { upstream: 'a', url: 'udp://192.0.2.1:53' }, up: true, rttSeconds: 0.1, loss: 0 }],
     rebinds: 0,
-    wallClock: 0,
   })
   const names = [...rendered.matchAll(/^# TYPE (\S+) (\S+)$/gm)]
   assert.ok(names.length >= 12)

@@ -35,6 +35,7 @@ export class AdminApp {
     addResources(app, control)
     addCache(app, control)
     addActions(app, control)
+    addCertificates(app, control)
     addDocument(app)
     addOtherMethods(app)
     app.notFound((c) =>
@@ -79,7 +80,6 @@ function addResources(app: App, control: Control): void {
   app.openapi(routes.configuration, (c) => c.json(control.configuration(), 200))
   app.openapi(routes.listeners, (c) => c.json(control.listeners(), 200))
   app.openapi(routes.upstreams, (c) => c.json(control.upstreams(), 200))
-  app.openapi(routes.certificates, (c) => c.json(control.certificates(), 200))
   app.openapi(routes.events, (c) => {
     const { door, outgoing } = c.env
     if (c.req.method === 'HEAD') return c.body(null, 200, { 'content-type': 'text/event-stream' })
@@ -129,6 +129,31 @@ function addActions(app: App, control: Control): void {
     c.env.outgoing.once('close', () => control.drain())
     return c.json({ draining: true as const }, 202)
   })
+}
+
+function addCertificates(app: App, control: Control): void {
+  app.openapi(routes.certificates, (c) => c.json(control.certificates(), 200))
+  app.openapi(routes.renewCertificate, async (c) => {
+    const { name } = c.req.valid('query')
+    const renewal = await control.renewCertificate(name)
+    switch (renewal.outcome) {
+      case 'renewed':
+        return c.json(renewal.certificate, 200)
+      case 'running':
+        return c.json(renewal.certificate, 202)
+      case 'unknown':
+        return refuse(c, { code: 'not_found', message: `expected ${namesOf(control)}: received ${show(name)}` })
+      case 'busy':
+        return refuse(c, { code: 'conflict', message: renewal.message })
+      case 'failed':
+        return refuse(c, { code: 'unprocessable', message: renewal.message })
+    }
+  })
+}
+
+function namesOf(control: Control): string {
+  const names = control.certificates().map(({ name }) => name)
+  return names.length === 0 ? 'no certificate, for none is needed' : `one of ${names.join(', ')}`
 }
 
 function addDocument(app: App): void {

@@ -22,12 +22,16 @@ export class AdminError extends OperationalError {
   readonly status: number
   /** What the JSON says: `{ error: { code, message } }`, or the ReloadOutcome of a reload with 409 and 422. */
   readonly body: unknown
+  /** What it says in words; null: nothing. */
+  readonly reason: string | null
 
   constructor(what: string, status: number, body: unknown) {
-    super('ATLAS_ADMIN', `Cannot ${what}: ${messageOf(body) ?? `the gateway answered with status ${status}`}`)
+    const reason = messageOf(body)
+    super('ATLAS_ADMIN', `Cannot ${what}: ${reason ?? `the gateway answered with status ${status}`}`)
     this.name = 'AdminError'
     this.status = status
     this.body = body
+    this.reason = reason
   }
 }
 

@@ -20,7 +20,10 @@ export interface Control {
   lookUp(name: string): CachedNameView | null
   /** Null: what it names is no domain name. */
   purge(what: PurgeTarget): Promise<PurgeOutcome | null>
+  /** All that there are to be, in the order in which they are served. */
   certificates(): readonly CertificateStatus[]
+  /** Has one renewed at once; it is named by any of its names. Returns when it is over, or after some seconds while it goes on. */
+  renewCertificate(name: string): Promise<RenewalOutcome>
   /** Why the gateway is not ready, one sentence each; empty when it is. */
   unreadiness(): readonly string[]
   /** Prometheus text format 0.0.4. */
@@ -41,6 +44,8 @@ export interface Status {
   readonly draining: boolean
   /** As `unreadiness()`. */
   readonly reasons: readonly string[]
+  /** What is wrong although queries are answered, one sentence each: certificates that end soon, or are not renewed. */
+  readonly warnings: readonly string[]
   readonly lastReload: LastReload | null
   readonly workers: readonly WorkerStatus[]
   readonly traffic: Traffic
@@ -247,17 +252,70 @@ export interface PurgeOutcome {
   readonly busyPages: number
 }
 
+/** A certificate that the gateway is to have. */
 export interface CertificateStatus {
-  /** "local CA", or the file. */
+  /** The first of `names`. */
+  readonly name: string
+  /** "local CA", the file, or "ACME" and the host of the CA. */
   readonly source: string
+  /** What it is for: host names, wildcards, addresses. */
+  readonly names: readonly string[]
+  /** What clients are shown, one for each kind of key; empty: there is none yet. */
+  readonly present: readonly PresentCertificate[]
+  /** Null: whoever writes the files renews it. */
+  readonly renewsAt: string | null
+  /** Why there is no new one; null: the last attempt succeeded. */
+  readonly problem: CertificateProblem | null
+  /** The last renewal that was asked for; null: none was since the gateway started. */
+  readonly renewal: CertificateRenewal | null
+  /** What clients have to trust besides the usual roots; of the local CA only. */
+  readonly authority: LocalAuthority | null
+}
+
+export interface PresentCertificate {
+  /** "ECDSA P-256", "RSA 2048", "Ed25519". */
+  readonly key: string
   readonly names: readonly string[]
   readonly addresses: readonly string[]
   readonly notBefore: string
   readonly notAfter: string
   readonly daysLeft: number
+  /** Less than a sixth of its time is left. */
+  readonly endsSoon: boolean
   /** SHA-256 of the certificate, hex pairs with colons. */
   readonly fingerprint: string
 }
+
+export interface CertificateProblem {
+  readonly message: string
+  /** Since when it is so, and when it is tried again; null: when something changes. */
+  readonly since: string
+  readonly retriesAt: string | null
+  /** How often it was tried since then. */
+  readonly attempts: number
+}
+
+export interface CertificateRenewal {
+  readonly askedAt: string
+  readonly outcome: 'running' | 'renewed' | 'failed'
+  /** Null where it did not fail. */
+  readonly message: string | null
+}
+
+export interface LocalAuthority {
+  /** Absolute path of its certificate. */
+  readonly file: string
+  /** SHA-256 of its certificate, hex pairs with colons. */
+  readonly fingerprint: string
+}
+
+export type RenewalOutcome =
+  /** `running`: it goes on; what becomes of it is shown by `certificates()`. */
+  | { readonly outcome: 'renewed' | 'running'; readonly certificate: CertificateStatus }
+  /** The certificate that there was stays in use. `busy`: the gateway is starting or ending. */
+  | { readonly outcome: 'failed' | 'busy'; readonly message: string }
+  /** No certificate has the name. */
+  | { readonly outcome: 'unknown' }
 
 export const EVENT_TYPES = ['reload', 'drain', 'worker', 'probe', 'upstream', 'upstreams', 'certificate', 'cache'] as const
 

@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { MAX_UPSTREAM_NAME } from '../config/knobs.ts'
+import { CertificateStatus } from './certificate-schemas.ts'
 import { REFUSALS, type RefusalCode } from './refusal.ts'
 import { reloadOutcomes } from './reload-schemas.ts'
 import { list } from './schema-tools.ts'
@@ -17,8 +18,10 @@ const REASONS: Readonly<Record<RefusalCode, string>> = {
   forbidden: 'TCP: no token is configured.',
   not_found: 'There is no such thing; the message names those that there are.',
   method_not_allowed: 'The header Allow names the methods that there are.',
+  conflict: 'The gateway is starting or ending.',
   content_too_large: 'The request has more than 64 KiB of content.',
   misdirected_request: 'TCP: Host is no IP address, not localhost, and not in listen.admin.hosts.',
+  unprocessable: 'It was tried, and failed; what there was stays in use.',
   too_many_requests: 'TCP: too many wrong tokens from this address; see Retry-After.',
   internal: 'A defect; the log has more.',
   not_implemented: 'The method is not known.',
@@ -46,6 +49,10 @@ const domainName = z
   .string({ error: 'expected a domain name' })
   .min(1, 'expected a domain name')
   .max(MAX_NAME_LENGTH, 'expected a domain name')
+const certificateName = z
+  .string({ error: 'expected a name of a certificate' })
+  .min(1, 'expected a name of a certificate')
+  .max(MAX_NAME_LENGTH, 'expected a name of a certificate')
 const upstreamName = { params: z.object({ name: z.string().max(MAX_UPSTREAM_NAME, 'expected the name of an upstream') }), ...nothing }
 
 export const metrics = createRoute({
@@ -153,9 +160,22 @@ export const purge = createRoute({
 export const certificates = createRoute({
   method: 'get',
   path: '/v1/certificates',
-  summary: 'The certificates that are shown to clients',
+  summary: 'The certificates that there are to be, and how they are',
   request: nothing,
-  responses: { 200: json(list(schemas.CertificateStatus), 'Without keys.'), ...everywhere },
+  responses: { 200: json(list(CertificateStatus), 'In the order in which they are served, without keys.'), ...everywhere },
+})
+
+export const renewCertificate = createRoute({
+  method: 'post',
+  path: '/v1/certificates/renew',
+  summary: 'Renew a certificate at once',
+  request: { query: parameters({ name: certificateName.describe('Any of its names.') }) },
+  responses: {
+    200: json(CertificateStatus, 'There is a new one, and it is served.'),
+    202: json(CertificateStatus, 'It goes on: its field renewal, in GET /v1/certificates, tells what becomes of it.'),
+    ...refused('not_found', 'conflict', 'unprocessable'),
+    ...everywhere,
+  },
 })
 
 export const events = createRoute({

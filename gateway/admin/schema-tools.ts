@@ -9,3 +9,5 @@ export function describing<T>() {
 }
 
 export const list = <S extends z.ZodType>(schema: S) => z.array(schema).readonly()
+export const count = (description: string) => z.int().min(0).describe(description)
+export const time = (description: string) => z.iso.datetime().describe(description)

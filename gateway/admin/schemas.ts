@@ -3,10 +3,8 @@ import type * as control from './control.ts'
 import { EVENT_TYPES } from './control.ts'
 import { REFUSALS, type RefusalCode } from './refusal.ts'
 import { outcomes } from './reload-schemas.ts'
-import { describing, list } from './schema-tools.ts'
+import { count, describing, list, time } from './schema-tools.ts'
 
-const count = (description: string) => z.int().min(0).describe(description)
-const time = (description: string) => z.iso.datetime().describe(description)
 const absolutePath = z.string().nullable().describe('Absolute path; null: defaults and environment only.')
 
 export const CacheStatus = describing<control.CacheStatus>()(
@@ -79,6 +77,7 @@ export const Status = describing<control.Status>()(
       ready: z.boolean(),
       draining: z.boolean(),
       reasons: list(z.string()).describe('Why the gateway is not ready, one sentence each; empty when it is.'),
+      warnings: list(z.string()).describe('What is wrong although queries are answered: certificates that end soon, or are not renewed.'),
       // nullable() would lose the null beside the reference
       lastReload: z.union([LastReload, z.null()]),
       workers: list(WorkerStatus),
@@ -196,20 +195,6 @@ export const PurgeOutcome = describing<control.PurgeOutcome>()(
       busyPages: count('Pages that could not be looked through, because other threads were writing to them all the time.'),
     })
     .openapi('PurgeOutcome'),
-)
-
-export const CertificateStatus = describing<control.CertificateStatus>()(
-  z
-    .object({
-      source: z.string().describe('"local CA", or the file.'),
-      names: list(z.string()),
-      addresses: list(z.string()),
-      notBefore: time('RFC 5280 §4.1.2.5.'),
-      notAfter: time('RFC 5280 §4.1.2.5.'),
-      daysLeft: z.number(),
-      fingerprint: z.string().describe('SHA-256 of the certificate, hex pairs with colons.'),
-    })
-    .openapi('CertificateStatus'),
 )
 
 export const Event = describing<control.ControlEvent>()(

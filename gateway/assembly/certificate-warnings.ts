@@ -1,6 +1,6 @@
 import type { FileSource } from '../../certs/file-identities.ts'
 import { filesNamed } from '../../certs/files.ts'
-import { type Identity, namesFor } from '../../certs/identity.ts'
+import { covers, type Identity } from '../../certs/identity.ts'
 import type { Config } from '../config/config.ts'
 import { listensOnQuic } from './quic.ts'
 
@@ -47,8 +47,4 @@ function publicNameWarnings({ public: { name }, tls }: Config, files: readonly F
 
 function namesOf({ names, addresses }: Identity): readonly string[] {
   return [...names, ...addresses]
-}
-
-function covers(names: readonly string[], name: string): boolean {
-  return namesFor(name).some((each) => names.includes(each))
 }

@@ -1,6 +1,8 @@
-import { expiriesOf } from '../../certs/identity.ts'
+import type { Logger } from 'pino'
+import { nameOf } from '../../certs/lifetime.ts'
 import type { CertificateState } from '../../certs/provider.ts'
 import { nameText, parseNameText } from '../../dns/text-name.ts'
+import { canonicalAddress } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import type {
   CachedNameView,
@@ -14,6 +16,7 @@ import type {
   PurgeOutcome,
   PurgeTarget,
   ReloadOutcome,
+  RenewalOutcome,
   Status,
   UpstreamStatus,
 } from '../admin/control.ts'
@@ -25,10 +28,13 @@ import { targetKey } from '../probe/target.ts'
 import type { Slab } from '../telemetry/slab.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { CacheAssembly } from './cache.ts'
-import { cachedNameView, certificateStatuses, listenerStatus, probeSeries } from './control-views.ts'
+import type { CertificateWatch } from './certificate-watch.ts'
+import { cachedNameView, certificateStatus, listenerStatus, probeSeries } from './control-views.ts'
 import { Counters } from './counters.ts'
 import { type HealthWatch, stateOf } from './health-watch.ts'
+import type { LocalCaFacts } from './identities.ts'
 import type { Prepared } from './prepare.ts'
+import { Renewals } from './renewals.ts'
 import type { BoundEndpoints } from './transports.ts'
 import { urlOf } from './upstream-choice.ts'
 
@@ -39,6 +45,7 @@ export interface GatewayView {
   readonly prepared: Prepared
   readonly endpoints: BoundEndpoints
   readonly certificates: readonly CertificateState[]
+  readonly localCa: LocalCaFacts | null
   readonly phase: Phase
   readonly lastReload: LastReload | null
   /** Upstreams that are not asked, by name. */
@@ -57,9 +64,13 @@ export interface ControlSource {
   readonly slabs: readonly Slab[]
   readonly cache: CacheAssembly
   readonly health: HealthWatch
+  readonly certificates: CertificateWatch
   readonly events: Events
+  readonly log: Logger
   reload(options: { readonly dryRun: boolean }): Promise<ReloadOutcome>
   drain(): void
+  /** Resolves when the new certificate of this name is served. Throws OperationalError. */
+  renewCertificate(name: string): Promise<void>
   /** False: there is no such upstream. */
   enableUpstream(name: string, enabled: boolean): Promise<boolean>
 }
@@ -68,6 +79,7 @@ export interface ControlSource {
 export class GatewayControl implements Control {
   readonly #source: ControlSource
   readonly #counters: Counters
+  readonly #renewals: Renewals
   readonly #startedAt = new Date()
   readonly #since = performance.now()
   #isReloading = false
@@ -75,6 +87,7 @@ export class GatewayControl implements Control {
   constructor(source: ControlSource) {
     this.#source = source
     this.#counters = new Counters(source.telemetry, source.slabs)
+    this.#renewals = new Renewals({ log: source.log, renew: (name) => source.renewCertificate(name) })
   }
 
   status(): Status {
@@ -90,6 +103,7 @@ export class GatewayControl implements Control {
       ready: reasons.length === 0,
       draining: phase === 'ending',
       reasons,
+      warnings: this.#source.certificates.warnings,
       lastReload,
       workers: workers.map((worker, index) => ({ index, ...worker, eventLoop: this.#counters.eventLoop(index) })),
       traffic: this.#counters.traffic(),
@@ -162,7 +176,23 @@ export class GatewayControl implements Control {
   }
 
   certificates(): readonly CertificateStatus[] {
-    return this.#source.view().certificates.flatMap(certificateStatuses)
+    const { certificates, localCa } = this.#source.view()
+    return certificates.map((certificate) =>
+      certificateStatus(certificate, { localCa, renewal: this.#renewals.of(nameOf(certificate)), now: Date.now() }),
+    )
+  }
+
+  async renewCertificate(text: string): Promise<RenewalOutcome> {
+    const { phase, certificates } = this.#source.view()
+    if (phase !== 'serving') return { outcome: 'busy', message: `the gateway is ${phase}` }
+    const wanted = canonicalAddress(text.toLowerCase().replace(/\.$/, ''))
+    const found = certificates.find(({ names }) => names.includes(wanted))
+    if (found === undefined) return { outcome: 'unknown' }
+    const renewal = await this.#renewals.ask(nameOf(found))
+    if (renewal.outcome === 'failed') return { outcome: 'failed', message: renewal.message ?? '' }
+    // a reload may have taken it away meanwhile
+    const certificate = this.certificates().find(({ name }) => name === nameOf(found))
+    return certificate === undefined ? { outcome: 'unknown' } : { outcome: renewal.outcome, certificate }
   }
 
   unreadiness(): readonly string[] {
@@ -177,14 +207,13 @@ export class GatewayControl implements Control {
 
   metrics(): string {
     const { telemetry, slabs, cache } = this.#source
-    const { certificates, probes, rebinds } = this.#source.view()
+    const { probes, rebinds } = this.#source.view()
     return telemetry.render(slabs, {
-      certificates: expiriesOf(certificates.flatMap(({ identities }) => identities)),
+      certificates: this.#source.certificates.series(),
       probes: probes.map(probeSeries),
       upstreams: this.#source.health.series(),
       rebinds,
       cache: cache.statistics,
-      wallClock: Date.now(),
     })
   }
 

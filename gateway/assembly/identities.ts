@@ -47,7 +47,8 @@ export async function readCertificates({ tls }: Config, { inDate }: { inDate: bo
   return read
 }
 
-function localSource(config: Config): LocalSource {
+/** What the local CA is for. */
+export function localSource(config: Config): LocalSource {
   const { name } = config.public
   const wanted = config.tls.acme.flatMap(({ names }) => names)
   const hosts = wanted.filter((each) => parseAddress(each) === null).map((each) => each.replace(/^\*\./, ''))
@@ -63,6 +64,16 @@ export interface IdentityDependencies {
   readonly stateDir: string
   readonly log: Logger
   readonly observer: CertificateObserver
+}
+
+/** The local CA, for those who are to trust it. */
+export interface LocalCaFacts {
+  readonly path: string
+  readonly pem: string
+  /** SHA-256, hex pairs with colons. */
+  readonly fingerprint: string
+  /** Names, with what is below them, and addresses: it can vouch for nothing else. */
+  readonly names: readonly string[]
 }
 
 /** A provider, and what it was made from. */
@@ -122,9 +133,12 @@ export class IdentityAssembly {
   }
 
   /** The local CA, where it is in use. */
-  get localCa(): { readonly path: string; readonly fingerprint: string } | null {
+  get localCa(): LocalCaFacts | null {
     const local = this.#localInUse
-    return local === null ? null : { path: local.ca.caPath, fingerprint: local.ca.caFingerprint }
+    if (local === null) return null
+    const { names = [], addresses = [] } = this.source.local ?? {}
+    const { caPath: path, caPem: pem, caFingerprint: fingerprint } = local.ca
+    return { path, pem, fingerprint, names: [...names, ...addresses] }
   }
 
   /** Renews at once the certificate that has this name. Throws OperationalError. */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
-import type { CertificateObserver, CertificateState } from '../../certs/provider.ts'
+import type { CertificateObserver } from '../../certs/provider.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
 import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
@@ -10,6 +10,7 @@ import { type ProbeTarget, probeTargets, targetKey } from '../probe/target.ts'
 import type { Supervisor } from '../workers/supervisor.ts'
 import type { Bootstrap } from './bootstrap.ts'
 import type { CacheAssembly } from './cache.ts'
+import type { CertificateWatch } from './certificate-watch.ts'
 import type { HealthRows } from './health-rows.ts'
 import { IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
@@ -26,6 +27,7 @@ interface ServedDependencies {
   readonly cache: CacheAssembly
   readonly rows: HealthRows
   readonly bootstrap: Bootstrap
+  readonly certificates: CertificateWatch
   /** Null: nothing is probed. */
   readonly prober: Prober | null
 }
@@ -43,8 +45,15 @@ export class Served {
   #facts: DataPlaneFacts = NOTHING_BOUND
   #changes: Promise<unknown> = Promise.resolve()
   readonly #observer: CertificateObserver = {
-    changed: (certificate) => this.#followCertificate(certificate),
-    failed: (certificate) => this.#noteFailure(certificate),
+    changed: (certificate) => {
+      this.#dependencies.certificates.changed(certificate)
+      void this.change(async () => {
+        // a reload is to find what is served, not what the files held before
+        this.#prepared = { ...this.#prepared, identities: this.#identities.source }
+        await this.#tellSettings()
+      })
+    },
+    failed: (certificate) => this.#dependencies.certificates.failed(certificate),
   }
 
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
@@ -115,6 +124,7 @@ export class Served {
     return {
       config: withBoundPorts(config, this.#facts.endpoints),
       identities: this.#identities.identities,
+      localCa: this.#identities.localCa,
       cookieSecrets: this.#prepared.cookieSecrets,
       accessTokens: this.#prepared.accessTokens,
       clientCas: this.#prepared.clientCas,
@@ -251,28 +261,6 @@ export class Served {
     return IdentityAssembly.open(source, { stateDir, log, observer: this.#observer }, this.#identities)
   }
 
-  #followCertificate({ source, names, identities }: CertificateState): void {
-    const notAfter = new Date(Math.min(...identities.map((identity) => identity.notAfter))).toISOString()
-    this.#dependencies.log.info({ source, names, notAfter }, RENEWED)
-    this.#dependencies.events.emit('certificate', RENEWED, { source, name: names[0] ?? null, notAfter })
-    void this.change(async () => {
-      // a reload is to find what is served, not what the files held before
-      this.#prepared = { ...this.#prepared, identities: this.#identities.source }
-      await this.#tellSettings()
-    })
-  }
-
-  #noteFailure({ source, names, problem }: CertificateState): void {
-    const retriesAt = problem?.retriesAt == null ? null : new Date(problem.retriesAt).toISOString()
-    this.#dependencies.log.error({ source, names, reason: problem?.message, retriesAt }, NOT_RENEWED)
-    this.#dependencies.events.emit('certificate', NOT_RENEWED, {
-      source,
-      name: names[0] ?? null,
-      reason: problem?.message ?? null,
-      retriesAt,
-    })
-  }
-
   async #followResolvConf(): Promise<void> {
     await this.change(async () => {
       const { config, upstreams: before } = this.#prepared
@@ -296,6 +284,15 @@ export class Served {
     })
   }
 
+  /**
+   * Renews the certificate of this name; resolves when it is served. Outside of change(): a CA may take minutes, and nothing waits
+   * for it but whoever asked. Throws OperationalError.
+   */
+  async renewCertificate(name: string): Promise<void> {
+    await this.#identities.renew(name)
+    await this.#changes
+  }
+
   /** False: there is no such upstream. */
   enableUpstream(name: string, enabled: boolean): Promise<boolean> {
     return this.change(async () => {
@@ -314,8 +311,6 @@ export class Served {
 }
 
 const NOTHING_BOUND: DataPlaneFacts = { endpoints: { dns: [], dot: [], doq: [], doh: [] }, http3: false }
-const RENEWED = 'there is a new certificate'
-const NOT_RENEWED = 'cannot renew a certificate: the present one stays in use'
 const RESOLVERS_CHANGED = 'the resolvers of resolv.conf have changed'
 
 function doorOf({ config, token }: Prepared): DoorSettings | null {

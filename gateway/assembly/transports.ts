@@ -20,6 +20,7 @@ import type { OriginObserver } from '../../transports/web/reachability.ts'
 import { type AddressObserver, MAX_ADDRESSES } from '../../transports/wildcard-listener.ts'
 import type { Config, ListenConfig } from '../config/config.ts'
 import type { ClientCas } from './client-cas.ts'
+import type { LocalCaFacts } from './identities.ts'
 import { servesHttp3 } from './listeners.ts'
 
 export interface BoundEndpoints {
@@ -56,6 +57,8 @@ export interface TransportParts {
   readonly config: Config
   /** Null until something is encrypted. */
   readonly identities: ServerIdentities | null
+  /** For those who are to trust it; null while it is not in use. */
+  readonly localCa: LocalCaFacts | null
   /** Whoever uses encrypted DNS has to be among them; null: nobody needs a token. */
   readonly tokens: TokenHolders | null
   readonly clientCas: ClientCas
@@ -113,7 +116,7 @@ export class TransportAssembly {
 
   /** Serves as `config` says, as Transport.reconfigure() does. After an error some of it holds: the former parts bring back what was. */
   async reconfigure(parts: TransportParts): Promise<void> {
-    const { config, identities, tokens, clientCas, quic } = parts
+    const { config, identities, localCa, tokens, clientCas, quic } = parts
     if (identities !== null) this.#encrypted ??= this.#makeEncrypted(identities)
     if (identities !== null && quic !== null) this.#overQuic ??= this.#makeOverQuic(identities, quic)
     const { listen, access, timeouts, limits } = config
@@ -137,6 +140,8 @@ export class TransportAssembly {
         takesTokens: tokens !== null,
         // "/" is the origin's, also where HTTP/3 has none of its pages
         landing: config.doh.landing && config.doh.proxy === null,
+        // who gives out tokens knows those who ask, and how to reach them
+        localCa: tokens === null ? localCa : null,
         trustedProxies: new PrefixSet(config.doh.trustedProxies),
       },
       proxy: config.doh.proxy,

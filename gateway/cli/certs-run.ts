@@ -1,41 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OperationalError } from '../../dns/operational-error.ts'
+import { type AdminClient, AdminError } from '../admin/client.ts'
 import type { CertificateStatus } from '../admin/control.ts'
+import type { RenewOptions } from './certs.ts'
+import { certificateLines, certificateTable } from './certs-text.ts'
 import { controlClient } from './control-client.ts'
 import type { ControlOptions } from './control-options.ts'
-import type { Line, Part } from './lines.ts'
 import type { Output } from './output.ts'
-import { count, moment } from './quantities.ts'
-import { table } from './table.ts'
+import { parseTimeout } from './timeout.ts'
 
-/** By then who renews certificates has had weeks for it. */
-const WARNING_DAYS = 14
-/** The others are in the JSON. */
-const SHOWN_NAMES = 4
+const POLL_MS = 500
 
-export async function runCerts(options: ControlOptions, output: Output): Promise<void> {
+export async function showCertificates(options: ControlOptions, output: Output): Promise<void> {
   const certificates = await controlClient(options).get<readonly CertificateStatus[]>('/v1/certificates')
   if (options.json) return output.json(certificates)
   output.lines(certificateLines(certificates))
 }
 
-function certificateLines(certificates: readonly CertificateStatus[]): readonly Line[] {
-  if (certificates.length === 0) return ['no certificates: no listener needs one']
-  const columns = [{ title: 'SOURCE' }, { title: 'DAYS LEFT', right: true }, { title: '' }, { title: 'VALID UNTIL' }, { title: 'NAMES' }]
-  const rows = certificates.map(({ source, daysLeft, notAfter, names, addresses }) => [
-    source,
-    count(daysLeft),
-    markOf(daysLeft),
-    moment(notAfter),
-    namesText([...names, ...addresses]),
-  ])
-  return table(columns, rows)
+/** Returns when there is a new certificate. Fails with ATLAS_ADMIN and the reason when there is none, or not yet. */
+export async function renewCertificate(name: string, { timeout, ...options }: RenewOptions, output: Output): Promise<void> {
+  const timeoutMs = parseTimeout(timeout)
+  const client = controlClient(options)
+  const deadline = performance.now() + timeoutMs
+  let certificate = await ask(client, name)
+  if (isRunning(certificate) && !options.json) output.lines([`${certificate.name}: ${certificate.source} is asked for a new one`])
+  while (isRunning(certificate)) {
+    if (performance.now() > deadline) throw failed(`the renewal of ${certificate.name} goes on: nothing after ${timeoutMs / 1000} s`)
+    await sleep(POLL_MS)
+    certificate = await look(client, certificate.name)
+  }
+  const { renewal } = certificate
+  if (renewal?.outcome === 'failed') throw failed(renewal.message ?? '')
+  if (options.json) return output.json(certificate)
+  output.lines([[`${certificate.name} is `, { text: 'renewed', style: 'good' }], ...certificateTable([certificate])])
 }
 
-function markOf(daysLeft: number): Part {
-  if (daysLeft < 0) return { text: 'expired', style: 'bad' }
-  return daysLeft < WARNING_DAYS ? { text: '! soon', style: 'warning' } : ''
+async function ask(client: AdminClient, name: string): Promise<CertificateStatus> {
+  try {
+    return await client.post<CertificateStatus>(`/v1/certificates/renew?name=${encodeURIComponent(name)}`)
+  } catch (error) {
+    // the reason stands for itself
+    if (error instanceof AdminError && error.reason !== null) throw failed(error.reason)
+    throw error
+  }
 }
 
-function namesText(names: readonly string[]): string {
-  const rest = names.length - SHOWN_NAMES
-  return `${names.slice(0, SHOWN_NAMES).join(', ')}${rest > 0 ? `, ${rest} more` : ''}`
+async function look(client: AdminClient, name: string): Promise<CertificateStatus> {
+  const certificates = await client.get<readonly CertificateStatus[]>('/v1/certificates')
+  const certificate = certificates.find((each) => each.name === name)
+  // it was restarted, or its configuration has changed
+  if (certificate?.renewal == null) throw failed(`the gateway knows nothing of the renewal of ${name} any more`)
+  return certificate
+}
+
+function isRunning({ renewal }: CertificateStatus): boolean {
+  return renewal?.outcome === 'running'
+}
+
+function failed(reason: string): OperationalError {
+  return new OperationalError('ATLAS_ADMIN', `Cannot renew the certificate: ${reason}`)
 }

@@ -2,14 +2,48 @@ import type { Command } from 'commander'
 import { addControlOptions, addExamples, type ControlOptions } from './control-options.ts'
 import { type Output, STANDARD_OUTPUT } from './output.ts'
 
+export interface RenewOptions extends ControlOptions {
+  readonly timeout: string
+}
+
+export interface CertsCheckOptions {
+  readonly config?: string
+  readonly ca?: string
+}
+
 export function addCertsCommand(program: Command, output: Output = STANDARD_OUTPUT): void {
-  const command = program
+  const show = async (_: ControlOptions, command: Command) => {
+    const { showCertificates } = await import('./certs-run.ts')
+    await showCertificates(command.optsWithGlobals(), output)
+  }
+  const certs = program
     .command('certs')
-    .description('show the certificates that the running gateway has, and how long they are valid')
-    .action(async (options: ControlOptions) => {
-      const { runCerts } = await import('./certs-run.ts')
-      await runCerts(options, output)
+    .description('show the certificates of the running gateway, renew one, check those of a configuration')
+    .action(show)
+  addControlOptions(certs)
+  addControlOptions(certs.command('list').description('show the certificates of the running gateway: the same as `certs`').action(show))
+  addRenewCommand(certs, output)
+  certs
+    .command('check')
+    .description('check the certificates of a configuration as clients will: needs no running gateway')
+    .option('--config <file>', 'configuration file (YAML); without it, the defaults and the environment')
+    .option('--ca <file>', 'PEM file with roots that clients trust besides the usual ones')
+    .action(async (_: CertsCheckOptions, command: Command) => {
+      const { runCertsCheck } = await import('./certs-check-run.ts')
+      await runCertsCheck(command.optsWithGlobals(), output)
     })
-  addControlOptions(command)
-  addExamples(command, 'certs --config atlas.yaml', 'certs --config atlas.yaml --json')
+  addExamples(certs, 'certs --config atlas.yaml', 'certs renew dns.example.net --config atlas.yaml', 'certs check --config atlas.yaml')
+}
+
+function addRenewCommand(certs: Command, output: Output): void {
+  const renew = certs
+    .command('renew')
+    .description('have the running gateway renew a certificate at once')
+    .argument('<name>', 'any of its names, as `certs` shows them')
+    .option('--timeout <duration>', 'how long to wait for the end at most, such as 30s or 5m', '10m')
+    .action(async (name: string, _: RenewOptions, command: Command) => {
+      const { renewCertificate } = await import('./certs-run.ts')
+      await renewCertificate(name, command.optsWithGlobals(), output)
+    })
+  addControlOptions(renew)
 }

@@ -2,18 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { OperationalError } from '../../dns/operational-error.ts'
 import type { AdminClient } from '../admin/client.ts'
 import type { Status } from '../admin/control.ts'
-import { parseDuration } from '../config/units.ts'
 import { controlClient } from './control-client.ts'
 import type { DrainOptions } from './drain.ts'
 import type { Output } from './output.ts'
+import { parseTimeout } from './timeout.ts'
 
 const POLL_MS = 100
 
 /** Has the gateway end. Fails with ATLAS_ADMIN when it was to be waited for and is still there. */
 export async function runDrain({ wait = false, timeout, ...options }: DrainOptions, output: Output): Promise<void> {
-  const timeoutMs = parseDuration(timeout)
-  if (timeoutMs === null)
-    throw new OperationalError('ATLAS_USAGE', `expected --timeout like 30s or 5m: received ${JSON.stringify(timeout)}`)
+  const timeoutMs = parseTimeout(timeout)
   const client = controlClient(options)
   const before = await client.get<Status>('/v1/status')
   const answer = await client.post<unknown>('/v1/drain')

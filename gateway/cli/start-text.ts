@@ -29,6 +29,7 @@ export function startText(config: Config, facts: GatewayFacts): string {
     ...(facts.localCa === null
       ? []
       : ['', line('local CA, to be trusted', facts.localCa.path), line('its SHA-256 fingerprint', facts.localCa.fingerprint)]),
+    ...(facts.warnings.length === 0 ? [] : ['', ...facts.warnings.map((warning) => line('warning', warning))]),
     '',
     'Try it:',
     ...tryDot(dot[0], name, ca),

@@ -1,12 +1,10 @@
 import type { ListenerStatus, ProbeStatus, Status, WorkerStatus } from '../admin/control.ts'
 import { cacheText } from './cache-text.ts'
-import { type Line, type Part, type Styled, wrapped } from './lines.ts'
+import { indented, labelled } from './labelled.ts'
+import type { Line, Part, Styled } from './lines.ts'
 import { count, counted, duration, latency, moment, NONE, percent } from './quantities.ts'
 import { table } from './table.ts'
 import { byRcode, dropsOf, sumsOf } from './traffic.ts'
-
-const WIDTH = 80
-const LABEL_WIDTH = 15
 
 export function statusLines(status: Status, listeners: readonly ListenerStatus[]): readonly Line[] {
   return [
@@ -31,13 +29,14 @@ export function readiness({ ready, draining }: Pick<Status, 'ready' | 'draining'
 }
 
 function identity(status: Status): readonly Line[] {
-  const { version, pid, uptimeSeconds, configFile, stateDirectory, reasons, lastReload } = status
+  const { version, pid, uptimeSeconds, configFile, stateDirectory, reasons, warnings, lastReload } = status
   const reload = lastReload === null ? 'none' : `${moment(lastReload.at)}: ${lastReload.outcome}`
   // all that was wrong with it would be a page
   const message = lastReload?.message?.split('\n')[0] ?? ''
   return [
     [{ text: `Atlas DNS ${version}`, style: 'strong' }, `, process ${pid}, up ${duration(uptimeSeconds)}: `, readiness(status)],
     ...reasons.flatMap((reason) => labelled('', reason)),
+    ...warnings.flatMap((warning) => labelled('warning', warning)),
     ...labelled('configuration', configFile ?? 'defaults and environment'),
     ...labelled('state', stateDirectory),
     ...labelled('last reload', message === '' ? reload : `${reload}: ${message}`),
@@ -130,12 +129,4 @@ function answers({ traffic }: Status): readonly Line[] {
 
 function right(title: string): { readonly title: string; readonly right: true } {
   return { title, right: true }
-}
-
-function labelled(label: string, text: string): readonly Line[] {
-  return wrapped(text, WIDTH - LABEL_WIDTH).map((line, i) => `${(i === 0 ? label : '').padEnd(LABEL_WIDTH)}${line}`)
-}
-
-function indented(text: string): readonly Line[] {
-  return wrapped(text, WIDTH - 4).map((line, i) => `${i === 0 ? '  ' : '    '}${line}`)
 }

@@ -63,7 +63,8 @@ function summary({ look: { status }, difference }: TopState): Section {
     readiness(status),
     ...(status.reasons.length === 0 ? [] : [`, ${status.reasons.join(', ')}`]),
   ]
-  return { head: [head, figures.join('  ')], rows: [], least: 0 }
+  const rows = status.warnings.map((text): readonly Part[] => [{ text, style: 'warning' }])
+  return { head: [head, figures.join('  ')], rows, least: Math.min(1, rows.length) }
 }
 
 function transports({ look, difference }: TopState): Section {

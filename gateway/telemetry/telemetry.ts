@@ -19,13 +19,21 @@ const TRANSPORT_LIST = Object.values(TRANSPORTS)
 
 /** What is not counted as it happens. */
 export interface Gauges {
-  readonly certificates: readonly { readonly name: string; readonly notAfter: number }[]
+  readonly certificates: readonly CertificateSeries[]
   readonly cache: Pick<CacheStatistics, 'entries' | 'bytesUsed'>
   readonly probes: readonly ProbeSeries[]
   readonly upstreams: readonly UpstreamHealthSeries[]
   /** How often a socket was bound anew. */
   readonly rebinds: number
-  readonly wallClock: number
+}
+
+/** How it is with one certificate. */
+export interface CertificateSeries {
+  readonly labels: Labels
+  /** Null: there is none yet. */
+  readonly expirySeconds: number | null
+  /** Null: somebody else renews it. */
+  readonly dueSeconds: number | null
 }
 
 /** What the self-probe has found on one listener. */
@@ -54,6 +62,13 @@ const STORE_OUTCOMES = ['kept', 'too_large', 'busy', 'off'] as const
 export interface WorkerMeter {
   running(workers: number): void
   restarted(reason: RestartReason): void
+}
+
+/** Counts what becomes of certificates, by their names. */
+export interface CertificateMeter {
+  renewed(name: string): void
+  /** `attempts`: how many were in vain; 0 makes the series. */
+  failed(name: string, attempts: number): void
 }
 
 /** Shows how busy the loop of a thread is. */
@@ -178,6 +193,18 @@ export class Telemetry implements PipelineObserver {
     }
   }
 
+  certificateMeter(): CertificateMeter {
+    const metrics = this.#metrics
+    const { renewals, failures } = this.#families.certificates
+    return {
+      renewed: (name) => metrics.add(renewals.slot({ name })),
+      failed: (name, attempts) => {
+        metrics.add(renewals.slot({ name }), 0)
+        metrics.add(failures.slot({ name }), attempts)
+      },
+    }
+  }
+
   /** All series of one name, of this thread and those of `others` together. */
   read(name: string, others: readonly Slab[]): readonly Reading[] {
     return this.#metrics.read(name, others)
@@ -190,13 +217,15 @@ export class Telemetry implements PipelineObserver {
 
   /** The text for GET /metrics, of this thread and those of `others`; what is not counted as it happens is passed in. */
   render(others: readonly Slab[], gauges: Gauges): string {
-    for (const { name, notAfter } of gauges.certificates) {
-      this.#metrics.set(this.#families.expiry.slot({ name }), Math.round((notAfter - gauges.wallClock) / MS_PER_SECOND))
-    }
     this.#metrics.set(this.#families.cache.entries.slot(), gauges.cache.entries)
     this.#metrics.set(this.#families.cache.bytes.slot(), gauges.cache.bytesUsed)
     this.#metrics.set(this.#families.rebinds.slot(), gauges.rebinds)
-    return this.#metrics.render(others) + renderProbes(gauges.probes) + renderUpstreams(gauges.upstreams)
+    return (
+      this.#metrics.render(others) +
+      renderCertificates(gauges.certificates) +
+      renderProbes(gauges.probes) +
+      renderUpstreams(gauges.upstreams)
+    )
   }
 }
 
@@ -211,7 +240,10 @@ function familiesOf(metrics: Metrics) {
     handshakes: metrics.counter('atlas_handshakes_total', 'TLS handshakes.'),
     connections: metrics.gauge('atlas_connections', 'Open client connections.'),
     open: metrics.gauge('atlas_queries_open', 'Queries that have not been answered yet.'),
-    expiry: metrics.gauge('atlas_certificate_expiry_seconds', 'Time until the certificate expires.'),
+    certificates: {
+      renewals: metrics.counter('atlas_certificate_renewals_total', 'New certificates that came, and are served.'),
+      failures: metrics.counter('atlas_certificate_renewal_failures_total', 'Attempts to get a new certificate that failed.'),
+    },
     upstream: {
       queries: metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions and probes included.'),
       answers: metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
@@ -242,7 +274,16 @@ function familiesOf(metrics: Metrics) {
   }
 }
 
-/** Listeners come and go: these are no slots, so that nothing stays of those that are gone. */
+/** Certificates and listeners come and go: these are no slots, so that nothing stays of those that are gone. */
+function renderCertificates(certificates: readonly CertificateSeries[]): string {
+  const expiry = certificates.flatMap(({ labels, expirySeconds: value }) => (value === null ? [] : [{ labels, value }]))
+  const due = certificates.flatMap(({ labels, dueSeconds: value }) => (value === null ? [] : [{ labels, value }]))
+  return (
+    renderGauge({ name: 'atlas_certificate_expiry_seconds', help: 'Time until the certificate expires.' }, expiry) +
+    renderGauge({ name: 'atlas_certificate_renewal_due_seconds', help: 'Time until the certificate is renewed.' }, due)
+  )
+}
+
 function renderProbes(probes: readonly ProbeSeries[]): string {
   const up = probes.flatMap(({ labels, up }) => (up === null ? [] : [{ labels, value: Number(up) }]))
   const seconds = probes.flatMap(({ labels, seconds }) => (seconds === null ? [] : [{ labels, value: seconds }]))

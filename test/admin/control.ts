@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type {
   CertificateStatus,
   Control,
@@ -6,6 +7,7 @@ import type {
   PurgeOutcome,
   PurgeTarget,
   ReloadOutcome,
+  RenewalOutcome,
   Status,
   UpstreamStatus,
 } from '../../gateway/admin/control.ts'
@@ -24,6 +26,7 @@ const STATUS: Status = {
   ready: true,
   draining: false,
   reasons: [],
+  warnings: ['the certificate of dns.example.net (local CA) cannot be renewed'],
   lastReload: { at: NOW, outcome: 'refused', message: 'listen.dot[1]: expected "host:port": received 7' },
   workers: [{ index: 0, serving: true, restarts: 0, eventLoop: { delaySeconds: 0.0004, utilization: 0.12 } }],
   traffic: {
@@ -48,13 +51,35 @@ const LISTENERS: readonly ListenerStatus[] = [
 
 const CERTIFICATES: readonly CertificateStatus[] = [
   {
+    name: 'dns.example.net',
     source: 'local CA',
-    names: ['dns.example.net'],
-    addresses: ['192.0.2.1'],
-    notBefore: '2026-02-01T00:00:00.000Z',
-    notAfter: '2026-05-01T00:00:00.000Z',
-    daysLeft: 60,
-    fingerprint: 'AB:CD:EF',
+    names: ['dns.example.net', '192.0.2.1'],
+    present: [
+      {
+        key: 'ECDSA P-256',
+        names: ['dns.example.net'],
+        addresses: ['192.0.2.1'],
+        notBefore: '2026-02-01T00:00:00.000Z',
+        notAfter: '2026-05-01T00:00:00.000Z',
+        daysLeft: 60,
+        endsSoon: false,
+        fingerprint: 'AB:CD:EF',
+      },
+    ],
+    renewsAt: '2026-04-01T00:00:00.000Z',
+    problem: null,
+    renewal: { askedAt: NOW, outcome: 'failed', message: 'Cannot write: the disk is full' },
+    authority: { file: '/var/lib/atlas/ca.pem', fingerprint: '01:23:45' },
+  },
+  {
+    name: '*.example.org',
+    source: 'ACME ca.example',
+    names: ['*.example.org'],
+    present: [],
+    renewsAt: null,
+    problem: { message: 'Cannot order: no answer', since: NOW, retriesAt: NOW, attempts: 3 },
+    renewal: null,
+    authority: null,
   },
 ]
 
@@ -70,6 +95,7 @@ export class FakeControl implements Control {
     restartOnly: [{ path: 'workers', from: 8, to: null }],
     warnings: ['listen.dns[0]: everybody may ask'],
   }
+  renewal: RenewalOutcome = { outcome: 'renewed', certificate: CERTIFICATES[0] ?? assert.fail() }
   onReload: () => Promise<void> = async () => {}
   onDrain: () => void = () => {}
   renderMetrics = () => '# TYPE atlas_queries_total counter\natlas_queries_total{transport="dot"} 1\n'
@@ -164,6 +190,11 @@ export class FakeControl implements Control {
 
   certificates() {
     return CERTIFICATES
+  }
+
+  async renewCertificate(name: string): Promise<RenewalOutcome> {
+    this.calls.push(`renew ${name}`)
+    return this.renewal
   }
 
   unreadiness() {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test, { describe } from 'node:test'
 import { z } from 'zod'
-import type { ReloadOutcome } from '../../gateway/admin/control.ts'
+import type { ReloadOutcome, RenewalOutcome } from '../../gateway/admin/control.ts'
 import { REFUSALS } from '../../gateway/admin/refusal.ts'
 import { ask, BEARER, type OpenDoors, openDoors, type Reply } from './doors.ts'
 
@@ -62,6 +62,9 @@ const REQUESTS: readonly [line: string, path: string, status: number][] = [
   ['DELETE /v1/cache/entries?name=a&name=b', '/v1/cache/entries', 400],
   ['POST /v1/reload?dryrun=true', '/v1/reload', 400],
   ['POST /v1/reload?dryRun=1', '/v1/reload', 400],
+  ['POST /v1/certificates/renew?name=dns.example.net', '/v1/certificates/renew', 200],
+  ['POST /v1/certificates/renew', '/v1/certificates/renew', 400],
+  ['POST /v1/certificates/renew?name=', '/v1/certificates/renew', 400],
   ['POST /v1/drain?soon', '/v1/drain', 400],
   ['POST /v1/drain', '/v1/drain', 202],
 ]
@@ -107,6 +110,30 @@ describe('the resources', () => {
     })
   }
 
+  test('tell by the status what becomes of a renewal', async (t) => {
+    const open = await openDoors(t)
+    const [certificate = assert.fail()] = open.control.certificates()
+    const path = '/v1/certificates/renew'
+    const names = 'dns.example.net, *.example.org'
+    const expected: readonly [outcome: RenewalOutcome, status: number, message: string | null][] = [
+      [{ outcome: 'renewed', certificate }, 200, null],
+      [{ outcome: 'running', certificate }, 202, null],
+      [{ outcome: 'unknown' }, 404, `expected one of ${names}: received "*.example.org"`],
+      [{ outcome: 'busy', message: 'the gateway is ending' }, 409, 'the gateway is ending'],
+      [{ outcome: 'failed', message: 'Cannot write: no' }, 422, 'Cannot write: no'],
+    ]
+    const document = await documentOf(open)
+    for (const [outcome, status, message] of expected) {
+      open.control.renewal = outcome
+      const reply = await open.socket(ask(`POST ${path}?name=*.example.org`))
+      assert.equal(reply.status, status)
+      assertDocumented(document, reply, [`POST ${path}`, path])
+      if (message === null) assert.deepEqual(jsonOf(reply), certificate)
+      else assert.equal(errorOf(reply).message, message)
+    }
+    assert.deepEqual(new Set(open.control.calls), new Set(['renew *.example.org']))
+  })
+
   test('pass on what was asked for', async (t) => {
     const { socket, control } = await openDoors(t)
     for (const [line] of REQUESTS) await socket(ask(line))
@@ -120,6 +147,7 @@ describe('the resources', () => {
       'purge name www.example.com',
       'purge suffix example.com',
       'purge suffix a..b',
+      'renew dns.example.net',
       'drain',
       'reload true',
       'purge name a.b\\.+c',
@@ -225,6 +253,7 @@ describe('the resources', () => {
       'get /v1/listeners',
       'get /v1/status',
       'get /v1/upstreams',
+      'post /v1/certificates/renew',
       'post /v1/drain',
       'post /v1/reload',
       'post /v1/upstreams/{name}/disable',

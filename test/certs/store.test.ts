@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import test from 'node:test'
-import { expiriesOf, type Identity, parseIdentity } from '../../certs/identity.ts'
+import { type Identity, parseIdentity } from '../../certs/identity.ts'
 import { IdentityStore } from '../../certs/store.ts'
 import { tlsPolicy } from '../../certs/tls-policy.ts'
 import { issue, type TestCertificateParts } from './issue.ts'
@@ -105,16 +105,6 @@ test('IdentityStore without an identity is an error, and replace() with none cha
   const store = storeOf([first])
   assert.throws(() => store.replace([]), missing)
   assert.equal(store.covers('first.test'), true)
-})
-
-test('expiriesOf() has one entry a name, of two the earlier end', async () => {
-  const sooner = await identityFor({ names: ['first.test'], until: 5 })
-  const numbered = await identityFor({ addresses: ['192.0.2.7'] })
-  assert.deepEqual(expiriesOf([first, second, sooner, numbered]), [
-    { name: 'first.test', notAfter: sooner.notAfter },
-    { name: 'second.test', notAfter: second.notAfter },
-    { name: '192.0.2.7', notAfter: numbered.notAfter },
-  ])
 })
 
 test('tlsPolicy() speaks TLS 1.3 only, unless 1.2 is asked for', async () => {

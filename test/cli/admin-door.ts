@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
@@ -80,4 +81,12 @@ export async function runCommand(words: readonly string[], { colour = false } = 
     throw Object.assign(error instanceof Error ? error : new Error(String(error)), { written: writtenSoFar() })
   }
   return writtenSoFar()
+}
+
+/** The error of a command that has to fail. */
+export async function failureOf(words: readonly string[]): Promise<Error & { readonly code: string; readonly written: Written }> {
+  return runCommand(words).then(
+    () => assert.fail('expected a failure'),
+    (error) => error,
+  )
 }

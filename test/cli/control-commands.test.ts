@@ -3,16 +3,8 @@ import { linkSync, renameSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import test, { describe } from 'node:test'
 import type { UpstreamWayStatus } from '../../gateway/admin/control.ts'
-import { closeDoor, openDoor, reply, runCommand, type Written } from './admin-door.ts'
-import { APPLIED, CACHE, CERTIFICATES, ENTRIES, REFUSED, STATUS, UPSTREAMS, way } from './recorded.ts'
-
-/** The error of a command that has to fail. */
-async function failureOf(words: readonly string[]): Promise<Error & { readonly code: string; readonly written: Written }> {
-  return runCommand(words).then(
-    () => assert.fail('expected a failure'),
-    (error) => error,
-  )
-}
+import { closeDoor, failureOf, openDoor, reply, runCommand } from './admin-door.ts'
+import { APPLIED, CACHE, ENTRIES, REFUSED, STATUS, UPSTREAMS, way } from './recorded.ts'
 
 describe('status', () => {
   test('shows everything within 80 columns', async (t) => {
@@ -54,6 +46,13 @@ cache          12.3 MiB of 64.0 MiB (19.2 %), 1,234,567 entries; 3 evicted, 17
     )
     for (const line of out.split('\n')) assert.ok([...line].length <= 80, line)
     assert.deepEqual(door.requests, ['GET /v1/status', 'GET /v1/listeners'])
+  })
+
+  test('warns of what is wrong although it is ready', async (t) => {
+    const door = await openDoor(t)
+    door.answers.set('/v1/status', { ...STATUS, warnings: ['the certificate of a.example (local CA) cannot be renewed'] })
+    const { out } = await runCommand(['status', '--config', door.config])
+    assert.match(out, /: ready\nwarning {8}the certificate of a\.example \(local CA\) cannot be renewed\nconfiguration/)
   })
 
   test('says why the gateway is not ready, and what the last reload came to', async (t) => {
@@ -315,23 +314,5 @@ lost   tls://dns.example:853                           not found        1,000   
     const { out } = await runCommand(['upstreams', 'enable', '[2620:fe::fe]:853', '--config', door.config])
     assert.equal(out, '[2620:fe::fe]:853 is up\n')
     assert.match((await failureOf(['upstreams', 'disable', 'nobody', '--config', door.config])).message, /expected: received/)
-  })
-})
-
-describe('certs', () => {
-  test('marks what ends soon and what has ended', async (t) => {
-    const door = await openDoor(t)
-    const names = 'a.example, b.example, c.example, d.example, 2 more'
-    assert.equal(
-      (await runCommand(['certs', '--config', door.config])).out,
-      `SOURCE               DAYS LEFT           VALID UNTIL              NAMES
-/etc/atlas/good.pem         90           2026-05-01 00:00:00 UTC  ${names}
-/etc/atlas/soon.pem         13  ! soon   2026-05-01 00:00:00 UTC  ${names}
-/etc/atlas/late.pem         -2  expired  2026-05-01 00:00:00 UTC  ${names}
-`,
-    )
-    assert.deepEqual(JSON.parse((await runCommand(['certs', '--json', '--config', door.config])).out), CERTIFICATES)
-    door.answers.set('/v1/certificates', [])
-    assert.match((await runCommand(['certs', '--config', door.config])).out, /^no certificates/)
   })
 })

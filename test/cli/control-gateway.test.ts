@@ -33,7 +33,7 @@ test('a real gateway shows what it has served, and forgets it', async (t) => {
   assert.match(await run('cache', 'get', 'WWW.example.com'), /^A +IN +– +– +NOERROR/m)
   assert.equal(await run('cache', 'purge', '--suffix', 'example.com'), 'example.com and below: 1 entry thrown out\n')
   assert.equal(await run('cache', 'get', 'www.example.com'), 'www.example.com.: nothing is known of it\n')
-  assert.match(await run('certs'), /^local CA +\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC {2}localhost/m)
+  assert.match(await run('certs'), /^localhost, 127\.0\.0\.1, ::1 +local CA +ECDSA P-256 +\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/m)
   assert.match(await run('top', '--once', '--interval', '100ms'), /^Atlas DNS .*: ready\n0 queries\/s {2}0 answers\/s/)
 })
 

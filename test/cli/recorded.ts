@@ -33,6 +33,7 @@ export const STATUS: Status = {
   ready: true,
   draining: false,
   reasons: [],
+  warnings: [],
   lastReload: { at: NOW, outcome: 'applied', message: null },
   workers: [
     { index: 0, serving: true, restarts: 0, eventLoop: { delaySeconds: 0.0004, utilization: 0.12 } },
@@ -111,10 +112,21 @@ export const CERTIFICATES: readonly CertificateStatus[] = [
   certificate('/etc/atlas/late.pem', -2),
 ]
 
-function certificate(source: string, daysLeft: number): CertificateStatus {
+export function certificate(source: string, daysLeft: number): CertificateStatus {
   const names = ['a.example', 'b.example', 'c.example', 'd.example', 'e.example']
   const validity = { notBefore: '2026-02-01T00:00:00.000Z', notAfter: '2026-05-01T00:00:00.000Z' }
-  return { source, names, addresses: ['192.0.2.1'], ...validity, daysLeft, fingerprint: 'AB:CD:EF' }
+  return {
+    name: 'a.example',
+    source,
+    names: [...names, '192.0.2.1'],
+    present: [
+      { key: 'ECDSA P-256', names, addresses: ['192.0.2.1'], ...validity, daysLeft, endsSoon: daysLeft < 14, fingerprint: 'AB:CD:EF' },
+    ],
+    renewsAt: null,
+    problem: null,
+    renewal: null,
+    authority: null,
+  }
 }
 
 const QUESTION = { class: 'IN', dnssecOk: false, checkingDisabled: false, network: '192.0.2.0/24' }

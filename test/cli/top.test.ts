@@ -126,6 +126,16 @@ describe('topFrame()', () => {
     assert.equal(frame({ events: [] }).at(-1), 'none since this view was opened')
   })
 
+  test('warns of what is wrong although it is ready, in little room too', () => {
+    const warnings = Array.from({ length: 30 }, (_, i) => `the certificate of a${i}.example (a.pem) has expired`)
+    const look = { ...LATER, status: { ...LATER.status, warnings } }
+    assert.equal(frame({ look })[2], warnings[0])
+    const lines = frame({ look })
+    assert.equal(lines.length, 24)
+    assert.ok(lines.some((line) => /^… \d+ more lines$/.test(line)))
+    assert.ok(lines.some((line) => line.startsWith('UPSTREAM')))
+  })
+
   test('fits every terminal', () => {
     const workers = Array.from({ length: 64 }, (_, index) => ({ ...(STATUS.workers[0] ?? assert.fail()), index }))
     const upstreams = Array.from({ length: 20 }, (_, i) => ({ ...QUAD9, name: `an-upstream-with-quite-a-long-name-${i}` }))

@@ -95,6 +95,9 @@ describe('a gateway that wants tokens', () => {
       const { status, body } = await ask(gateway, { path: '/' })
       assert.equal(status, 200)
       assert.match(body.toString(), /https:\/\/localhost(?::\d+)?\/dns-query\/TOKEN</)
+      // who gives out tokens knows those who have them
+      assert.doesNotMatch(body.toString(), /ca\.pem/)
+      assert.equal((await ask(gateway, { path: '/ca.pem' })).status, 404)
     })
   }
 

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
 import { resolveJson } from '../../dns/resolve-json.ts'
+import { issue } from '../certs/issue.ts'
 import { DOH_CLIENTS, type DohRequest } from '../harness/clients.ts'
 import { runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
@@ -11,6 +15,8 @@ const QUESTION = question({ name: 'www.example.com' })
 
 let gateway: TestGateway
 let plain: TestGateway
+let certified: TestGateway
+const directory = mkdtempSync(join(tmpdir(), 'atlas-test-'))
 let upstream: Awaited<ReturnType<typeof dnsServer>>
 /** The last question that the upstream was asked. */
 let asked: Buffer
@@ -27,8 +33,16 @@ before(async () => {
   plain = await runGateway([upstream.endpoint], {
     doh: { paths: ['/dns-query'], http3: true, json: false, landing: false, proxy: null, trustedProxies: [] },
   })
+  const files = { cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem'), origin: 'test' }
+  const { certPem, keyPem } = await issue({ names: ['localhost'], addresses: ['127.0.0.1'] })
+  writeFileSync(files.cert, certPem)
+  writeFileSync(files.key, keyPem)
+  const tls = { certificates: [files], minVersion: 'TLSv1.3' as const, acme: [] }
+  certified = { ...(await runGateway([upstream.endpoint], { tls })), ca: certPem }
 })
 after(async () => {
+  await certified[Symbol.asyncDispose]()
+  rmSync(directory, { recursive: true })
   await gateway[Symbol.asyncDispose]()
   await plain[Symbol.asyncDispose]()
   await upstream[Symbol.asyncDispose]()
@@ -109,12 +123,38 @@ for (const [name, client] of DOH_CLIENTS) {
       assert.equal(headers['content-length'], String(body.length))
       assert.equal(headers['x-content-type-options'], 'nosniff')
       assert.match(page, new RegExp(`https://localhost(?::${gateway.doh.port})?/dns-query`))
-      assert.doesNotMatch(page, /<script|src=|href=|@import|url\(/)
+      assert.doesNotMatch(page, /<script|src=|href="(?!\/ca\.pem")|@import|url\(/)
       const style = /<style>(.*)<\/style>/s.exec(page)?.[1] ?? ''
       const hash = createHash('sha256').update(style).digest('base64')
       assert.ok(headers['content-security-policy']?.includes(`default-src 'none'; style-src 'sha256-${hash}'`))
       const head = await ask({ method: 'HEAD', path: '/?x' })
       assert.deepEqual([head.status, head.body.length, head.headers['content-length']], [200, 0, String(body.length)])
+    })
+
+    test('the local CA can be fetched, and compared with what the page says of it', async () => {
+      const { status, headers, body } = await ask({ path: '/ca.pem' })
+      assert.equal(status, 200)
+      assert.equal(headers['content-type'], 'application/x-x509-ca-cert')
+      assert.equal(headers['content-length'], String(body.length))
+      assert.equal(headers['cache-control'], 'no-cache')
+      assert.equal(body.toString(), gateway.ca)
+      const page = await ask({ path: '/' })
+      const text = page.body.toString().replaceAll('<wbr>', '')
+      assert.ok(text.includes(new X509Certificate(body).fingerprint256))
+      assert.ok(text.includes('>localhost, 127.0.0.1, ::1<'))
+      assert.equal(page.headers['cache-control'], 'no-cache')
+      const head = await ask({ method: 'HEAD', path: '/ca.pem' })
+      assert.deepEqual([head.status, head.body.length, head.headers['content-length']], [200, 0, String(body.length)])
+      assert.equal((await ask({ method: 'POST', path: '/ca.pem' })).status, 405)
+    })
+
+    test('nothing is offered where the local CA is not in use, or without a page', async () => {
+      const page = await client(certified, { path: '/' })
+      assert.equal(page.status, 200)
+      assert.equal(page.headers['cache-control'], 'max-age=3600')
+      assert.doesNotMatch(page.body.toString(), /ca\.pem|fingerprint/)
+      assert.equal((await client(certified, { path: '/ca.pem' })).status, 404)
+      assert.equal((await client(plain, { path: '/ca.pem' })).status, 404)
     })
 
     test('other methods are not for the page', async () => {

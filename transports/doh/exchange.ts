@@ -11,7 +11,7 @@ import type { WebPlace, WebServer } from '../web/exchange.ts'
 import type { Workload } from '../workload.ts'
 import type { ConnectionClient } from './connection-client.ts'
 import { CONTENT_TIMEOUT_MS, Content } from './content.ts'
-import { landingPage } from './landing-page.ts'
+import { caResponse, landingPage } from './landing-page.ts'
 import { type DohRules, messageFailure, planRequest, type QuestionPlan, type RequestHead, type RequestPlan } from './request.ts'
 import { failureResponse, jsonResponse, optionsResponse, type PlainResponse } from './response.ts'
 
@@ -128,6 +128,9 @@ export class DohService {
         break
       case 'landing':
         this.#respond(exchange, landingPage({ ...this.rules.offer, authority: plan.authority }))
+        break
+      case 'ca':
+        this.#respond(exchange, caResponse(plan.ca))
         break
       case 'forward':
         this.#close(exchange)

@@ -34,6 +34,18 @@ export interface RequestHead {
   readonly protocol: string
 }
 
+/** A CA of our own. */
+export interface OfferedCa {
+  readonly pem: string
+  /** SHA-256, hex pairs with colons. */
+  readonly fingerprint: string
+  /** What it can vouch for. */
+  readonly names: readonly string[]
+}
+
+/** Where its certificate is. */
+export const CA_PATH = '/ca.pem'
+
 export interface DohOffer {
   /** Paths on which DNS is served, compared octet by octet (conformance DOH-30). */
   readonly paths: readonly string[]
@@ -43,6 +55,8 @@ export interface DohOffer {
   readonly json: boolean
   /** Whether "/" shows a page, unless DNS is served there. */
   readonly landing: boolean
+  /** What the page offers to be trusted, at CA_PATH; null: nothing. */
+  readonly localCa: OfferedCa | null
   /** Who may say for whom it asks. */
   readonly trustedProxies: TrustedProxies
 }
@@ -52,6 +66,7 @@ export const NO_OFFER: DohOffer = Object.freeze({
   takesTokens: false,
   json: false,
   landing: false,
+  localCa: null,
   trustedProxies: { has: () => false },
 })
 
@@ -91,11 +106,12 @@ export class DohRules {
   }
 }
 
-/** What to do with a request: refuse it, list the methods, show the page, give it to the proxy, read the content, or ask this message. */
+/** What to do with a request: refuse it, list the methods, show the page or the CA's certificate, give it to the proxy, read the content, or ask this message. */
 export type RequestPlan =
   | { readonly kind: 'failure'; readonly failure: Failure; readonly allow: string }
   | { readonly kind: 'options'; readonly allow: string }
   | { readonly kind: 'landing'; readonly authority: string }
+  | { readonly kind: 'ca'; readonly ca: OfferedCa }
   | { readonly kind: 'forward'; readonly web: WebServer; readonly authority: string; readonly target: string }
   | QuestionPlan
 
@@ -133,7 +149,8 @@ function planAny(head: RequestHead, rules: DohRules): RequestPlan {
   const token = rules.tokenIn(target.path)
   if (token === null) {
     if (rules.web !== null) return { kind: 'forward', web: rules.web, authority, target: target.raw }
-    return target.path === '/' && rules.offer.landing ? planPage(head.method, authority) : fail(Failure.http_path)
+    const page = pageAt(target.path, authority, rules)
+    return page === null ? fail(Failure.http_path) : planPage(head.method, page)
   }
   switch (head.method) {
     case 'GET':
@@ -162,8 +179,14 @@ export function messageFailure(message: Uint8Array): Failure | null {
   return (flagsOf(message) & Flag.QR) === 0 ? null : Failure.not_a_query
 }
 
-function planPage(method: string, authority: string): RequestPlan {
-  if (method === 'GET' || method === 'HEAD') return { kind: 'landing', authority }
+function pageAt(path: string, authority: string, { offer: { landing, localCa } }: DohRules): RequestPlan | null {
+  if (!landing) return null
+  if (path === '/') return { kind: 'landing', authority }
+  return path === CA_PATH && localCa !== null ? { kind: 'ca', ca: localCa } : null
+}
+
+function planPage(method: string, page: RequestPlan): RequestPlan {
+  if (method === 'GET' || method === 'HEAD') return page
   if (method === 'OPTIONS') return { kind: 'options', allow: ALLOW_PAGE }
   return fail(method === 'POST' || OTHER_METHODS.has(method) ? Failure.http_method : Failure.http_unknown_method, ALLOW_PAGE)
 }
