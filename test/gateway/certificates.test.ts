@@ -4,10 +4,12 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { describe, type TestContext } from 'node:test'
 import { connect } from 'node:tls'
+import { pino } from 'pino'
 import { AdminClient, AdminError } from '../../gateway/admin/client.ts'
 import type { CertificateStatus, ControlEvent } from '../../gateway/admin/control.ts'
+import type { Launcher } from '../../gateway/workers/protocol.ts'
 import { issue } from '../certs/issue.ts'
-import { runGateway, type TestGateway } from '../harness/gateway.ts'
+import { inThisThread, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { scrape } from '../harness/metrics.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 
@@ -73,6 +75,28 @@ describe('the certificates of a gateway', () => {
       events.map(({ message }) => message),
       Array.from({ length: 2 }, () => 'there is a new certificate: localhost'),
     )
+  })
+
+  test('are renewed when all workers serve the new one', async () => {
+    const told = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    const inner = inThisThread(pino({ level: 'silent' }))
+    const launch: Launcher['launch'] = (setup) => {
+      const worker = inner.launch(setup)
+      const tell: typeof worker.tell = async (command) => {
+        told.resolve()
+        await gate.promise
+        return worker.tell(command)
+      }
+      return { ...worker, tell }
+    }
+    await using gateway = await runGateway([], {}, { launcher: { ...inner, launch } })
+    const renewed = renew(gateway, 'localhost')
+    await told.promise
+    const [meanwhile] = await clientOf(gateway).get<readonly CertificateStatus[]>('/v1/certificates')
+    assert.equal(meanwhile?.renewal?.outcome, 'running')
+    gate.resolve()
+    assert.equal((await renewed).renewal?.outcome, 'renewed')
   })
 
   test('in files are read again when somebody asks; what is wrong is said, and what there was stays', async (t) => {

@@ -109,7 +109,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
 }
 
 /** A data plane without a thread: tests of what it does need none. */
-function inThisThread(log: Logger): Launcher {
+export function inThisThread(log: Logger): Launcher {
   const launch = (setup: WorkerSetup): WorkerHandle => {
     const plane = new DataPlane(setup, log)
     const ended = Promise.withResolvers<Error | null>()
