@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
+import { TicketKeyring } from '../certs/tickets/keyring.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
 import { ServerCookies } from '../dns/server-cookies.ts'
 import { monotonicClock } from '../net/clock.ts'
@@ -50,6 +51,8 @@ export interface DataPlaneSettings {
   readonly identities: readonly Identity[]
   /** Of DNS cookies, hexadecimal; none: there are no cookies. */
   readonly cookieSecrets: readonly string[]
+  /** Of session tickets, hexadecimal: the first makes them, all are accepted. */
+  readonly ticketKeys: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
   readonly routing: RoutingPlan
@@ -66,7 +69,6 @@ export interface WorkerSetup extends DataPlaneSettings {
   readonly quic: boolean
   /** Whether an address may be in use for a moment: by the worker before this one. */
   readonly takesOver: boolean
-  readonly ticketKeys: Uint8Array
   /** What the self-probe calls itself. */
   readonly probeToken: string
   readonly memory: WorkerMemory
@@ -106,6 +108,7 @@ export class DataPlane {
   readonly #route: RouteStage
   readonly #pipeline: Pipeline
   readonly #transports: TransportAssembly
+  readonly #tickets: TicketKeyring
   #settings: DataPlaneSettings
   #identities: IdentityStore | null = null
   /** Undefined until something listens on it. */
@@ -153,8 +156,9 @@ export class DataPlane {
       udp: new RateLimit(memory.rates.udp),
     })
     this.#pipeline = this.#assemblePipeline(config)
+    this.#tickets = new TicketKeyring(setup.ticketKeys)
     this.#transports = new TransportAssembly(
-      { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys) },
+      { workers: config.workers, reusePort: setup.reusePort, tickets: this.#tickets },
       {
         ...this.#shared,
         acceptor: this.#pipeline,
@@ -233,6 +237,7 @@ export class DataPlane {
     const { config } = settings
     await this.#applyToTransports(settings)
     this.#settings = settings
+    this.#tickets.replace(settings.ticketKeys)
     this.#log.level = config.log.level
     this.#connections.terms = connectionTerms(config)
     this.#inFlight.terms = inFlightTerms(config)

@@ -3,15 +3,14 @@ import type { Socket } from 'node:net'
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import type { ServerIdentities } from '../net/tls.ts'
+import type { ServerIdentities, SessionTickets } from '../net/tls.ts'
 import type { Peer } from './stream-listener.ts'
 
 export interface TlsTerminatorOptions {
   readonly identities: ServerIdentities
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
-  /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
-  readonly ticketKeys: Buffer
+  readonly tickets: SessionTickets
   /** Whether a client that has sent its FIN still gets its answers; one that has not ended its handshake does not. */
   readonly allowHalfOpen: boolean
   readonly meter: TransportMeter
@@ -51,16 +50,16 @@ export class TlsTerminator {
 type ContextChosen = (error: null, context: SecureContext) => void
 
 function makeServer(options: TlsTerminatorOptions): Server {
-  const { identities, meter } = options
+  const { identities, tickets, meter } = options
   const server = createServer({
     ...identities.options,
     ALPNProtocols: [...options.protocols],
-    ticketKeys: options.ticketKeys,
     // a handshake that waits for it costs 3 % more
     ...(identities.isSingle
       ? {}
       : { SNICallback: (serverName: string, done: ContextChosen) => done(null, identities.contextFor(serverName)) }),
   })
+  tickets.protect(server)
   server.on('tlsClientError', (_error, socket) => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
     meter.handshake('failed', 'none', false)

@@ -3,6 +3,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
 import { listenWarnings } from './listeners.ts'
+import { readTicketKeys } from './ticket-key-file.ts'
 import { selectUpstreams } from './upstream-choice.ts'
 
 /**
@@ -14,5 +15,6 @@ export function checkGateway(config: Config): readonly string[] {
   const adminFile = config.listen.admin?.tokenFile ?? null
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
+  if (config.tls.ticketKeyFile !== null) readTicketKeys(config.tls.ticketKeyFile)
   return [...selectUpstreams(config).warnings, ...listenWarnings(config), ...(adminToken?.warning == null ? [] : [adminToken.warning])]
 }

@@ -8,6 +8,7 @@ import { readAccessTokens } from './access-tokens.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
+import { readTicketKeys } from './ticket-key-file.ts'
 import { selectUpstreams, type UpstreamSelection, urlOf } from './upstream-choice.ts'
 
 /** A configuration with all that its files say: everything that can be found wrong before anything is touched. */
@@ -21,6 +22,8 @@ export interface Prepared {
   readonly cookieSecrets: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
+  /** Those of session tickets that other gateways have too, hexadecimal; null: the gateway has its own. */
+  readonly ticketKeys: readonly string[] | null
   /** Whether clients will have to trust another local CA. */
   readonly reissuesCa: boolean
   readonly warnings: readonly string[]
@@ -40,7 +43,9 @@ export function prepare(config: Config): Prepared {
   const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
   const { tokenFile: accessFile } = config.access
   const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)
-  return { config, identities, cookieSecrets, accessTokens, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+  const { ticketKeyFile } = config.tls
+  const ticketKeys = ticketKeyFile === null ? null : readTicketKeys(ticketKeyFile)
+  return { config, identities, cookieSecrets, accessTokens, ticketKeys, reissuesCa, upstreams, token: token?.token ?? null, warnings }
 }
 
 /** The same with a secret for cookies where one is needed: it is made, and kept in the state directory. Throws OperationalError. */
@@ -55,12 +60,13 @@ export function isSame(a: Prepared, b: Prepared): boolean {
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-function essence({ config, identities, cookieSecrets, accessTokens, upstreams, token }: Prepared) {
+function essence({ config, identities, cookieSecrets, accessTokens, ticketKeys, upstreams, token }: Prepared) {
   return [
     formOf(config),
     identities,
     cookieSecrets,
     accessTokens,
+    ticketKeys,
     upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]),
     token,
   ]

@@ -85,6 +85,10 @@ function fileChanges(before: Prepared, next: Prepared): readonly Change[] {
   }
   const sameFile = before.config.listen.admin?.tokenFile === next.config.listen.admin?.tokenFile
   if (sameFile && before.token !== next.token) changes.push({ path: 'listen.admin.tokenFile', from: 'the token', to: 'another one' })
+  const sameTicketFile = before.config.tls.ticketKeyFile === next.config.tls.ticketKeyFile
+  if (sameTicketFile && !isDeepStrictEqual(before.ticketKeys, next.ticketKeys)) {
+    changes.push({ path: 'tls.ticketKeys', from: 'the keys', to: 'others' })
+  }
   const wantsCookies = before.cookieSecrets.length > 0 && next.cookieSecrets.length > 0
   if (wantsCookies && !isDeepStrictEqual(before.cookieSecrets, next.cookieSecrets)) {
     changes.push({ path: 'edns.cookies', from: 'the secrets', to: 'others' })

@@ -15,6 +15,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
   const absolute = (path: string, at: Path): string => resolve(nodeAt(written, at)?.origin.directory ?? cwd, path)
   const { listen, timeouts, limits } = form
   const { tokens } = form.access
+  const { ticketKeys } = form.tls
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
     return listen[kind].map((entry) => ({
@@ -56,6 +57,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       }),
       acme: form.tls.acme.map((entry, i) => acmeOf(entry, ['tls', 'acme', i], { written, absolute })),
       minVersion: `TLSv${form.tls.minVersion}`,
+      ticketKeyFile: ticketKeys.file === undefined ? null : absolute(ticketKeys.file, ['tls', 'ticketKeys', 'file']),
     },
     state: absolute(form.state, ['state']),
     upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], { written, absolute })) ?? null,

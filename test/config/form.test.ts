@@ -26,7 +26,7 @@ listen:
 public: { name: dns.example.net, addresses: [203.0.113.7], ports: { doh: 443 } }
 access: { dns: [loopback, "2001:db8::/32"], encrypted: [], tokens: { file: /etc/atlas/tokens.txt } }
 doh: { paths: [/dns-query, /other], http3: false, json: false, landing: false, proxy: "https://origin.example:8443", trustedProxies: [loopback, 192.0.2.0/24] }
-tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2" }
+tls: { certificates: [{ cert: chain.pem, key: key.pem }], minVersion: "1.2", ticketKeys: { file: tickets.txt } }
 upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }
   - { name: corp, url: "tls://192.0.2.54", serverName: dns.corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }

@@ -38,7 +38,7 @@ describe('configJsonSchema()', () => {
       public: name addresses ports ports.doh ports.dot ports.doq
       access: dns encrypted tokens tokens.file
       doh: paths http3 json landing proxy trustedProxies
-      tls: certificates certificates[].cert certificates[].key minVersion
+      tls: certificates certificates[].cert certificates[].key minVersion ticketKeys ticketKeys.file
       state
       routes: [].suffix [].upstreams
       upstreams: [].name [].url [].serverName [].ca [].pins [].clientCertificate [].clientCertificate.cert [].clientCertificate.key [].weight [].connections [].pipelining [].maxAge [].idle [].source [].socks [].randomizeCase
