@@ -48,8 +48,10 @@ export class OwnTicketKeys {
     await this.#save()
   }
 
-  stop(): void {
+  /** Resolves when what is to be kept has been written. */
+  async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer)
+    await this.#storage.exclusively(PATH, async () => {})
   }
 
   async #look(): Promise<void> {

@@ -106,9 +106,8 @@ export class Served {
   /** Begins no more changes by itself; resolves when those that were begun are over. */
   async stop(): Promise<void> {
     this.#resolvConf.stop()
-    this.#tickets.stop()
     this.#dependencies.bootstrap.stop()
-    await this.#identities.stop()
+    await Promise.all([this.#identities.stop(), this.#tickets.stop()])
     await this.#changes
   }
 

@@ -43,9 +43,9 @@ export class TicketKeys {
     await this.#own.start()
   }
 
-  stop(): void {
-    this.#own.stop()
+  async stop(): Promise<void> {
     this.follow(null)
+    await this.#own.stop()
   }
 
   /** Looks at this file once a minute, also where a link leads to another one. Null: there is none. */
