@@ -34,6 +34,12 @@ const SESSION_ID_CONTEXT = 'atlas-dns'
 /** RFC 8446 §4.6.1 allows 604,800 at most. A phone that comes back within the day resumes. */
 const TICKET_LIFETIME_S = 86_400
 
+/** How long one key makes session tickets: who learns it can read the early secrets of no more sessions than these. */
+export const TICKET_ROTATION_MS = 12 * 3_600_000
+
+/** Keys that are accepted, the newest included: what its last second's tickets say of their lifetime is to be true. */
+export const TICKET_KEYS = 1 + Math.ceil((TICKET_LIFETIME_S * 1000) / TICKET_ROTATION_MS)
+
 const CLASSIC_GROUPS = 'X25519:P-256'
 /** Against recording now and decrypting later. */
 const HYBRID_GROUPS = `X25519MLKEM768:${CLASSIC_GROUPS}`

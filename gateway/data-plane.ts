@@ -4,6 +4,7 @@ import type { ChallengeCertificate } from '../certs/acme/challenge-certificate.t
 import { ChallengeContexts } from '../certs/acme/challenge-contexts.ts'
 import type { Identity } from '../certs/identity.ts'
 import { IdentityStore } from '../certs/store.ts'
+import { TicketKeyring } from '../certs/tickets/keyring.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
 import { ServerCookies } from '../dns/server-cookies.ts'
 import { monotonicClock } from '../net/clock.ts'
@@ -56,6 +57,8 @@ export interface DataPlaneSettings {
   readonly localCa: LocalCaFacts | null
   /** Of DNS cookies, hexadecimal; none: there are no cookies. */
   readonly cookieSecrets: readonly string[]
+  /** Of session tickets, hexadecimal: the first makes them, all are accepted. */
+  readonly ticketKeys: readonly string[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
   /** What certificates of clients have to lead to. */
@@ -74,7 +77,6 @@ export interface WorkerSetup extends DataPlaneSettings {
   readonly quic: boolean
   /** Whether an address may be in use for a moment: by the worker before this one. */
   readonly takesOver: boolean
-  readonly ticketKeys: Uint8Array
   /** What CAs are to be shown; a command brings others. */
   readonly challenges: readonly ChallengeCertificate[]
   /** What the self-probe calls itself. */
@@ -117,6 +119,7 @@ export class DataPlane {
   readonly #pipeline: Pipeline
   readonly #challenges = new ChallengeContexts()
   readonly #transports: TransportAssembly
+  readonly #tickets: TicketKeyring
   #settings: DataPlaneSettings
   #identities: IdentityStore | null = null
   /** Undefined until something listens on it. */
@@ -165,8 +168,9 @@ export class DataPlane {
     })
     this.#pipeline = this.#assemblePipeline(config)
     this.#challenges.replace(setup.challenges)
+    this.#tickets = new TicketKeyring(setup.ticketKeys)
     this.#transports = new TransportAssembly(
-      { workers: config.workers, reusePort: setup.reusePort, ticketKeys: Buffer.from(setup.ticketKeys), challenges: this.#challenges },
+      { workers: config.workers, reusePort: setup.reusePort, tickets: this.#tickets, challenges: this.#challenges },
       {
         ...this.#shared,
         acceptor: this.#pipeline,
@@ -248,6 +252,7 @@ export class DataPlane {
     const { config } = settings
     await this.#applyToTransports(settings)
     this.#settings = settings
+    this.#tickets.replace(settings.ticketKeys)
     this.#log.level = config.log.level
     this.#connections.terms = connectionTerms(config)
     this.#inFlight.terms = inFlightTerms(config)

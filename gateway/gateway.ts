@@ -61,8 +61,6 @@ export interface Probing {
   readonly times?: ProberTimes
 }
 
-/** 48 octets are what OpenSSL makes a ticket key of: its name, and the keys of HMAC and AES. */
-const TICKET_KEYS_OCTETS = 48
 /** Nobody guesses it, so nobody else learns by it how many workers there are. */
 const PROBE_TOKEN_OCTETS = 16
 
@@ -104,7 +102,6 @@ export class Gateway {
   readonly #health = new HealthRows()
   readonly #cache: CacheAssembly
   readonly #telemetry = new Telemetry(new Slab(Slab.allocate()))
-  readonly #ticketKeys = randomBytes(TICKET_KEYS_OCTETS)
   readonly #probeToken = randomBytes(PROBE_TOKEN_OCTETS).toString('hex')
   readonly #supervisor: Supervisor
   readonly #prober: Prober
@@ -272,7 +269,6 @@ export class Gateway {
       reusePort: this.#served.prepared.config.workers > 1,
       quic: index === 0,
       takesOver: isReplacement,
-      ticketKeys: this.#ticketKeys,
       challenges: this.solvers.tlsAlpn.certificates,
       probeToken: this.#probeToken,
       memory: this.#memory.of(index),

@@ -1,4 +1,4 @@
-import type { SecureContext, SecureContextOptions, TlsOptions } from 'node:tls'
+import type { SecureContext, SecureContextOptions, Server, TlsOptions } from 'node:tls'
 import type { QuicIdentity } from './quic.ts'
 
 /** `handshakeTimeout`: milliseconds. */
@@ -43,4 +43,10 @@ export interface ServerIdentities extends ServerTls {
   readonly fallback: QuicIdentity
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */
   covers(host: string): boolean
+}
+
+/** The keys of session tickets, the same in all threads: whichever of them a client meets next time, its ticket is good there. certs/ implements it. */
+export interface SessionTickets {
+  /** The server makes and reads tickets with the present keys, also when these change. */
+  protect(server: Server): void
 }

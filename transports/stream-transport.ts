@@ -20,7 +20,7 @@ export interface StreamDependencies extends ConnectionDependencies {
 
 /** RFC 7858 §3: DNS over TLS, with the ALPN token of its registry. */
 export function createDotTransport(
-  tls: Pick<TlsTerminatorOptions, 'identities' | 'challenges' | 'ticketKeys'>,
+  tls: Pick<TlsTerminatorOptions, 'identities' | 'challenges' | 'tickets'>,
   dependencies: StreamDependencies,
 ): StreamTransport {
   return new StreamTransport(TRANSPORTS.dot, dependencies, (serve, listener) => {

@@ -3,7 +3,14 @@ import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { TransportMeter } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
-import { ACME_TLS, type ServerChallenges, type ServerIdentities, type ServerTls, type ServerTlsOptions } from '../net/tls.ts'
+import {
+  ACME_TLS,
+  type ServerChallenges,
+  type ServerIdentities,
+  type ServerTls,
+  type ServerTlsOptions,
+  type SessionTickets,
+} from '../net/tls.ts'
 import type { AccessTerms } from './access.ts'
 import { acmeTlsOptions } from './acme-tls.ts'
 import { holderOfCertificate } from './client-certificate.ts'
@@ -17,8 +24,7 @@ export interface TlsTerminatorOptions {
   readonly listener: AccessTerms
   /** RFC 7301: what may be negotiated, preferred first. A client that offers only others gets alert 120, one that offers none is accepted. */
   readonly protocols: readonly string[]
-  /** 48 octets, the same in all threads: whichever of them a client meets next time, its ticket is good there. */
-  readonly ticketKeys: Buffer
+  readonly tickets: SessionTickets
   /** Whether a client that has sent its FIN still gets its answers; one that has not ended its handshake does not. */
   readonly allowHalfOpen: boolean
   readonly meter: TransportMeter
@@ -65,14 +71,14 @@ function tlsOf({ identities, listener: { access } }: TlsTerminatorOptions): Serv
 }
 
 function makeServer(options: TlsTerminatorOptions): Server {
-  const { challenges, protocols, meter } = options
+  const { challenges, protocols, tickets, meter } = options
   const { clientCa = null } = options.listener.access
   const tls = tlsOf(options)
   const server = createServer({
     ...tls.options,
-    ticketKeys: options.ticketKeys,
     ...(challenges.isPending ? acmeTlsOptions({ tls, challenges, protocols }) : usualOptions(tls, protocols)),
   })
+  tickets.protect(server)
   const fail = (socket: TLSSocket): void => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
     meter.handshake('failed', 'none', false)

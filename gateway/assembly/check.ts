@@ -5,6 +5,7 @@ import { certificateWarnings } from './certificate-warnings.ts'
 import { readClientCas } from './client-cas.ts'
 import { readCertificates } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
+import { readTicketKeys } from './ticket-key-file.ts'
 import { selectUpstreams } from './upstream-choice.ts'
 
 /**
@@ -16,6 +17,7 @@ export async function checkGateway(config: Config): Promise<readonly string[]> {
   const adminFile = config.listen.admin?.tokenFile ?? null
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
+  if (config.tls.ticketKeyFile !== null) readTicketKeys(config.tls.ticketKeyFile)
   readClientCas(config)
   return [
     ...selectUpstreams(config).warnings,

@@ -10,6 +10,7 @@ import { type ClientCas, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
+import { readTicketKeys } from './ticket-key-file.ts'
 import { selectUpstreams, type UpstreamSelection, urlOf } from './upstream-choice.ts'
 
 /** A configuration with all that its files say: everything that can be found wrong before anything is touched. */
@@ -25,6 +26,8 @@ export interface Prepared {
   readonly accessTokens: readonly TokenEntry[] | null
   /** What certificates of clients have to lead to. */
   readonly clientCas: ClientCas
+  /** Those of session tickets that other gateways have too, hexadecimal; null: the gateway has its own. */
+  readonly ticketKeys: readonly string[] | null
   /** Whether clients will have to trust another local CA. */
   readonly reissuesCa: boolean
   readonly warnings: readonly string[]
@@ -53,7 +56,20 @@ export async function prepare(config: Config, { isStart }: { isStart: boolean })
   const { tokenFile: accessFile } = config.access
   const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)
   const clientCas = readClientCas(config)
-  return { config, identities, cookieSecrets, accessTokens, clientCas, reissuesCa, upstreams, token: token?.token ?? null, warnings }
+  const { ticketKeyFile } = config.tls
+  const ticketKeys = ticketKeyFile === null ? null : readTicketKeys(ticketKeyFile)
+  return {
+    config,
+    identities,
+    cookieSecrets,
+    accessTokens,
+    clientCas,
+    ticketKeys,
+    reissuesCa,
+    upstreams,
+    token: token?.token ?? null,
+    warnings,
+  }
 }
 
 /** The same with a secret for cookies where one is needed: it is made, and kept in the state directory. Throws OperationalError. */
@@ -68,13 +84,14 @@ export function isSame(a: Prepared, b: Prepared): boolean {
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-function essence({ config, identities, cookieSecrets, accessTokens, clientCas, upstreams, token }: Prepared) {
+function essence({ config, identities, cookieSecrets, accessTokens, clientCas, ticketKeys, upstreams, token }: Prepared) {
   return [
     formOf(config),
     identities,
     cookieSecrets,
     accessTokens,
     clientCas,
+    ticketKeys,
     upstreams.targets.map(({ server, roots }) => [urlOf(server), roots]),
     token,
   ]

@@ -89,6 +89,10 @@ function fileChanges(before: Prepared, next: Prepared): readonly Change[] {
   if (sameCaFiles && !isDeepStrictEqual(before.clientCas, next.clientCas)) {
     changes.push({ path: 'listen', from: 'client CA files', to: 'other content' })
   }
+  const sameTicketFile = before.config.tls.ticketKeyFile === next.config.tls.ticketKeyFile
+  if (sameTicketFile && !isDeepStrictEqual(before.ticketKeys, next.ticketKeys)) {
+    changes.push({ path: 'tls.ticketKeys', from: 'the keys', to: 'others' })
+  }
   const wantsCookies = before.cookieSecrets.length > 0 && next.cookieSecrets.length > 0
   if (wantsCookies && !isDeepStrictEqual(before.cookieSecrets, next.cookieSecrets)) {
     changes.push({ path: 'edns.cookies', from: 'the secrets', to: 'others' })

@@ -16,6 +16,7 @@ import { IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import { type Prepared, withCookieSecret } from './prepare.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from './routing-plan.ts'
+import { TicketKeys } from './ticket-keys.ts'
 import { changedUpstreams, ResolvConfWatch, resolversOf } from './upstream-choice.ts'
 
 interface ServedDependencies {
@@ -36,6 +37,7 @@ interface ServedDependencies {
 export class Served {
   readonly #dependencies: ServedDependencies
   readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
+  readonly #tickets: TicketKeys
   /** Upstreams that are not to be asked, by name. */
   readonly #disabled = new Set<string>()
   #prepared: Prepared
@@ -60,6 +62,11 @@ export class Served {
     this.#prepared = prepared
     this.#dependencies = dependencies
     this.#plan = this.#planOf(prepared, null)
+    this.#tickets = new TicketKeys({
+      ...dependencies,
+      onChanged: () => void this.change(() => this.#tellSettings()),
+      onFileChanged: () => void this.#followTicketFile(),
+    })
     dependencies.bootstrap.onMoved = () => void this.#followHosts()
   }
 
@@ -90,6 +97,7 @@ export class Served {
     this.#prepared = await withCookieSecret(this.#prepared)
     const { config, identities } = this.#prepared
     this.#identities = await this.#assembleIdentities(identities)
+    await this.#tickets.start()
     if (config.workers > 1) await claimAddresses(config, this.#facts.endpoints)
     await this.#dependencies.bootstrap.follow(config)
     this.#plan = this.#planOf(this.#prepared, this.#plan)
@@ -101,13 +109,14 @@ export class Served {
     this.#followProbes()
     await doors.reconfigure(doorOf(this.#prepared))
     this.#resolvConf.follow(config)
+    this.#tickets.follow(config.tls.ticketKeyFile)
   }
 
   /** Begins no more changes by itself; resolves when those that were begun are over. */
   async stop(): Promise<void> {
     this.#resolvConf.stop()
     this.#dependencies.bootstrap.stop()
-    await this.#identities.stop()
+    await Promise.all([this.#identities.stop(), this.#tickets.stop()])
     await this.#changes
   }
 
@@ -128,6 +137,7 @@ export class Served {
       cookieSecrets: this.#prepared.cookieSecrets,
       accessTokens: this.#prepared.accessTokens,
       clientCas: this.#prepared.clientCas,
+      ticketKeys: this.#tickets.of(this.#prepared),
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -168,9 +178,12 @@ export class Served {
     if (this.#identities !== before.identities) void before.identities.stop(this.#identities)
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
+    this.#tickets.follow(next.config.tls.ticketKeyFile)
     this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
     this.#followProbes()
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })
+    // old tickets resume whatever the certificates are: who was served by a name that is gone shall be told so
+    if (hasLostNames(before.identities, this.#identities)) await this.#tickets.forget()
   }
 
   async #serve(next: Prepared): Promise<void> {
@@ -276,6 +289,15 @@ export class Served {
     })
   }
 
+  #followTicketFile(): Promise<void> {
+    return this.change(async () => {
+      const prepared = this.#tickets.reread(this.#prepared)
+      if (prepared === null) return
+      this.#prepared = prepared
+      await this.#tellSettings()
+    })
+  }
+
   /** The host of an upstream has other addresses. */
   #followHosts(): Promise<void> {
     return this.change(async () => {
@@ -326,6 +348,13 @@ function doorOf({ config, token }: Prepared): DoorSettings | null {
 /** What may keep a client from being understood, besides its address: that is refused, which is an answer. */
 function doorstep({ config: { tls, doh, timeouts }, identities, clientCas }: Prepared) {
   return [tls, doh, timeouts.handshakeMs, identities, clientCas]
+}
+
+/** Whether there is a name, or an address, that no certificate is for any more. */
+function hasLostNames(before: IdentityAssembly, now: IdentityAssembly): boolean {
+  const namesOf = ({ identities }: IdentityAssembly) => identities.flatMap(({ names, addresses }) => [...names, ...addresses])
+  const present = new Set(namesOf(now))
+  return namesOf(before).some((name) => !present.has(name))
 }
 
 /** What a worker could not do for a reason of its own. */

@@ -6,7 +6,7 @@ import type { Flusher } from '../../net/flusher.ts'
 import { interfaceAddresses } from '../../net/interface-addresses.ts'
 import { OutputBudget } from '../../net/output-budget.ts'
 import type { QuicEngine } from '../../net/quic.ts'
-import type { ClientCa, ServerChallenges, ServerIdentities } from '../../net/tls.ts'
+import type { ClientCa, ServerChallenges, ServerIdentities, SessionTickets } from '../../net/tls.ts'
 import type { Wheel } from '../../net/wheel.ts'
 import type { Access, TokenHolders } from '../../transports/access.ts'
 import { DohTransport } from '../../transports/doh/doh.ts'
@@ -38,7 +38,7 @@ export interface TransportAssemblySettings {
   readonly workers: number
   /** Whether other threads listen on the same addresses. */
   readonly reusePort: boolean
-  readonly ticketKeys: Buffer
+  readonly tickets: SessionTickets
   readonly challenges: ServerChallenges
 }
 
@@ -223,8 +223,8 @@ export class TransportAssembly {
 
   #makeEncrypted(identities: ServerIdentities) {
     const { meter, log, ...shared } = this.#dependencies
-    const { ticketKeys, challenges } = this.#settings
-    const tls = { identities, challenges, ticketKeys }
+    const { tickets, challenges } = this.#settings
+    const tls = { identities, challenges, tickets }
     return {
       dot: createDotTransport(tls, { ...shared, budget: this.#budget, meter: meter(TRANSPORTS.dot) }),
       doh: new DohTransport(tls, { ...shared, budget: this.#budget, observer: originLog(log), meter: meter(TRANSPORTS.doh2) }),

@@ -17,6 +17,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
   const rootsAt = (file: string, at: Path) => ({ file: absolute(file, at), origin: originOf(written, at).where })
   const { listen, timeouts, limits } = form
   const { tokens } = form.access
+  const { ticketKeys } = form.tls
   const listenersOf = (kind: 'doh' | 'dot' | 'doq' | 'dns'): readonly ListenConfig[] => {
     const byDefault = nodeAt(written, ['listen', kind]) === null
     return listen[kind].map((entry, i) => ({
@@ -56,6 +57,7 @@ export function completeConfig(form: ConfigForm, { written, cwd }: { written: Lo
       certificates: form.tls.certificates.map((entry, i) => certificateOf(entry, ['tls', 'certificates', i], { written, absolute })),
       acme: form.tls.acme.map((entry, i) => acmeOf(entry, ['tls', 'acme', i], { written, absolute })),
       minVersion: `TLSv${form.tls.minVersion}`,
+      ticketKeyFile: ticketKeys.file === undefined ? null : absolute(ticketKeys.file, ['tls', 'ticketKeys', 'file']),
     },
     state: absolute(form.state, ['state']),
     upstreams: form.upstreams?.map((upstream, i) => upstreamOf(upstream, ['upstreams', i], { written, absolute })) ?? null,

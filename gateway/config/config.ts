@@ -40,6 +40,8 @@ export interface Config {
     readonly certificates: readonly CertificateConfig[]
     readonly acme: readonly AcmeConfig[]
     readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+    /** Keys of session tickets that other gateways have too: the absolute path of their file; null: the gateway makes its own. */
+    readonly ticketKeyFile: string | null
   }
   /** Absolute path of the state directory. */
   readonly state: string

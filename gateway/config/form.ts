@@ -46,6 +46,7 @@ export function formOf(config: Config): Form {
       certificates: tls.certificates.map(certificateForm),
       ...(tls.acme.length > 0 && { acme: tls.acme.map(acmeForm) }),
       minVersion: tls.minVersion.slice('TLSv'.length),
+      ...(tls.ticketKeyFile !== null && { ticketKeys: { file: tls.ticketKeyFile } }),
     },
     state: config.state,
     ...(config.upstreams !== null && { upstreams: config.upstreams.map(upstreamForm) }),

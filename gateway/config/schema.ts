@@ -266,6 +266,14 @@ const root = settings({
         .describe('certificates, the first for clients that name no host; by default one of a local CA'),
       acme: acme.describe('certificates by ACME (RFC 8555): a map of names, directory, email, challenge …, or a list of them; no default'),
       minVersion: choice(['1.2', '1.3'], ', in quotes').prefault('1.3').describe('lowest version of TLS, in quotes: "1.2" or "1.3"'),
+      ticketKeys: section(
+        settings({
+          file: filePath('a file')
+            .optional()
+            .describe('file with keys, 96 hexadecimal digits a line, the first in use; by default the gateway has its own'),
+        }),
+        'keys of session tickets, for several gateways behind one name',
+      ),
     }),
     'TLS of the listeners',
   ),

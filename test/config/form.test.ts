@@ -40,6 +40,7 @@ tls:
     - { names: [b.example], challenge: dns-01, dns: { responder: ["192.0.2.1:53"], zone: acme.example } }
     - { names: [c.example], challenge: http-01, http: ["192.0.2.1:80"] }
   minVersion: "1.2"
+  ticketKeys: { file: tickets.txt }
 upstreams:
   - { name: local, url: "udp://127.0.0.1:5300" }
   - { name: corp, url: "tls://192.0.2.54", serverName: dns.corp.example, ca: corp.pem, pins: [AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=] }

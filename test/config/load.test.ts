@@ -97,7 +97,7 @@ describe('loadConfig()', () => {
       listen: { doh: both(8443), dot: both(8853), doq: both(8853), dns: both(8053), admin: adminAt(9353) },
       public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
       doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
-      tls: { certificates: [], acme: [], minVersion: 'TLSv1.3' },
+      tls: { certificates: [], acme: [], minVersion: 'TLSv1.3', ticketKeyFile: null },
       state: join(cwd, 'state'),
       upstreams: null,
       routes: [],
@@ -210,6 +210,7 @@ describe('loadConfig()', () => {
         certificates: [{ cert: join(cwd, 'fullchain.pem'), key: '/etc/atlas/key.pem', origin: 'atlas.yaml:16:7' }],
         acme: [],
         minVersion: 'TLSv1.2',
+        ticketKeyFile: null,
       },
       state: join(cwd, 'data'),
       upstreams: [

@@ -35,7 +35,7 @@ function writing(t: TestContext) {
     writeFileSync(files.cert, certPem)
     writeFileSync(files.key, keyPem)
   }
-  return { files, write, tls: { certificates: [files], minVersion: 'TLSv1.3' as const, acme: [] } }
+  return { files, write, tls: { certificates: [files], minVersion: 'TLSv1.3' as const, acme: [], ticketKeyFile: null } }
 }
 
 describe('the certificates of a gateway', () => {

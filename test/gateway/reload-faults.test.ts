@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { issue } from '../certs/issue.ts'
-import { prefixes, runGateway, testConfig } from '../harness/gateway.ts'
+import { prefixes, runGateway, TLS, testConfig } from '../harness/gateway.ts'
 import { dotAt, free, occupied, shown, until } from '../harness/keeper.ts'
 import { dialQuic } from '../harness/quic.ts'
 import { ANYWHERE, answering, ask, at, everyClientIsAnswered, listen } from '../harness/reload.ts'
@@ -50,7 +50,7 @@ describe('a reload', () => {
     await using gateway = await runGateway([upstream.endpoint])
     const quic = await dialQuic({ endpoint: gateway.doq, ca: gateway.ca, protocol: 'doq' })
     await quic.ready.promise
-    const tls = { certificates: [files], minVersion: 'TLSv1.3', acme: [] } as const
+    const tls = { ...TLS, certificates: [files] }
     const taken = await occupied(t)
     assert.equal((await gateway.reload({ tls, ...listen({ dot: [at(gateway.dot), at(taken)] }) })).outcome, 'rolled-back')
     assert.equal(await Promise.race([quic.ended.promise, turn('open')]), 'open')
@@ -82,9 +82,9 @@ describe('a reload', () => {
     await using gateway = await runGateway([upstream.endpoint])
     const ca = () => readFileSync(join(gateway.state, 'ca.pem'), 'utf8')
     const before = ca()
-    await gateway.reload({ tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } })
+    await gateway.reload({ tls: { ...TLS, certificates: [files] } })
     const back: Partial<Config> = {
-      tls: { certificates: [], minVersion: 'TLSv1.3', acme: [] },
+      tls: TLS,
       public: { ...testConfig([]).public, name: 'other.example' },
     }
     const taken = await occupied(t)
@@ -146,7 +146,7 @@ describe('a reload', () => {
     const leaf = await issue({ issuer: root, names: ['localhost'] })
     writeFileSync(files.cert, leaf.certPem)
     writeFileSync(files.key, leaf.keyPem)
-    await using gateway = await runGateway([], { tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } })
+    await using gateway = await runGateway([], { tls: { ...TLS, certificates: [files] } })
     writeFileSync(files.cert, leaf.certPem + root.certPem)
     const outcome = await gateway.reload({})
     assert.ok(outcome.outcome === 'applied')

@@ -12,7 +12,7 @@ import type { UpstreamStatus } from '../../gateway/admin/control.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { issue } from '../certs/issue.ts'
 import { CLIENTS, exchange, openTls } from '../harness/clients.ts'
-import { prefixes, runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
+import { prefixes, runGateway, type TestGateway, TLS, testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { dotAt, free, http1At, isRefused, Keeper, shown, until } from '../harness/keeper.ts'
 import { aRecord, question, response, wireName } from '../harness/messages.ts'
 import { rcode } from '../harness/pipeline.ts'
@@ -278,7 +278,7 @@ describe('a reload', () => {
     }
     const before = await write()
     await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint], { tls: { certificates: [files], minVersion: 'TLSv1.3', acme: [] } }, {})
+    await using gateway = await runGateway([upstream.endpoint], { tls: { ...TLS, certificates: [files] } }, {})
     const kept = await shown(gateway)
     assert.equal(kept.getPeerX509Certificate()?.fingerprint256, before)
     const after = await write()

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { issue } from '../certs/issue.ts'
 import { CLIENTS } from '../harness/clients.ts'
-import { runGateway, testConfig } from '../harness/gateway.ts'
+import { runGateway, TLS, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, response } from '../harness/messages.ts'
 import { dnsServer } from '../harness/servers.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
@@ -53,7 +53,7 @@ test('no secret is in a log line, a resource, a metric or an error', async (t) =
   seen.push(
     await (await fetch(`http://127.0.0.1:${gateway.admin.port}/v1/status`, { headers: { authorization: `Bearer ${TOKEN}x` } })).text(),
   )
-  const tls = { certificates: [{ cert, key, origin: 'test' }], minVersion: 'TLSv1.3', acme: [] } as const
+  const tls = { ...TLS, certificates: [{ cert, key, origin: 'test' }] }
   seen.push(JSON.stringify(await gateway.reload({ tls })))
   // the key where the certificate should be, and the other way round
   for (const [first, second] of [

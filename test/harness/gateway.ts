@@ -47,6 +47,8 @@ export const LIMITS: Config['limits'] = {
   idle: { streamMs: 30_000, httpMs: 60_000, quicMs: 30_000 },
 }
 
+export const TLS: Config['tls'] = { certificates: [], minVersion: 'TLSv1.3', acme: [], ticketKeyFile: null }
+
 export function prefixes(...texts: string[]): readonly Prefix[] {
   return texts.map((text) => {
     const prefix = parsePrefix(text)
@@ -92,7 +94,7 @@ export function testConfig(upstreams: readonly Endpoint[], rest: Partial<Config>
     public: { name: null, addresses: [], ports: { doh: null, dot: null, doq: null } },
     access: { dns: prefixes('127.0.0.0/8'), encrypted: prefixes('0.0.0.0/0', '::/0'), tokenFile: null },
     doh: { paths: ['/dns-query'], http3: true, json: true, landing: true, proxy: null, trustedProxies: [] },
-    tls: { certificates: [], minVersion: 'TLSv1.3', acme: [] },
+    tls: TLS,
     state: '',
     upstreams: upstreams.map((endpoint, i) => upstreamConfig(endpoint, { name: `upstream${i}` })),
     bootstrap: null,

@@ -37,7 +37,7 @@ before(async () => {
   const { certPem, keyPem } = await issue({ names: ['localhost'], addresses: ['127.0.0.1'] })
   writeFileSync(files.cert, certPem)
   writeFileSync(files.key, keyPem)
-  const tls = { certificates: [files], minVersion: 'TLSv1.3' as const, acme: [] }
+  const tls = { certificates: [files], minVersion: 'TLSv1.3' as const, acme: [], ticketKeyFile: null }
   certified = { ...(await runGateway([upstream.endpoint], { tls })), ca: certPem }
 })
 after(async () => {

@@ -16,6 +16,7 @@ import {
   STREAMS,
   untilNothingIsLeft,
 } from '../harness/faults.ts'
+import { TLS } from '../harness/gateway.ts'
 import { vector } from '../harness/messages.ts'
 import { frame } from '../harness/servers.ts'
 
@@ -32,7 +33,7 @@ let stand: FaultStand
 let lenient: FaultStand
 before(async () => {
   stand = await openFaultStand()
-  lenient = await openFaultStand({ tls: { certificates: [], minVersion: 'TLSv1.2', acme: [] } })
+  lenient = await openFaultStand({ tls: { ...TLS, minVersion: 'TLSv1.2' } })
 })
 after(async () => {
   await stand[Symbol.asyncDispose]()

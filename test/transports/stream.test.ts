@@ -6,7 +6,7 @@ import { connect as tlsConnect } from 'node:tls'
 import type { Config } from '../../gateway/config/config.ts'
 import { Deframer } from '../../net/framing.ts'
 import { openTcp, openTls } from '../harness/clients.ts'
-import { LIMITS, runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
+import { LIMITS, runGateway, type TestGateway, TLS, testConfig } from '../harness/gateway.ts'
 import { aRecord, question, record, response, vector } from '../harness/messages.ts'
 import { dnsServer, frame } from '../harness/servers.ts'
 
@@ -255,7 +255,7 @@ describe('over dot', () => {
     const socket = tls({ maxVersion: 'TLSv1.2' })
     const [error] = (await once(socket, 'error')) as [Error]
     assert.match(error.message, /protocol version|alert number 70/i)
-    await using lenient = await runGateway([upstream.endpoint], { tls: { certificates: [], minVersion: 'TLSv1.2', acme: [] } })
+    await using lenient = await runGateway([upstream.endpoint], { tls: { ...TLS, minVersion: 'TLSv1.2' } })
     const accepted = tlsConnect({
       host: lenient.dot.host,
       port: lenient.dot.port,

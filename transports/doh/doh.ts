@@ -6,7 +6,7 @@ import type { Clock } from '../../net/clock.ts'
 import type { Flusher } from '../../net/flusher.ts'
 import { LiveSet } from '../../net/live-set.ts'
 import type { OutputBudget } from '../../net/output-budget.ts'
-import type { ServerChallenges, ServerIdentities } from '../../net/tls.ts'
+import type { ServerChallenges, ServerIdentities, SessionTickets } from '../../net/tls.ts'
 import { type Wheel, WheelEntry } from '../../net/wheel.ts'
 import type { ConnectionSettings } from '../connection.ts'
 import type { Governor } from '../governor.ts'
@@ -38,7 +38,7 @@ export interface DohSlice {
 export interface DohOptions {
   readonly identities: ServerIdentities
   readonly challenges: ServerChallenges
-  readonly ticketKeys: Buffer
+  readonly tickets: SessionTickets
 }
 
 export interface DohTransportDependencies {
