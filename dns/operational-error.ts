@@ -16,7 +16,7 @@ export type OperationalCode =
   | 'ATLAS_CONFIG' // the configuration cannot be read or is wrong
   | 'ATLAS_LISTEN' // an address cannot be bound
   | 'ATLAS_STATE' // the state directory cannot be used, or another process holds it
-  | 'ATLAS_CERTIFICATE' // a certificate or key cannot be read, or they do not match
+  | 'ATLAS_CERTIFICATE' // a certificate or key cannot be read, or they do not match; a CA cannot be shown that a name is ours
   | 'ATLAS_UPSTREAM' // an upstream is one of our own listeners
   | 'ATLAS_CACHE' // the snapshot of the cache cannot be written
   | 'ATLAS_QUERY' // the `query` command got no answer

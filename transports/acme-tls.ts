@@ -21,7 +21,7 @@ export function acmeTlsOptions({ tls, challenges, protocols }: AcmeTlsParts): Pi
       if (offered.length !== 1 || offered[0] !== ACME_TLS) return protocols.find((protocol) => offered.includes(protocol))
       // without a server name there is an empty text or none
       const context = servername ? challenges.contextFor(servername) : null
-      // §4: only for a name whose challenge is pending; the client gets alert 120
+      // conformance ACME-07: nothing else is known by this protocol; the client gets alert 120
       if (context === null) return undefined
       challenged.add(this)
       this.setKeyCert(context)

@@ -98,7 +98,7 @@ function makeServer(options: TlsTerminatorOptions): Server {
       socket.destroy()
       return
     }
-    // RFC 8737 §3: nothing is said in it
+    // RFC 8737 §4: it carries no data, and its client closes it at once
     if (socket.alpnProtocol === ACME_TLS) {
       socket.destroySoon()
       return

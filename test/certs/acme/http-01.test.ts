@@ -8,16 +8,13 @@ import { HttpChallenges, HttpSolver } from '../../../certs/acme/http-01.ts'
 import { type Endpoint, formatEndpoint } from '../../../net/address.ts'
 import { challengeFor } from '../../harness/challenges.ts'
 import { ended, openBare } from '../../harness/faults.ts'
+import { freePort } from '../../harness/real.ts'
 
 const PREFIX = '/.well-known/acme-challenge/'
 
 /** An address that nobody has at the moment: with port 0 the solver would have another one each time. */
-async function freeEndpoint(host = '127.0.0.1'): Promise<Endpoint> {
-  const server = createServer()
-  await once(server.listen(0, host), 'listening')
-  const { port } = server.address() as AddressInfo
-  await once(server.close(), 'close')
-  return { host, port }
+async function freeEndpoint(): Promise<Endpoint> {
+  return { host: '127.0.0.1', port: await freePort() }
 }
 
 async function solverAt(t: TestContext, ...endpoints: Endpoint[]): Promise<HttpSolver> {
