@@ -48,7 +48,7 @@ export class TlsTerminator {
   }
 }
 
-type ContextChosen = (error: null, context: SecureContext) => void
+type ContextChosen = (error: null, context?: SecureContext) => void
 
 function makeServer(options: TlsTerminatorOptions): Server {
   const { identities, meter } = options
@@ -59,7 +59,14 @@ function makeServer(options: TlsTerminatorOptions): Server {
     // a handshake that waits for it costs 3 % more
     ...(identities.isSingle
       ? {}
-      : { SNICallback: (serverName: string, done: ContextChosen) => done(null, identities.contextFor(serverName)) }),
+      : {
+          SNICallback(this: TLSSocket, serverName: string, done: ContextChosen) {
+            done(
+              null,
+              identities.contextFor(serverName, () => this.getSharedSigalgs()),
+            )
+          },
+        }),
   })
   server.on('tlsClientError', (_error, socket) => {
     // the socket is not asked for its version: Node may have freed the session, and the call would crash the process
