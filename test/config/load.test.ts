@@ -285,7 +285,10 @@ describe('loadConfig()', () => {
   })
 
   test('takes PKCS #12 in place of PEM', () => {
-    writeFileSync(join(cwd, 'atlas.yaml'), 'tls:\n  certificates:\n    - { pfx: a.p12, passwordFile: secrets/word }\n    - { pfx: /b.p12 }\n')
+    writeFileSync(
+      join(cwd, 'atlas.yaml'),
+      'tls:\n  certificates:\n    - { pfx: a.p12, passwordFile: secrets/word }\n    - { pfx: /b.p12 }\n',
+    )
     const { config } = loadConfig({ file: 'atlas.yaml', env: {}, cwd })
     assert.deepEqual(config.tls.certificates, [
       { pfx: join(cwd, 'a.p12'), passwordFile: join(cwd, 'secrets/word'), origin: 'atlas.yaml:3:7' },

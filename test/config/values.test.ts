@@ -104,7 +104,10 @@ describe('loadConfig() and values', () => {
     ['doh: { paths: [/a, /b, /a] }', '24: doh.paths[2]: expected each path only once: received "/a", which doh.paths[0] has'],
     ['tls: { minVersion: 1.3 }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received 1.3'],
     ['tls: { minVersion: "1.1" }', '20: tls.minVersion: expected one of "1.2", "1.3", in quotes: received "1.1"'],
-    ['tls: { certificates: { cert: a, key: b } }', '22: tls.certificates: expected a list of { cert, key } or { pfx, passwordFile }: received a map'],
+    [
+      'tls: { certificates: { cert: a, key: b } }',
+      '22: tls.certificates: expected a list of { cert, key } or { pfx, passwordFile }: received a map',
+    ],
     ['tls: { certificates: [{ key: a }] }', '23: tls.certificates[0].cert: expected the path of a PEM file: received nothing'],
     ['tls: { certificates: [{ cert: a }] }', '23: tls.certificates[0].key: expected the path of a PEM file: received nothing'],
     [
