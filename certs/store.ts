@@ -14,7 +14,7 @@ export interface IdentityStoreOptions {
 
 /**
  * The identities in use. The first is the default; where two with the same kind of key hold the same name, the earlier one serves it.
- * Of different kinds all do: TLS gives each client what it can verify, ECDSA where it can choose.
+ * Of different kinds all do, and each client is shown one that it can verify.
  */
 export class IdentityStore implements ServerIdentities {
   #options: IdentityStoreOptions
@@ -43,24 +43,24 @@ export class IdentityStore implements ServerIdentities {
     return this.#served.first
   }
 
-  contextFor(serverName: string | undefined): SecureContext {
-    return contextOf(this.#served, serverName)
+  contextFor(serverName: string | undefined, sharedSigalgs: () => readonly string[]): SecureContext | undefined {
+    return contextOf(this.#served, serverName, sharedSigalgs)
   }
 
   demanding(clientCa: ClientCa): ServerTls {
     const known = this.#demanding.get(clientCa)
     if (known !== undefined) return known
     const served = serve(this.#served.identities, demandingPolicy(this.#options.policy, clientCa))
-    const { isSingle } = this
-    const made = { options: served.options, isSingle, contextFor: (serverName: string | undefined) => contextOf(served, serverName) }
+    const { options, isSingle } = served
+    const made: ServerTls = { options, isSingle, contextFor: (serverName, sharedSigalgs) => contextOf(served, serverName, sharedSigalgs) }
     this.#demanding.set(clientCa, made)
     return made
   }
 
   covers(host: string): boolean {
-    const { contexts, addresses } = this.#served
+    const { choices, addresses } = this.#served
     const name = hostName(host)
-    if (this.#extraNames.has(name) || find(contexts, name) !== undefined) return true
+    if (this.#extraNames.has(name) || find(choices, name) !== undefined) return true
     const address = parseAddress(name)
     return address !== null && addresses.has(formatAddress(address))
   }
@@ -81,28 +81,37 @@ interface Served {
   readonly identities: readonly Identity[]
   readonly first: Identity
   readonly options: ServerTlsOptions
-  readonly fallback: SecureContext
-  readonly contexts: ReadonlyMap<string, SecureContext>
+  /** By name; none to choose from: those of `options` serve it, and TLS chooses. */
+  readonly choices: ReadonlyMap<string, readonly Choice[]>
   readonly isSingle: boolean
   readonly addresses: ReadonlySet<string>
+}
+
+/** Of a context that is chosen for a name, Node takes one certificate only, so each has its own. */
+interface Choice {
+  readonly keyType: string
+  readonly context: SecureContext
 }
 
 function serve(identities: readonly Identity[], policy: ServerTlsOptions): Served {
   const [first] = identities
   if (first === undefined) throw new OperationalError('ATLAS_CERTIFICATE', 'Cannot serve TLS: there is no certificate')
   const byDefault = oneOfEachKind(identities, (identity) => isFor(identity, first))
-  const options = withPolicy(byDefault, policy)
-  const fallback = createSecureContext(options)
-  const made = new Map([[keyOf(byDefault), fallback]])
-  const contexts = new Map<string, SecureContext>()
+  const made = new Map<Identity, Choice>()
+  const choiceOf = (identity: Identity): Choice => {
+    const known = made.get(identity)
+    if (known !== undefined) return known
+    const choice = { keyType: identity.keyType, context: createSecureContext(withPolicy([identity], policy)) }
+    made.set(identity, choice)
+    return choice
+  }
+  const choices = new Map<string, readonly Choice[]>()
   for (const name of new Set(identities.flatMap(({ names }) => names))) {
     const own = oneOfEachKind(identities, ({ names }) => names.includes(name))
-    const context = made.get(keyOf(own)) ?? createSecureContext(withPolicy(own, policy))
-    made.set(keyOf(own), context)
-    contexts.set(name, context)
+    choices.set(name, isDeepStrictEqual(own, byDefault) ? [] : own.map(choiceOf))
   }
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { identities, first, options, fallback, contexts, isSingle: made.size === 1, addresses }
+  return { identities, first, options: withPolicy(byDefault, policy), choices, isSingle: made.size === 0, addresses }
 }
 
 /** Of those that fit the first of each kind of key, in their order. */
@@ -126,12 +135,14 @@ function demandingPolicy(policy: ServerTlsOptions, { id, roots }: ClientCa): Ser
   return { ...policy, requestCert: true, rejectUnauthorized: true, ca: [...roots], sessionIdContext: id }
 }
 
-function contextOf({ contexts, fallback }: Served, serverName: string | undefined): SecureContext {
-  return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
-}
-
-function keyOf(identities: readonly Identity[]): string {
-  return identities.map(({ fingerprint256 }) => fingerprint256).join()
+function contextOf(
+  { choices: byName }: Served,
+  serverName: string | undefined,
+  sharedSigalgs: () => readonly string[],
+): SecureContext | undefined {
+  const choices = serverName === undefined ? undefined : find(byName, hostName(serverName))
+  if (choices === undefined || choices.length < 2) return choices?.[0]?.context
+  return choose(choices, sharedSigalgs()).context
 }
 
 /** Chains and keys belong together by the kind of their keys, in whatever order. */
@@ -139,10 +150,23 @@ function withPolicy(identities: readonly Identity[], policy: ServerTlsOptions): 
   return Object.freeze({ ...policy, cert: identities.map(({ chainPem }) => chainPem), key: identities.map(({ keyPem }) => keyPem) })
 }
 
-function find(contexts: ReadonlyMap<string, SecureContext>, host: string): SecureContext | undefined {
+/** What Node calls the kinds of key that sign by these (RFC 8446 §4.2.3). */
+const KEY_TYPES: Readonly<Record<string, string>> = { ECDSA: 'ec', 'RSA-PSS': 'rsa', RSA: 'rsa', Ed25519: 'ed25519', Ed448: 'ed448' }
+
+/** The one that the best of `sigalgs` ("ECDSA+SHA256") is for; without any the first, and TLS ends the handshake. */
+function choose(choices: readonly Choice[], sigalgs: readonly string[]): Choice {
+  for (const sigalg of sigalgs) {
+    const keyType = KEY_TYPES[sigalg.split('+', 1)[0] ?? '']
+    const choice = choices.find((each) => each.keyType === keyType)
+    if (choice !== undefined) return choice
+  }
+  return choices[0] as Choice
+}
+
+function find<T>(byName: ReadonlyMap<string, T>, host: string): T | undefined {
   for (const name of namesFor(host)) {
-    const context = contexts.get(name)
-    if (context !== undefined) return context
+    const found = byName.get(name)
+    if (found !== undefined) return found
   }
   return undefined
 }

@@ -25,11 +25,14 @@ export interface ClientCa {
 
 /** What a TLS server is made of. */
 export interface ServerTls {
-  /** The identity for a server name (RFC 6066 §3); the default one for an unknown name and for none (conformance DOT-16). */
-  contextFor(serverName: string | undefined): SecureContext
-  /** Whether there is no other than the default one. Goes with `options`: who looks at both at once sees the same identities. */
+  /**
+   * The identity for a server name (RFC 6066 §3); undefined: the server's own, as for an unknown name and for none (conformance DOT-16).
+   * Of several with different keys it is the one that `sharedSigalgs`, as TLSSocket.getSharedSigalgs() has them, prefers. Goes with `options`, as all here.
+   */
+  contextFor(serverName: string | undefined, sharedSigalgs: () => readonly string[]): SecureContext | undefined
+  /** Whether the server's own serves all names. Who looks at it and at `options` at once sees the same identities. */
   readonly isSingle: boolean
-  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it, or any identity, changes. */
+  /** Options of the default identity, for `tls.createServer`: certificate and key, one of each kind, versions, groups. Another object when anything in it, or any identity, changes. */
   readonly options: ServerTlsOptions
 }
 

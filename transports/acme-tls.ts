@@ -1,5 +1,6 @@
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { ACME_TLS, type ServerChallenges, type ServerTls } from '../net/tls.ts'
+import { identityChooser } from './identity-chooser.ts'
 
 export interface AcmeTlsParts {
   readonly tls: ServerTls
@@ -15,6 +16,7 @@ export interface AcmeTlsParts {
  */
 export function acmeTlsOptions({ tls, challenges, protocols }: AcmeTlsParts): Pick<TlsOptions, 'ALPNCallback' | 'SNICallback'> {
   const challenged = new WeakSet<TLSSocket>()
+  const choose = identityChooser(tls)
   return {
     ALPNCallback(this: TLSSocket, { servername, protocols: offered }) {
       // RFC 8737 §3: a CA offers nothing else
@@ -30,7 +32,7 @@ export function acmeTlsOptions({ tls, challenges, protocols }: AcmeTlsParts): Pi
     ...(!tls.isSingle && {
       SNICallback(this: TLSSocket, serverName, done) {
         if (challenged.has(this)) done(null)
-        else done(null, tls.contextFor(serverName))
+        else choose.call(this, serverName, done)
       },
     }),
   }

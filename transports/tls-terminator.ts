@@ -14,6 +14,7 @@ import {
 import type { AccessTerms } from './access.ts'
 import { acmeTlsOptions } from './acme-tls.ts'
 import { holderOfCertificate } from './client-certificate.ts'
+import { identityChooser } from './identity-chooser.ts'
 import type { Peer } from './stream-listener.ts'
 
 export interface TlsTerminatorOptions {
@@ -113,5 +114,5 @@ function usualOptions(tls: ServerTls, protocols: readonly string[]): TlsOptions 
   const ALPNProtocols = [...protocols]
   // a handshake that waits for it costs 3 % more
   if (tls.isSingle) return { ALPNProtocols }
-  return { ALPNProtocols, SNICallback: (serverName, done) => done(null, tls.contextFor(serverName)) }
+  return { ALPNProtocols, SNICallback: identityChooser(tls) }
 }

@@ -28,7 +28,14 @@ const identities = await Promise.all(
 /** A TLS server as TlsTerminator makes it; `port` is where it listens. */
 async function serve(t: TestContext, keyring: TicketKeyring): Promise<{ server: Server; port: number }> {
   const store = new IdentityStore(identities, { policy: tlsPolicy({ minVersion: 'TLSv1.2' }), extraNames: [] })
-  const server = createServer({ ...store.options, SNICallback: (name, done) => done(null, store.contextFor(name)) })
+  const server = createServer({
+    ...store.options,
+    SNICallback: (name, done) =>
+      done(
+        null,
+        store.contextFor(name, () => []),
+      ),
+  })
   keyring.protect(server)
   server.on('secureConnection', (socket) => socket.on('error', () => {}))
   server.on('tlsClientError', () => {})

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { type ConnectionOptions, connect, createServer, type SecureContext, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import type { ServerIdentities } from '../../net/tls.ts'
 
 export interface TestServer extends AsyncDisposable {
   readonly port: number
@@ -9,10 +10,20 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** Answers every connection with "hello"; stays open until disposed of. */
-export async function serveTls(options: TlsOptions, contextFor?: (name: string) => SecureContext): Promise<TestServer> {
+export async function serveTls(options: TlsOptions, contextFor?: ServerIdentities['contextFor']): Promise<TestServer> {
   const sockets: TLSSocket[] = []
   const server = createServer(
-    { ...options, ...(contextFor && { SNICallback: (name, done) => done(null, contextFor(name)) }) },
+    {
+      ...options,
+      ...(contextFor && {
+        SNICallback(this: TLSSocket, name: string, done: (error: null, context?: SecureContext) => void) {
+          done(
+            null,
+            contextFor(name, () => this.getSharedSigalgs()),
+          )
+        },
+      }),
+    },
     (socket) => {
       sockets.push(socket)
       socket.on('error', () => {})

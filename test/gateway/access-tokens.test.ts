@@ -51,15 +51,15 @@ describe('the file of access tokens', () => {
     })
   }
 
-  test('has to be there, and is looked at by `check`, as that of the admin token is', (t) => {
+  test('has to be there, and is looked at by `check`, as that of the admin token is', async (t) => {
     const file = join(temporaryDirectory(t), 'tokens.txt')
     const { access, listen } = testConfig([])
-    assert.throws(
-      () => checkGateway(testConfig([], { access: { ...access, tokenFile: file } })),
+    await assert.rejects(
+      checkGateway(testConfig([], { access: { ...access, tokenFile: file } })),
       /^OperationalError: Cannot use the access tokens/,
     )
     const admin = { endpoint: { host: '127.0.0.1', port: 0 }, tokenFile: file, hosts: [] }
-    assert.throws(() => checkGateway(testConfig([], { listen: { ...listen, admin } })), /^OperationalError: Cannot use the admin token/)
+    await assert.rejects(checkGateway(testConfig([], { listen: { ...listen, admin } })), /^OperationalError: Cannot use the admin token/)
     assert.throws(
       () => readAccessTokens(file),
       new RegExp(`Cannot use the access tokens in ${file}: expected a file: received a path that does not exist`),

@@ -60,7 +60,7 @@ describe('a gateway with a tls upstream', () => {
 })
 
 describe('a configuration with a tls upstream', () => {
-  test('is refused where the CA file cannot be used', () => {
+  test('is refused where the CA file cannot be used', async () => {
     writeFileSync(join(cwd, 'text.pem'), 'hello')
     writeFileSync(join(cwd, 'key.pem'), leaf.keyPem)
     writeFileSync(join(cwd, 'damaged.pem'), root.certPem + root.certPem.replace(/\n.{8}/, '\nAAAAAAAA'))
@@ -73,7 +73,7 @@ describe('a configuration with a tls upstream', () => {
     ]) {
       const config = load(`upstreams:\n  - { url: "tls://192.0.2.1", ca: ${file} }\n`)
       const message = `Cannot use CA file: ${reason}: ${join(cwd, file ?? '')} (atlas.yaml:2:35)`
-      assert.throws(() => checkGateway(config), { code: 'ATLAS_CERTIFICATE', message })
+      await assert.rejects(checkGateway(config), { code: 'ATLAS_CERTIFICATE', message })
     }
   })
 
