@@ -12,8 +12,8 @@ import { checkGateway } from '../../gateway/assembly/check.ts'
 import type { ListenConfig } from '../../gateway/config/config.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { digestOf } from '../../net/token.ts'
-import { issue, type TestCertificate } from '../certs/issue.ts'
-import { CLIENTS, DOH_TCP_CLIENTS, exchange, openHttp2, type Reaction } from '../harness/clients.ts'
+import { DAY_MS, issue, type TestCertificate } from '../certs/issue.ts'
+import { CLIENTS, DOH_CLIENTS, DOH_TCP_CLIENTS, exchange, openHttp2, type Reaction } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { dotAt } from '../harness/keeper.ts'
 import { question } from '../harness/messages.ts'
@@ -235,7 +235,41 @@ test('a listener with several certificates of its own asks under each of their n
   }
 })
 
+test('a listener beside it serves HTTP/3, and announces it', async () => {
+  await using upstream = await dnsServer(answering)
+  await using gateway = await runGateway([upstream.endpoint], listen({ doh: [wanting(ROOT_FILE), ANYWHERE] }), { probing: {} })
+  const [, direct] = gateway.gateway.facts.endpoints.doh
+  assert.ok(direct !== undefined)
+  const beside = { ...gateway, doh: direct }
+  for (const [version, ask] of DOH_CLIENTS) {
+    const { status, headers } = await ask(beside, { path: GET })
+    assert.equal(status, 200, version)
+    assert.equal(headers['alt-svc'], version === 'HTTP/3' ? undefined : `h3=":${direct.port}"; ma=86400`)
+  }
+  for (const [, ask] of DOH_TCP_CLIENTS) assert.equal((await ask(showing(gateway, alice), { path: GET })).headers['alt-svc'], undefined)
+  const socket = createSocket('udp4').bind(gateway.doh.port, gateway.doh.host)
+  await once(socket, 'listening')
+  socket.close()
+  await untilMetrics(gateway, (now) => now.sum('atlas_probe_up') > 0)
+  while ((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status !== 200) await turn()
+})
+
 describe('a client certificate', () => {
+  test('is not outlived by its session', async (t) => {
+    await using upstream = await dnsServer(answering)
+    await using gateway = await runGateway([upstream.endpoint], { ...listen({ dot: [wanting(ROOT_FILE)] }), log: LOG })
+    const brief = await issue({ subject: 'CN=brief', issuer: root, until: 1 })
+    const { session } = await visit(gateway, gateway.dot, credentialsOf(brief))
+    assert.ok(session)
+    assert.equal((await visit(gateway, gateway.dot, { session })).isResumed, true)
+    const before = await failedOf(gateway, 'dot')
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 2 * DAY_MS })
+    assert.equal((await visit(gateway, gateway.dot, { session })).reaction.kind, 'closed')
+    t.mock.timers.reset()
+    assert.equal(await failedOf(gateway, 'dot'), before + 1)
+    assert.deepEqual(askers(gateway), ['brief', 'brief'])
+  })
+
   test('stands in for a token, and none is taken beside it', async () => {
     await using upstream = await dnsServer(answering)
     const tokenFile = join(directory, 'tokens.txt')
