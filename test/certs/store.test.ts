@@ -218,3 +218,16 @@ test('tlsPolicy() lets a session resume, whichever identity SNI has chosen, and 
   }
   assert.ok((POLICY.sessionTimeout ?? Infinity) <= 604_800)
 })
+
+test('IdentityStore.demanding() is the same until something changes, and then has the new identity', async () => {
+  const store = storeOf([first])
+  const clientCa = { id: 'a', roots: [ca] }
+  const before = store.demanding(clientCa)
+  assert.equal(store.demanding(clientCa), before)
+  store.replace([second])
+  const { options } = store.demanding(clientCa)
+  assert.notEqual(options, before.options)
+  await using server = await serveTls(options)
+  const { certPem, keyPem } = await issue({ issuer: root, subject: 'CN=client' })
+  assert.equal(await shownTo(server.port, { ca, servername: 'second.test', cert: certPem, key: keyPem }), second.fingerprint256)
+})

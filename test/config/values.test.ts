@@ -52,15 +52,15 @@ describe('loadConfig() and values', () => {
     ['listen: { doh: [{ address: "127.0.0.1:1", access: [x] }] }', `52: listen.doh[0].access[0]: ${ACCESS}: received "x"`],
     [
       'listen: { dot: [{ address: "127.0.0.1:1", clientCa: "" }] }',
-      '55: listen.dot[0].clientCa: expected the path of a PEM file: received ""',
+      '53: listen.dot[0].clientCa: expected the path of a PEM file: received ""',
     ],
     [
       'listen: { doq: [{ address: "127.0.0.1:1", clientCa: ca.pem }] }',
-      '55: listen.doq[0].clientCa: expected it on doh or dot only: over QUIC clients cannot be asked for a certificate: received "ca.pem"',
+      '53: listen.doq[0].clientCa: expected it on doh or dot only: over QUIC clients cannot be asked for a certificate: received "ca.pem"',
     ],
     [
       'listen: { doh: [{ address: "127.0.0.1:1", clientCa: ca.pem, cleartext: true }] }',
-      '55: listen.doh[0].clientCa: expected no cleartext beside it: without TLS clients cannot be asked for a certificate: received "ca.pem"',
+      '53: listen.doh[0].clientCa: expected no cleartext beside it: without TLS clients cannot be asked for a certificate: received "ca.pem"',
     ],
     [
       'listen: { doq: [{ address: "127.0.0.1:1", clientCA: ca.pem }] }',

@@ -1,99 +1,47 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 import { Rcode } from '../../dns/types.ts'
-import { checkGateway } from '../../gateway/assembly/check.ts'
-import type { ListenConfig } from '../../gateway/config/config.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { digestOf } from '../../net/token.ts'
-import { issue, type TestCertificate } from '../certs/issue.ts'
-import { CLIENTS, DOH_TCP_CLIENTS, exchange, openHttp2, type Reaction } from '../harness/clients.ts'
+import { DAY_MS, issue, type TestCertificate } from '../certs/issue.ts'
+import {
+  alice,
+  credentialsOf,
+  dave,
+  OTHER_FILE,
+  QUERY,
+  ROOT_FILE,
+  refusal,
+  root,
+  showing,
+  visit,
+  wanting,
+  write,
+} from '../harness/client-certificates.ts'
+import { CLIENTS, DOH_CLIENTS, DOH_TCP_CLIENTS, type Reaction } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { dotAt } from '../harness/keeper.ts'
-import { question } from '../harness/messages.ts'
 import { dropped, metric, untilMetrics } from '../harness/metrics.ts'
-import { ANYWHERE, answering, changesOf, listen } from '../harness/reload.ts'
+import { ANYWHERE, answering, listen } from '../harness/reload.ts'
 import { dnsServer } from '../harness/servers.ts'
 
-const QUERY = question({ name: 'www.example.com', opt: '' })
 const GET = `/dns-query?dns=${QUERY.toString('base64url')}`
-const CLIENT_AUTH = ['1.3.6.1.5.5.7.3.2']
 const SERVER_AUTH = ['1.3.6.1.5.5.7.3.1']
 const OVER_TLS = CLIENTS.filter(({ name }) => name === 'dot' || name.startsWith('doh1') || name.startsWith('doh2'))
 
-const root = await issue({ isCa: true, subject: 'CN=clients' })
-const otherRoot = await issue({ isCa: true, subject: 'CN=other clients' })
 const intermediate = await issue({ isCa: true, subject: 'CN=intermediate', issuer: root })
-const alice = await issue({ names: ['alice.example'], usage: CLIENT_AUTH, issuer: root })
 const bob = await issue({ subject: 'CN=bob', issuer: root })
 const carol = await issue({ subject: 'CN=carol', issuer: intermediate })
-const dave = await issue({ subject: 'CN=dave', issuer: otherRoot })
 const strangers: Readonly<Record<string, TestCertificate>> = {
   'of another CA': dave,
   'that is expired': await issue({ issuer: root, from: -3, until: -1 }),
   'that is not valid yet': await issue({ issuer: root, from: 1 }),
   'for servers': await issue({ issuer: root, usage: SERVER_AUTH }),
   'of its own': await issue({ subject: 'CN=alice' }),
-}
-
-const directory = mkdtempSync(join(tmpdir(), 'atlas-test-'))
-after(() => rmSync(directory, { recursive: true }))
-
-function write(name: string, ...certificates: readonly TestCertificate[]): string {
-  const file = join(directory, name)
-  writeFileSync(file, certificates.map(({ certPem }) => certPem).join(''))
-  return file
-}
-
-/** A listener that asks for certificates below those in `file`. */
-function wanting(file: string): ListenConfig {
-  return { ...ANYWHERE, clientCa: { file, origin: 'atlas.yaml:3:5' } }
-}
-
-const ROOT_FILE = write('root.pem', root)
-const OTHER_FILE = write('other.pem', otherRoot)
-
-function credentialsOf({ certPem, keyPem }: TestCertificate, ...chain: readonly TestCertificate[]) {
-  return { cert: [certPem, ...chain.map((each) => each.certPem)].join(''), key: keyPem }
-}
-
-/** The same gateway for clients that show this. */
-function showing(gateway: TestGateway, ...[certificate, ...chain]: [TestCertificate, ...TestCertificate[]]): TestGateway {
-  return { ...gateway, credentials: credentialsOf(certificate, ...chain) }
-}
-
-interface Visit {
-  readonly reaction: Reaction
-  readonly isResumed: boolean
-  /** What it can be resumed with. */
-  readonly session: Buffer | undefined
-}
-
-/** Asks over TLS at one of several listeners. */
-async function visit({ ca }: TestGateway, { host, port }: Endpoint, options: ConnectionOptions): Promise<Visit> {
-  const socket = tlsConnect({ host, port, servername: 'localhost', ca, ...options })
-  let session: Buffer | undefined
-  let isResumed = false
-  socket.on('session', (ticket) => (session = ticket))
-  socket.on('secureConnect', () => (isResumed = socket.isSessionReused()))
-  const reaction = await exchange(socket, QUERY)
-  return { reaction, isResumed, session }
-}
-
-/** How a handshake with these options ends: with an alert, or just so. */
-async function refusal({ ca }: TestGateway, { host, port }: Endpoint, options: ConnectionOptions): Promise<string | null> {
-  const socket = tlsConnect({ host, port, servername: 'localhost', ca, ...options })
-  return new Promise((resolve) => {
-    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''))
-    socket.on('close', () => resolve(null))
-    socket.on('end', () => socket.end()).resume()
-  })
 }
 
 const failedSeries = (transport: string) =>
@@ -212,10 +160,7 @@ test('a listener with several certificates of its own asks under each of their n
   const certificates = await Promise.all(
     ['one.example', 'two.example'].map(async (name) => {
       const { certPem, keyPem } = await issue({ names: [name], issuer: own })
-      const [cert, key] = [join(directory, `${name}.pem`), join(directory, `${name}.key`)]
-      writeFileSync(cert, certPem)
-      writeFileSync(key, keyPem)
-      return { cert, key, origin: 'test' }
+      return { cert: write(`${name}.pem`, certPem), key: write(`${name}.key`, keyPem), origin: 'test' }
     }),
   )
   const tls = { ...testConfig([]).tls, certificates }
@@ -235,11 +180,44 @@ test('a listener with several certificates of its own asks under each of their n
   }
 })
 
+test('a listener beside it serves HTTP/3, and announces it', async () => {
+  await using upstream = await dnsServer(answering)
+  await using gateway = await runGateway([upstream.endpoint], listen({ doh: [wanting(ROOT_FILE), ANYWHERE] }), { probing: {} })
+  const [, direct] = gateway.gateway.facts.endpoints.doh
+  assert.ok(direct !== undefined)
+  const beside = { ...gateway, doh: direct }
+  for (const [version, ask] of DOH_CLIENTS) {
+    const { status, headers } = await ask(beside, { path: GET })
+    assert.equal(status, 200, version)
+    assert.equal(headers['alt-svc'], version === 'HTTP/3' ? undefined : `h3=":${direct.port}"; ma=86400`)
+  }
+  for (const [, ask] of DOH_TCP_CLIENTS) assert.equal((await ask(showing(gateway, alice), { path: GET })).headers['alt-svc'], undefined)
+  const socket = createSocket('udp4').bind(gateway.doh.port, gateway.doh.host)
+  await once(socket, 'listening')
+  socket.close()
+  await untilMetrics(gateway, (now) => now.sum('atlas_probe_up') > 0)
+  while ((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status !== 200) await turn()
+})
+
 describe('a client certificate', () => {
+  test('is not outlived by its session', async (t) => {
+    await using upstream = await dnsServer(answering)
+    await using gateway = await runGateway([upstream.endpoint], { ...listen({ dot: [wanting(ROOT_FILE)] }), log: LOG })
+    const brief = await issue({ subject: 'CN=brief', issuer: root, until: 1 })
+    const { session } = await visit(gateway, gateway.dot, credentialsOf(brief))
+    assert.ok(session)
+    assert.equal((await visit(gateway, gateway.dot, { session })).isResumed, true)
+    const before = await failedOf(gateway, 'dot')
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 2 * DAY_MS })
+    assert.equal((await visit(gateway, gateway.dot, { session })).reaction.kind, 'closed')
+    t.mock.timers.reset()
+    assert.equal(await failedOf(gateway, 'dot'), before + 1)
+    assert.deepEqual(askers(gateway), ['brief', 'brief'])
+  })
+
   test('stands in for a token, and none is taken beside it', async () => {
     await using upstream = await dnsServer(answering)
-    const tokenFile = join(directory, 'tokens.txt')
-    writeFileSync(tokenFile, `token-holder sha256:${digestOf('k3j5')}\n`)
+    const tokenFile = write('tokens.txt', `token-holder sha256:${digestOf('k3j5')}\n`)
     const access = { dns: [], encrypted: prefixes('127.0.0.0/8'), tokenFile }
     const places = listen({ dot: [wanting(ROOT_FILE), ANYWHERE], doh: [wanting(ROOT_FILE)], doq: [] })
     await using gateway = await runGateway([upstream.endpoint], { ...places, access, log: LOG })
@@ -278,10 +256,7 @@ describe('a client certificate', () => {
       ...listen({ dot: [wanting(ROOT_FILE)], doh: [wanting(ROOT_FILE)] }),
       log: LOG,
     })
-    const [cert, key, ca] = ['near.pem', 'near.key', 'far.pem'].map((name) => join(directory, name)) as [string, string, string]
-    writeFileSync(cert, bob.certPem)
-    writeFileSync(key, bob.keyPem)
-    writeFileSync(ca, far.ca)
+    const [cert, key, ca] = [write('near.pem', bob.certPem), write('near.key', bob.keyPem), write('far.pem', far.ca)]
     const trust = { serverName: 'localhost', ca: { file: ca, origin: 'test' } }
     for (const [endpoint, url] of [
       [far.dot, { protocol: 'tls' }],
@@ -299,73 +274,6 @@ describe('a client certificate', () => {
       assert.equal(rcodeOf(await CLIENTS[0]?.send(stranger, QUERY)), Rcode.SERVFAIL)
       assert.deepEqual(askers(far).slice(seen), ['bob'])
     }
-  })
-})
-
-describe('a client CA', () => {
-  test('is exchanged by a reload: connections of before end, and neither the former clients nor their sessions come in', async () => {
-    await using upstream = await dnsServer(answering)
-    const file = write('changing.pem', root)
-    const places = listen({ dot: [wanting(file), ANYWHERE], doh: [wanting(file)], doq: [] })
-    await using gateway = await runGateway([upstream.endpoint], places)
-    const unasking = gateway.gateway.facts.endpoints.dot[1] ?? assert.fail()
-    const former = await dotAt(showing(gateway, alice), gateway.dot)
-    await former.ask(QUERY)
-    const bystander = await dotAt(gateway, unasking)
-    const http2 = openHttp2(showing(gateway, alice))
-    await once(http2, 'connect')
-    const ended = once(http2, 'close')
-    const { session } = await visit(gateway, gateway.dot, credentialsOf(alice))
-    assert.ok(session)
-    assert.equal((await gateway.reload({})).outcome, 'unchanged')
-
-    write('changing.pem', otherRoot)
-    assert.deepEqual(changesOf(await gateway.reload({})), [{ path: 'listen', from: 'client CA files', to: 'other content' }])
-    await former.closed()
-    await ended
-    assert.equal((await visit(gateway, gateway.dot, { ...credentialsOf(alice), session })).reaction.kind, 'closed')
-    assert.equal((await visit(gateway, gateway.dot, credentialsOf(dave))).reaction.kind, 'answer')
-
-    write('changing.pem', root, otherRoot)
-    await gateway.reload({})
-    for (const certificate of [alice, dave])
-      assert.equal((await visit(gateway, gateway.dot, credentialsOf(certificate))).reaction.kind, 'answer')
-    await bystander.ask(QUERY)
-    bystander.socket.destroy()
-  })
-
-  test('that is asked for by a reload ends the connections of before, and one that is not any more leaves them', async () => {
-    await using upstream = await dnsServer(answering)
-    await using gateway = await runGateway([upstream.endpoint], listen({ dot: [ANYWHERE] }))
-    const { dot } = gateway
-    const place = { ...ANYWHERE, endpoint: dot }
-    const unknown = await dotAt(gateway, dot)
-    await unknown.ask(QUERY)
-    assert.equal((await gateway.reload(listen({ dot: [{ ...wanting(ROOT_FILE), endpoint: dot }] }))).outcome, 'applied')
-    await unknown.closed()
-    const known = await dotAt(showing(gateway, alice), dot)
-    await known.ask(QUERY)
-    assert.equal((await gateway.reload(listen({ dot: [place] }))).outcome, 'applied')
-    await known.ask(QUERY)
-    known.socket.destroy()
-    assert.equal((await visit(gateway, dot, {})).reaction.kind, 'answer')
-  })
-
-  test('whose file cannot be used is found before anything is touched', async () => {
-    const [missing, empty] = [join(directory, 'missing.pem'), write('empty.pem')]
-    const config = (file: string) => testConfig([], listen({ dot: [wanting(file)] }))
-    const message = (file: string, reason: string) => `Cannot use CA file: ${reason}: ${file} (atlas.yaml:3:5)`
-    for (const [file, reason] of [
-      [missing, 'there is no such file'],
-      [empty, 'it is not PEM'],
-    ] as const) {
-      assert.throws(() => checkGateway(config(file)), { code: 'ATLAS_CERTIFICATE', message: message(file, reason) })
-      await assert.rejects(runGateway([], listen({ dot: [wanting(file)] })), { message: message(file, reason) })
-    }
-    await using gateway = await runGateway([], listen({ doh: [wanting(ROOT_FILE)] }))
-    const outcome = await gateway.reload(listen({ doh: [wanting(missing)] }))
-    assert.ok(outcome.outcome === 'refused')
-    assert.equal(outcome.message, message(missing, 'there is no such file'))
   })
 })
 

@@ -30,6 +30,12 @@ describe('the targets of the self-probe', () => {
     assert.ok(!keys(false).includes('doh3 127.0.0.1:443'))
   })
 
+  test('have no HTTP/3 where certificates of clients are asked for', () => {
+    const doh = [at('127.0.0.1', 443), at('127.0.0.1', 444)]
+    const targets = probeTargets({ endpoints: { ...NOWHERE, doh }, http3: true }, { ...FACTS, certified: [at('127.0.0.1', 443)] })
+    assert.deepEqual(targets.map(targetKey), ['doh 127.0.0.1:443', 'doh 127.0.0.1:444', 'doh3 127.0.0.1:444'])
+  })
+
   test('are asked at loopback where they are bound to every address', () => {
     const dns = [at('0.0.0.0', 53), at('::', 53), at('192.0.2.1', 53)]
     const targets = probeTargets({ endpoints: { ...NOWHERE, dns }, http3: false }, FACTS)

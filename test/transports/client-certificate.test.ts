@@ -1,3 +1,4 @@
+import 'reflect-metadata'
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
 import { Name } from '@peculiar/x509'
