@@ -245,7 +245,7 @@ function accessOf(list: readonly Prefix[], tokens: TokenHolders | null): Access 
 const MAX_CHOICES = 10
 
 /** Binds TCP, then UDP on the same ports. Where the kernel chose a port that somebody has on UDP, it chooses again. */
-async function bindTogether(
+export async function bindTogether(
   listen: readonly ListenerSlice[],
   { first, second }: { first: (listen: readonly ListenerSlice[]) => Promise<void>; second: () => Promise<void> },
 ): Promise<void> {
@@ -263,7 +263,7 @@ async function bindTogether(
 }
 
 /** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */
-function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
+export function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
   return listen.map((slice, i) => ({ ...slice, endpoint: { ...slice.endpoint, port: bound[i]?.port ?? slice.endpoint.port } }))
 }
 
@@ -274,7 +274,7 @@ function originLog(log: Logger): OriginObserver {
   }
 }
 
-function addressLog(log: Logger): AddressObserver {
+export function addressLog(log: Logger): AddressObserver {
   const address = formatEndpoint
   return {
     appeared: (endpoint) => log.info({ address: address(endpoint) }, 'DNS over UDP is served on another address of this machine'),
