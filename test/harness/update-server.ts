@@ -123,11 +123,12 @@ export class UpdateServer implements AsyncDisposable {
   /** The message without the TSIG record that is its last. */
   #unsigned(message: Buffer): { body: Buffer; tsig: Tsig | null } {
     const [questions = 0, answers = 0, authorities = 0, additionals = 0] = [4, 6, 8, 10].map((at) => message.readUInt16BE(at))
+    if (additionals === 0) return { body: message, tsig: null }
     let at = 12
     for (let i = 0; i < questions; i++) at = readName(message, at).end + 4
     for (let i = 1; i < answers + authorities + additionals; i++) at = recordEnd(message, at)
     const owner = readName(message, at)
-    if (additionals === 0 || message.readUInt16BE(owner.end) !== TYPE_TSIG) return { body: message, tsig: null }
+    if (message.readUInt16BE(owner.end) !== TYPE_TSIG) return { body: message, tsig: null }
     const algorithm = readName(message, owner.end + 10)
     const mac = algorithm.end + 10
     const body = Buffer.from(message.subarray(0, at))

@@ -119,7 +119,7 @@ test('a refused update says what to look at', async (t) => {
 test('an answer that is not signed as it should be is none', async (t) => {
   const key = { name: 'acme.key', hash: 'sha256', secret: SECRET }
   const tampered: readonly [(answer: Buffer) => Buffer, RegExp][] = [
-    // REFUSED made NOERROR
+    // RA, which says nothing of the update
     [(answer) => (answer.writeUInt16BE(answer.readUInt16BE(2) ^ 0x0080, 2), answer), /the signature of the answer is wrong \(NOERROR\)/],
     [(answer) => (answer.writeUInt8(answer.readUInt8(answer.length - 7) ^ 1, answer.length - 7), answer), /the signature of the answer is wrong/],
     [(answer) => withoutLast(answer), /the answer is not signed \(NOERROR\)/],
