@@ -101,7 +101,8 @@ export class UpdateServer implements AsyncDisposable {
     const { rcode = 0, zones = [] } = this.options
     if (rcode !== 0) return rcodeOnly(message, rcode)
     // RFC 2136 §3.1, §3.2: one zone, no prerequisites
-    if (message.readUInt16BE(4) !== 1 || message.readUInt16BE(6) !== 0 || message.readUInt16BE(end) !== TYPE_SOA) return rcodeOnly(message, 1)
+    if (message.readUInt16BE(4) !== 1 || message.readUInt16BE(6) !== 0 || message.readUInt16BE(end) !== TYPE_SOA)
+      return rcodeOnly(message, 1)
     if (!zones.includes(zone)) return rcodeOnly(message, 9)
     let at = end + 4
     for (let left = message.readUInt16BE(8); left > 0; left--) {
@@ -180,7 +181,8 @@ export class UpdateServer implements AsyncDisposable {
     const error = Buffer.alloc(4)
     error.writeUInt16BE(terms.error, 0)
     error.writeUInt16BE(terms.other.length, 2)
-    for (const part of [wireName(terms.name), hex('00ff00000000'), wireName(terms.algorithm), timeOf(terms), error, terms.other]) hmac.update(part)
+    for (const part of [wireName(terms.name), hex('00ff00000000'), wireName(terms.algorithm), timeOf(terms), error, terms.other])
+      hmac.update(part)
     return hmac.digest()
   }
 }

@@ -50,7 +50,10 @@ test('a hook is called as that of lego, without a shell, and without the secrets
 })
 
 test('a hook that fails says why, in few lines without control characters', async (t) => {
-  const { solver, deps } = await hook(t, '#!/bin/sh\nyes filler | head -n 100000\nprintf "one\\ntwo\\033[2J\\r\\nthree\\n\\nfour\\n" >&2\nexit 3\n')
+  const { solver, deps } = await hook(
+    t,
+    '#!/bin/sh\nyes filler | head -n 100000\nprintf "one\\ntwo\\033[2J\\r\\nthree\\n\\nfour\\n" >&2\nexit 3\n',
+  )
   await assert.rejects(solver.present(CHALLENGE), {
     code: 'ATLAS_CERTIFICATE',
     message: /is ours by dns-01: the hook \/.*\/hook has failed \(present\): exit code 3: two\[2J \/ three \/ four$/,

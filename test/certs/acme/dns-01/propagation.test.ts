@@ -96,10 +96,7 @@ test('a server that is not authoritative shows nothing', async (t) => {
 test('where no resolver is known but the gateway, servers have to be named', async (t) => {
   const primary = await serve(t)
   const config = { server: primary.endpoint, zone: 'example.net', tsig: null, timeoutMs: 5000, servers: [] }
-  await assert.rejects(
-    createUpdateSolver(config, dependencies()).present(CHALLENGE),
-    /no server of the zone example\.net\. has an address/,
-  )
+  await assert.rejects(createUpdateSolver(config, dependencies()).present(CHALLENGE), /no server of the zone example\.net\. has an address/)
   await createUpdateSolver({ ...config, servers: [primary.endpoint] }, dependencies()).present(CHALLENGE)
 })
 

@@ -51,7 +51,10 @@ for (const hash of ['sha256', 'sha384', 'sha512'] as const) {
     const server = await serve(t, { key })
     const seen = await serve(t, { records: { [`${RECORD} 16`]: [txtData(valueOf(challengeFor('www.example.net')))] } })
     const solver = createUpdateSolver(
-      { ...config(server.endpoint, { zone: null, tsig: tsig(t, { algorithm: `hmac-${hash}`, name: 'Acme.KEY' }) }), servers: [seen.endpoint] },
+      {
+        ...config(server.endpoint, { zone: null, tsig: tsig(t, { algorithm: `hmac-${hash}`, name: 'Acme.KEY' }) }),
+        servers: [seen.endpoint],
+      },
       dependencies(),
     )
     await solver.present(challengeFor('www.example.net'))
@@ -121,7 +124,10 @@ test('an answer that is not signed as it should be is none', async (t) => {
   const tampered: readonly [(answer: Buffer) => Buffer, RegExp][] = [
     // RA, which says nothing of the update
     [(answer) => (answer.writeUInt16BE(answer.readUInt16BE(2) ^ 0x0080, 2), answer), /the signature of the answer is wrong \(NOERROR\)/],
-    [(answer) => (answer.writeUInt8(answer.readUInt8(answer.length - 7) ^ 1, answer.length - 7), answer), /the signature of the answer is wrong/],
+    [
+      (answer) => (answer.writeUInt8(answer.readUInt8(answer.length - 7) ^ 1, answer.length - 7), answer),
+      /the signature of the answer is wrong/,
+    ],
     [(answer) => withoutLast(answer), /the answer is not signed \(NOERROR\)/],
     [(answer) => answer.subarray(0, -1), /the answer is malformed/],
     [(answer) => Buffer.concat([answer, Buffer.from([0])]), /the answer is malformed/],
@@ -178,7 +184,10 @@ test('remove() never rejects, and says what stays', async (t) => {
   await solver.present(challenge)
   await server[Symbol.asyncDispose]()
   await solver.remove(challenge)
-  assert.match(deps.left.join(), /^Cannot remove _acme-challenge\.www\.example\.net\. TXT ".{43}": the server 127\.0\.0\.1:\d+ has not taken the update: .*ECONNREFUSED/)
+  assert.match(
+    deps.left.join(),
+    /^Cannot remove _acme-challenge\.www\.example\.net\. TXT ".{43}": the server 127\.0\.0\.1:\d+ has not taken the update: .*ECONNREFUSED/,
+  )
   await solver.remove(challengeFor('never.example.net'))
   assert.equal(deps.left.length, 1)
 })
@@ -216,7 +225,10 @@ test('close() ends what is under way, and remove() still works then', async (t) 
 
 test('the zone is that of the nearest SOA record', async (t) => {
   const zones = ['example.net', 'www.example.net']
-  const server = await serve(t, { zones: ['www.example.net', 'example.net'], records: { ['www.example.net 6']: [soaData('www.example.net')] } })
+  const server = await serve(t, {
+    zones: ['www.example.net', 'example.net'],
+    records: { ['www.example.net 6']: [soaData('www.example.net')] },
+  })
   await createUpdateSolver(config(server.endpoint, { zone: null }), dependencies()).present(challengeFor('www.example.net'))
   assert.deepEqual(server.updates, [`+ ${RECORD} 1`], zones.join())
 })
