@@ -30,6 +30,13 @@ export interface UpdateServerOptions {
 }
 
 export const soaData = (zone: string): Buffer => Buffer.concat([wireName(`ns.${zone}`), wireName(`hostmaster.${zone}`), Buffer.alloc(20)])
+/** The message with another octet at `at`. */
+export function withOctet(message: Buffer, at: number, octet: number): Buffer {
+  const changed = Buffer.from(message)
+  changed.writeUInt8(octet, at)
+  return changed
+}
+
 export const txtData = (text: string): Buffer => Buffer.from([text.length, ...Buffer.from(text)])
 
 const [TYPE_SOA, TYPE_TXT, TYPE_TSIG] = [6, 16, 250]

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { createUpdateSolver } from '../../certs/acme/dns-01/solver.ts'
-import { challengeFor, dependencies, valueOf } from '../certs/acme/dns-01/challenges.ts'
+import { challengeFor, dependencies, txtOf } from '../certs/acme/dns-01/challenges.ts'
 import { freePort, Holdings, missing, run, start } from '../harness/real.ts'
 
 const ALGORITHMS = ['sha256', 'sha384', 'sha512'] as const
@@ -55,17 +55,17 @@ zone "example.net" { type primary; file "example.net.zone"; update-policy { ${gr
   const solvers = new Map(ALGORITHMS.map((hash) => [hash, solver({ hash })]))
   await Promise.all(challenges.map(([hash, challenge]) => solvers.get(hash)?.present(challenge)))
   const name = '_acme-challenge.www.example.net'
-  assert.deepEqual((await texts(name)).toSorted(), challenges.map(([, challenge]) => valueOf(challenge)).toSorted())
+  assert.deepEqual((await texts(name)).toSorted(), challenges.map(([, challenge]) => txtOf(challenge)).toSorted())
   await Promise.all(challenges.slice(1).map(([hash, challenge]) => solvers.get(hash)?.remove(challenge)))
   assert.deepEqual(
     await texts(name),
-    challenges.slice(0, 1).map(([, challenge]) => valueOf(challenge)),
+    challenges.slice(0, 1).map(([, challenge]) => txtOf(challenge)),
   )
 
   const aliased = challengeFor('alias.example.net')
   const made = solver()
   await made.present(aliased)
-  assert.deepEqual(await texts('elsewhere.example.net'), [valueOf(aliased)])
+  assert.deepEqual(await texts('elsewhere.example.net'), [txtOf(aliased)])
   await made.remove(aliased)
   assert.deepEqual(await texts('elsewhere.example.net'), [])
 

@@ -8,7 +8,7 @@ export function challengeFor(value: string, token = 'token'): Challenge {
 }
 
 /** RFC 8555 §8.4, in other words. */
-export function valueOf({ keyAuthorization }: Challenge): string {
+export function txtOf({ keyAuthorization }: Challenge): string {
   return Buffer.from(createHash('sha256').update(keyAuthorization, 'utf8').digest()).toString('base64url')
 }
 

@@ -7,7 +7,7 @@ import test, { type TestContext } from 'node:test'
 import { createHookSolver } from '../../../../certs/acme/dns-01/solver.ts'
 import { temporaryDirectory } from '../../../harness/temporary.ts'
 import { txtData, UpdateServer } from '../../../harness/update-server.ts'
-import { challengeFor, dependencies, valueOf } from './challenges.ts'
+import { challengeFor, dependencies, txtOf } from './challenges.ts'
 
 const CHALLENGE = challengeFor('www.example.net')
 const RECORD = '_acme-challenge.www.example.net'
@@ -19,7 +19,7 @@ async function hook(t: TestContext, script: string, { timeoutMs = 20_000, mode =
   writeFileSync(program, script, { mode })
   const server = await UpdateServer.start({
     zones: ['example.net'],
-    records: { [`${RECORD} 16`]: [txtData(valueOf(CHALLENGE))] },
+    records: { [`${RECORD} 16`]: [txtData(txtOf(CHALLENGE))] },
   })
   t.after(() => server[Symbol.asyncDispose]())
   const deps = dependencies()
@@ -41,9 +41,16 @@ test('a hook is called as that of lego, without a shell, and without the secrets
   await solver.remove(CHALLENGE)
   const call = (action: string) =>
     [
-      ...['--zone', 'a b; $HOME', action, `${RECORD}.`, valueOf(CHALLENGE)],
-      ...[`ATLAS_ACME_ACTION=${action}`, 'ATLAS_ACME_DOMAIN=www.example.net', `ATLAS_ACME_RECORD=${RECORD}.`],
-      ...[`ATLAS_ACME_VALUE=${valueOf(CHALLENGE)}`, 'OTHER_THING=kept'],
+      '--zone',
+      'a b; $HOME',
+      action,
+      `${RECORD}.`,
+      txtOf(CHALLENGE),
+      `ATLAS_ACME_ACTION=${action}`,
+      'ATLAS_ACME_DOMAIN=www.example.net',
+      `ATLAS_ACME_RECORD=${RECORD}.`,
+      `ATLAS_ACME_VALUE=${txtOf(CHALLENGE)}`,
+      'OTHER_THING=kept',
     ].join('\n')
   assert.equal(written(), `${call('present')}\n${call('cleanup')}\n`)
   assert.deepEqual(deps.left, [])

@@ -3,8 +3,8 @@ import test, { type TestContext } from 'node:test'
 import { createUpdateSolver, type DnsSolverDependencies } from '../../../../certs/acme/dns-01/solver.ts'
 import { response, wireName } from '../../../harness/messages.ts'
 import { udpServer } from '../../../harness/servers.ts'
-import { clientFor, txtData, UpdateServer, type UpdateServerOptions } from '../../../harness/update-server.ts'
-import { challengeFor, dependencies, valueOf } from './challenges.ts'
+import { clientFor, txtData, UpdateServer, type UpdateServerOptions, withOctet } from '../../../harness/update-server.ts'
+import { challengeFor, dependencies, txtOf } from './challenges.ts'
 
 const RECORD = '_acme-challenge.www.example.net'
 const CHALLENGE = challengeFor('www.example.net')
@@ -22,16 +22,16 @@ const address = (text: string): Buffer => Buffer.from(text.split('.').map(Number
 /** A zone with a hidden primary and three servers, and a resolver that knows them. */
 async function world(t: TestContext, options: { first?: UpdateServerOptions; second?: UpdateServerOptions } = {}) {
   const primary = await serve(t, {
-    records: { ['example.net 2']: ['ns1', 'ns2', 'ns3'].map((label) => wireName(`${label}.example.org`)) },
+    records: { 'example.net 2': ['ns1', 'ns2', 'ns3'].map((label) => wireName(`${label}.example.org`)) },
   })
   const [first, second] = [await serve(t, options.first), await serve(t, options.second)]
   const resolver = await serve(t, {
     recurses: true,
     records: {
-      ['ns1.example.org 1']: [address(FIRST)],
-      ['ns2.example.org 1']: [address(SECOND)],
-      ['ns2.example.org 28']: [Buffer.alloc(16)],
-      ['ns3.example.org 1']: [address(DOWN)],
+      'ns1.example.org 1': [address(FIRST)],
+      'ns2.example.org 1': [address(SECOND)],
+      'ns2.example.org 28': [Buffer.alloc(16)],
+      'ns3.example.org 1': [address(DOWN)],
     },
   })
   const client = clientFor({ [FIRST]: first.endpoint, [SECOND]: second.endpoint, [DOWN]: CLOSED })
@@ -45,7 +45,7 @@ async function world(t: TestContext, options: { first?: UpdateServerOptions; sec
 
 test('present() waits until each server of the zone that answers shows the record', async (t) => {
   const { first, second, solver } = await world(t)
-  const show = (server: UpdateServer) => server.records.set(`${RECORD} 16`, [txtData('other'), txtData(valueOf(CHALLENGE))])
+  const show = (server: UpdateServer) => server.records.set(`${RECORD} 16`, [txtData('other'), txtData(txtOf(CHALLENGE))])
   const pauses: number[] = []
   const made = solver({
     pause: async (ms) => {
@@ -67,7 +67,7 @@ test('present() gives up after the time that is set, and says who does not show 
   const { deps, solver: made } = solver()
   await assert.rejects(made.present(CHALLENGE), (error: Error) => {
     assert.match(error.message, /^Cannot show the CA that www\.example\.net is ours by dns-01: within 60 s not all servers have shown/)
-    assert.ok(error.message.includes(`${RECORD}. TXT "${valueOf(CHALLENGE)}": ns1.example.org. (192.0.2.1:53): the record is not there`))
+    assert.ok(error.message.includes(`${RECORD}. TXT "${txtOf(CHALLENGE)}": ns1.example.org. (192.0.2.1:53): the record is not there`))
     assert.match(error.message, /ns2\.example\.org\. \(192\.0\.2\.2:53\): REFUSED; ns3\.example\.org\. \(192\.0\.2\.3:53\): .*ECONNREFUSED/)
     return true
   })
@@ -78,7 +78,7 @@ test('present() gives up after the time that is set, and says who does not show 
 })
 
 test('a server that is down, or not authoritative, does not keep the record from being seen', async (t) => {
-  const shown = { records: { [`${RECORD} 16`]: [txtData(valueOf(CHALLENGE))] } }
+  const shown = { records: { [`${RECORD} 16`]: [txtData(txtOf(CHALLENGE))] } }
   // the second one has it from others
   const { second, solver } = await world(t, { first: shown, second: { ...shown, recurses: true } })
   const { deps, solver: made } = solver()
@@ -88,7 +88,7 @@ test('a server that is down, or not authoritative, does not keep the record from
 })
 
 test('a server that is not authoritative shows nothing', async (t) => {
-  const shown = { records: { [`${RECORD} 16`]: [txtData(valueOf(CHALLENGE))] }, recurses: true }
+  const shown = { records: { [`${RECORD} 16`]: [txtData(txtOf(CHALLENGE))] }, recurses: true }
   const { solver } = await world(t, { first: shown, second: shown })
   await assert.rejects(solver().solver.present(CHALLENGE), /ns1\.example\.org\. \(192\.0\.2\.1:53\): it is not authoritative for the name/)
 })
@@ -110,7 +110,7 @@ test('an answer over UDP that is cut off is asked for over TCP; one that is malf
   const truncating = { ...client, udp: (_: unknown, message: Uint8Array, signal: AbortSignal) => client.udp(udp.endpoint, message, signal) }
   await createUpdateSolver(config, dependencies({ client: truncating })).present(CHALLENGE)
   assert.equal(udp.queries.length, 1)
-  const garbled = await serve(t, { tamper: (answer) => (answer.writeUInt16BE(9, 6), answer) })
+  const garbled = await serve(t, { tamper: (answer) => withOctet(answer, 7, 9) })
   const other = { ...config, servers: [garbled.endpoint] }
   await assert.rejects(createUpdateSolver(other, dependencies()).present(CHALLENGE), /127\.0\.0\.1:\d+: the answer is malformed$/)
 })

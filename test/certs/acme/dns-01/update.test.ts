@@ -8,8 +8,8 @@ import type { TsigConfig } from '../../../../certs/acme/dns-01/tsig-key.ts'
 import type { Endpoint } from '../../../../net/address.ts'
 import { wireName } from '../../../harness/messages.ts'
 import { temporaryDirectory } from '../../../harness/temporary.ts'
-import { soaData, txtData, UpdateServer, type UpdateServerOptions } from '../../../harness/update-server.ts'
-import { challengeFor, dependencies, valueOf } from './challenges.ts'
+import { soaData, txtData, UpdateServer, type UpdateServerOptions, withOctet } from '../../../harness/update-server.ts'
+import { challengeFor, dependencies, txtOf } from './challenges.ts'
 
 const SECRET = randomBytes(32)
 const RECORD = '_acme-challenge.www.example.net'
@@ -36,9 +36,9 @@ test('an update adds one record beside those that are there, and takes only that
   // a wildcard and the name below it have the same record
   const [name, wildcard] = [challengeFor('www.example.net', 'one'), challengeFor('www.example.net', 'two')]
   await Promise.all([solver.present(name), solver.present(wildcard)])
-  assert.deepEqual(server.texts(RECORD), ['of-somebody-else', valueOf(name), valueOf(wildcard)].toSorted())
+  assert.deepEqual(server.texts(RECORD), ['of-somebody-else', txtOf(name), txtOf(wildcard)].toSorted())
   await solver.remove(name)
-  assert.deepEqual(server.texts(RECORD), ['of-somebody-else', valueOf(wildcard)].toSorted())
+  assert.deepEqual(server.texts(RECORD), ['of-somebody-else', txtOf(wildcard)].toSorted())
   await solver.remove(wildcard)
   await solver.remove(wildcard)
   assert.deepEqual(server.texts(RECORD), ['of-somebody-else'])
@@ -49,7 +49,7 @@ for (const hash of ['sha256', 'sha384', 'sha512'] as const) {
   test(`an update is signed with hmac-${hash}, and so is every question at that server`, async (t) => {
     const key = { name: 'acme.key', hash, secret: SECRET }
     const server = await serve(t, { key })
-    const seen = await serve(t, { records: { [`${RECORD} 16`]: [txtData(valueOf(challengeFor('www.example.net')))] } })
+    const seen = await serve(t, { records: { [`${RECORD} 16`]: [txtData(txtOf(challengeFor('www.example.net')))] } })
     const solver = createUpdateSolver(
       {
         ...config(server.endpoint, { zone: null, tsig: tsig(t, { algorithm: `hmac-${hash}`, name: 'Acme.KEY' }) }),
@@ -58,7 +58,7 @@ for (const hash of ['sha256', 'sha384', 'sha512'] as const) {
       dependencies(),
     )
     await solver.present(challengeFor('www.example.net'))
-    assert.deepEqual(server.texts(RECORD), [valueOf(challengeFor('www.example.net'))])
+    assert.deepEqual(server.texts(RECORD), [txtOf(challengeFor('www.example.net'))])
     assert.deepEqual(server.questions, [`${RECORD} 5`, `${RECORD} 6`], 'aliases, then the zone')
   })
 }
@@ -67,19 +67,19 @@ test('an update is written where the aliases of the name lead', async (t) => {
   const server = await serve(t, {
     records: {
       [`${RECORD} 5`]: [wireName('one.example.net')],
-      ['one.example.net 5']: [wireName('two.example.net')],
+      'one.example.net 5': [wireName('two.example.net')],
     },
   })
   const solver = createUpdateSolver(config(server.endpoint, { zone: null }), dependencies())
   await solver.present(challengeFor('www.example.net'))
-  assert.deepEqual(server.texts('two.example.net'), [valueOf(challengeFor('www.example.net'))])
+  assert.deepEqual(server.texts('two.example.net'), [txtOf(challengeFor('www.example.net'))])
   await solver.remove(challengeFor('www.example.net'))
   assert.deepEqual(server.texts('two.example.net'), [])
 })
 
 test('aliases that lead nowhere are given up', async (t) => {
   const server = await serve(t, {
-    records: { [`${RECORD} 5`]: [wireName('one.example.net')], ['one.example.net 5']: [wireName(RECORD)] },
+    records: { [`${RECORD} 5`]: [wireName('one.example.net')], 'one.example.net 5': [wireName(RECORD)] },
   })
   const solver = createUpdateSolver(config(server.endpoint), dependencies())
   await assert.rejects(solver.present(challengeFor('www.example.net')), {
@@ -123,11 +123,8 @@ test('an answer that is not signed as it should be is none', async (t) => {
   const key = { name: 'acme.key', hash: 'sha256', secret: SECRET }
   const tampered: readonly [(answer: Buffer) => Buffer, RegExp][] = [
     // RA, which says nothing of the update
-    [(answer) => (answer.writeUInt16BE(answer.readUInt16BE(2) ^ 0x0080, 2), answer), /the signature of the answer is wrong \(NOERROR\)/],
-    [
-      (answer) => (answer.writeUInt8(answer.readUInt8(answer.length - 7) ^ 1, answer.length - 7), answer),
-      /the signature of the answer is wrong/,
-    ],
+    [(answer) => withOctet(answer, 3, answer.readUInt8(3) ^ 0x80), /the signature of the answer is wrong \(NOERROR\)/],
+    [(answer) => withOctet(answer, answer.length - 7, answer.readUInt8(answer.length - 7) ^ 1), /the signature of the answer is wrong/],
     [(answer) => withoutLast(answer), /the answer is not signed \(NOERROR\)/],
     [(answer) => answer.subarray(0, -1), /the answer is malformed/],
     [(answer) => Buffer.concat([answer, Buffer.from([0])]), /the answer is malformed/],
@@ -169,14 +166,14 @@ test('a secret that cannot be used is found out at once, with file and origin', 
 test('a secret that has changed in its file is used from then on; lines and spaces do not matter', async (t) => {
   const server = await serve(t, { key: { name: 'acme.key', hash: 'sha256', secret: SECRET } })
   const key = tsig(t, { secret: randomBytes(32).toString('base64') })
-  const seen = await serve(t, { records: { [`${RECORD} 16`]: [txtData(valueOf(challengeFor('www.example.net')))] } })
+  const seen = await serve(t, { records: { [`${RECORD} 16`]: [txtData(txtOf(challengeFor('www.example.net')))] } })
   const solver = createUpdateSolver({ ...config(server.endpoint, { tsig: key }), servers: [seen.endpoint] }, dependencies())
   await assert.rejects(solver.present(challengeFor('www.example.net')), /BADSIG/)
   writeFileSync(key.secretFile, `${SECRET.toString('base64').replace(/^.{8}/, '$&\n ')}\n`)
   await solver.present(challengeFor('www.example.net'))
 })
 
-test('remove() never rejects, and says what stays', async (t) => {
+test('remove() never rejects, and says what stays', async (_t) => {
   const deps = dependencies()
   const server = await UpdateServer.start({ zones: ['example.net'] })
   const solver = createUpdateSolver(config(server.endpoint), deps)
@@ -227,7 +224,7 @@ test('the zone is that of the nearest SOA record', async (t) => {
   const zones = ['example.net', 'www.example.net']
   const server = await serve(t, {
     zones: ['www.example.net', 'example.net'],
-    records: { ['www.example.net 6']: [soaData('www.example.net')] },
+    records: { 'www.example.net 6': [soaData('www.example.net')] },
   })
   await createUpdateSolver(config(server.endpoint, { zone: null }), dependencies()).present(challengeFor('www.example.net'))
   assert.deepEqual(server.updates, [`+ ${RECORD} 1`], zones.join())
