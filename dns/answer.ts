@@ -216,10 +216,10 @@ function putHeader(out: Uint8Array, at: number, facts: HeaderFacts): void {
   const { query } = facts
   const opcode = opcodeOf(query.flags)
   // UPDATE (RFC 2136 §2.2) and DSO (RFC 8490 §5.4) have reserved bits where others have RA
-  const recursion = opcode === Opcode.UPDATE || opcode === Opcode.DSO ? 0 : Flag.RA
-  // AA stays 0: nothing here is authoritative; AD stays 0: no upstream is authenticated (RFC 4035 §4.6)
+  const server = opcode === Opcode.UPDATE || opcode === Opcode.DSO ? 0 : query.serverFlags
+  // AD stays 0: no upstream is authenticated (RFC 4035 §4.6)
   const copied = query.flags & (Flag.OPCODE | Flag.RD | Flag.CD)
-  const flags = Flag.QR | copied | recursion | (facts.truncated ? Flag.TC : 0) | (facts.rcode & Flag.RCODE)
+  const flags = Flag.QR | copied | server | (facts.truncated ? Flag.TC : 0) | (facts.rcode & Flag.RCODE)
   putU16(out, at, query.id)
   putU16(out, at + 2, flags)
   putU16(out, at + 4, query.questionEnd > HEADER_LENGTH ? 1 : 0)

@@ -49,6 +49,7 @@ const ROWS = {
   class_refused: answered(Rcode.REFUSED, Ede.NOT_SUPPORTED),
   signature_refused: answered(Rcode.REFUSED, Ede.NOT_SUPPORTED),
   recursion_not_desired: answered(Rcode.REFUSED, Ede.NOT_AUTHORITATIVE),
+  not_authoritative: answered(Rcode.REFUSED, Ede.NOT_AUTHORITATIVE),
   access_denied: unanswered(403),
   token_required: unanswered(403),
   rate_limited: unanswered(429, DOQ_EXCESSIVE_LOAD),

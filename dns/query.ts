@@ -3,7 +3,7 @@ import { copyOf } from './bytes.ts'
 import { NO_SUBNET, type Subnet } from './client-subnet.ts'
 import type { Client, ReplySink, Route } from './contracts.ts'
 import type { Failure } from './failure.ts'
-import { HEADER_LENGTH } from './header.ts'
+import { Flag, HEADER_LENGTH } from './header.ts'
 import { NO_ROUTE } from './route.ts'
 
 /** No keepalive option (RFC 7828) in the query. */
@@ -54,6 +54,8 @@ export class Query {
   padding = 0
   /** RFC 7828 TIMEOUT to announce, units of 100 ms; -1: none. */
   keepalive = -1
+  /** AA and RA of the answer: by default that of a server that recurses, and is authoritative for nothing. */
+  serverFlags: number = Flag.RA
   /** RFC 7873: the client's cookie and ours; null: none. Set by the accept stage. */
   cookie: Uint8Array | null = null
   /** Whether the client has shown by its cookie that it receives what is sent to its address. */

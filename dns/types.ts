@@ -27,7 +27,7 @@ export const Type = {
   ANY: 255,
 } as const
 
-export const Class = { IN: 1, CH: 3 } as const
+export const Class = { IN: 1, CH: 3, NONE: 254, ANY: 255 } as const
 
 export const Opcode = { QUERY: 0, UPDATE: 5, DSO: 6 } as const
 
@@ -39,6 +39,8 @@ export const Rcode = {
   NOTIMP: 4,
   REFUSED: 5,
   YXDOMAIN: 6,
+  NOTAUTH: 9,
+  NOTZONE: 10,
   BADVERS: 16,
   BADCOOKIE: 23,
 } as const

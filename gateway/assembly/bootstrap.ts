@@ -118,7 +118,7 @@ interface Host {
 }
 
 /** Read anew for each look: resolv.conf is another one in another network. */
-function resolversOf(config: Config): readonly Endpoint[] {
+export function resolversOf(config: Config): readonly Endpoint[] {
   const resolvers = config.bootstrap ?? readResolvConf()
   return resolvers.filter((endpoint) => !leadsHere({ protocol: 'udp', ...endpoint }, config))
 }

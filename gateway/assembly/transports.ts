@@ -265,7 +265,7 @@ function clientCaOf(clientCas: ClientCas, file: string): ClientCa {
 const MAX_CHOICES = 10
 
 /** Binds TCP, then UDP on the same ports. Where the kernel chose a port that somebody has on UDP, it chooses again. */
-async function bindTogether(
+export async function bindTogether(
   listen: readonly ListenerSlice[],
   { first, second }: { first: (listen: readonly ListenerSlice[]) => Promise<void>; second: () => Promise<void> },
 ): Promise<void> {
@@ -283,7 +283,7 @@ async function bindTogether(
 }
 
 /** UDP takes the port that the kernel chose for TCP where the configuration leaves the choice to it. */
-function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
+export function withPorts(listen: readonly ListenerSlice[], bound: readonly Endpoint[]): readonly ListenerSlice[] {
   return listen.map((slice, i) => ({ ...slice, endpoint: { ...slice.endpoint, port: bound[i]?.port ?? slice.endpoint.port } }))
 }
 
@@ -294,7 +294,7 @@ function originLog(log: Logger): OriginObserver {
   }
 }
 
-function addressLog(log: Logger): AddressObserver {
+export function addressLog(log: Logger): AddressObserver {
   const address = formatEndpoint
   return {
     appeared: (endpoint) => log.info({ address: address(endpoint) }, 'DNS over UDP is served on another address of this machine'),

@@ -1,7 +1,7 @@
 import { u8, u16 } from '../../dns/bytes.ts'
 import { additionalCount, answerCount, authorityCount, Flag, flagsOf, HEADER_LENGTH, opcodeOf, questionCount } from '../../dns/header.ts'
 import { lower, skipPlainName } from '../../dns/name.ts'
-import { Rcode } from '../../dns/types.ts'
+import { Opcode, Rcode } from '../../dns/types.ts'
 
 /** TYPE and CLASS. */
 const QUESTION_TAIL = 4
@@ -17,7 +17,9 @@ export function mismatch(query: Uint8Array, message: Uint8Array): string | null 
   if ((flags & Flag.QR) === 0) return 'the message is no answer but a query'
   if (opcodeOf(flags) !== opcodeOf(flagsOf(query))) return 'the answer has another opcode'
   const bare = questionCount(message) === 0 && answerCount(message) + authorityCount(message) === 0
-  if (bare && (flags & Flag.RCODE) !== Rcode.NOERROR && additionalCount(message) <= 1) return null
+  // RFC 2136 §3.8: of an update too
+  const mayBeBare = (flags & Flag.RCODE) !== Rcode.NOERROR || opcodeOf(flags) === Opcode.UPDATE
+  if (bare && mayBeBare && additionalCount(message) <= 1) return null
   return questionCount(message) === 1 && hasSameQuestion(query, message) ? null : 'the answer is to another question'
 }
 

@@ -19,9 +19,12 @@ export class AcceptStage implements Stage {
   readonly name = 'accept'
   /** Null: cookies are ignored. */
   cookies: ServerCookies | null
+  readonly #recurses: boolean
 
-  constructor({ cookies }: { cookies: ServerCookies | null }) {
+  /** `recurses`: false where only zones of our own are served. */
+  constructor({ cookies, recurses = true }: { cookies: ServerCookies | null; recurses?: boolean }) {
     this.cookies = cookies
+    this.#recurses = recurses
   }
 
   onQuery(query: Query): Verdict {
@@ -29,7 +32,7 @@ export class AcceptStage implements Stage {
     if (failure === null && query.cookieLength > 0) this.#takeCookie(query)
     // RFC 7873 §5.4
     if (failure === null && query.questionEnd === HEADER_LENGTH) return this.#answerCookie(query)
-    query.failure = failure ?? refusal(query)
+    query.failure = failure ?? refusal(query) ?? this.#refusedRecursion(query)
     if (query.failure !== null) return Verdict.FAILED
     // RFC 8482 §4.4: ANY is what amplification asks for, so a spoofable transport gets no data (P-9)
     if (query.qtype === Type.ANY && query.client.traits.datagram) {
@@ -37,6 +40,11 @@ export class AcceptStage implements Stage {
       return Verdict.ANSWERED
     }
     return Verdict.NEXT
+  }
+
+  /** P-4: without recursion only a cache could be asked, and what others looked up is nobody's business. */
+  #refusedRecursion({ flags }: Query): Failure | null {
+    return this.#recurses && (flags & Flag.RD) === 0 ? Failure.recursion_not_desired : null
   }
 
   #takeCookie(query: Query): void {
@@ -62,7 +70,7 @@ function refusal(query: Query): Failure | null {
   if (query.client.keepalive !== NO_KEEPALIVE && keepalive !== KEEPALIVE_ABSENT && keepalive !== 0 && keepalive !== 2) {
     return Failure.malformed_message
   }
-  return refusedType(query.qtype) ?? refusedClassOrFlags(query)
+  return refusedType(query.qtype) ?? (query.qclass === Class.IN ? null : Failure.class_refused)
 }
 
 function refusedType(type: number): Failure | null {
@@ -73,10 +81,4 @@ function refusedType(type: number): Failure | null {
   if (type === Type.AXFR || type === Type.IXFR) return Failure.transfer_refused
   if (type === Type.TSIG || type === Type.TKEY) return Failure.signature_refused
   return Failure.type_not_implemented
-}
-
-function refusedClassOrFlags(query: Query): Failure | null {
-  if (query.qclass !== Class.IN) return Failure.class_refused
-  // P-4: without recursion only a cache could be asked, and what others looked up is nobody's business
-  return (query.flags & Flag.RD) === 0 ? Failure.recursion_not_desired : null
 }

@@ -2,11 +2,11 @@ import type { Answer } from '../../dns/answer.ts'
 import { u8 } from '../../dns/bytes.ts'
 import { type Stage, Verdict } from '../../dns/contracts.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
+import { localAnswer, OWNER, QUESTION_TAIL, recordOf } from '../../dns/local-answer.ts'
 import { lower } from '../../dns/name.ts'
 import type { Query } from '../../dns/query.ts'
 import { parseNameText } from '../../dns/text-name.ts'
 import { Rcode, Type } from '../../dns/types.ts'
-import { localAnswer, OWNER, QUESTION_TAIL, recordOf } from './local-answer.ts'
 
 const TOKEN = /^[0-9a-f]{32}$/i
 /** What follows the token. */

@@ -1,9 +1,9 @@
 import type { Answer } from '../../dns/answer.ts'
 import { HEADER_LENGTH } from '../../dns/header.ts'
+import { localAnswer, OWNER, QUESTION_TAIL, recordOf, uint32 } from '../../dns/local-answer.ts'
 import type { Query } from '../../dns/query.ts'
 import { parseNameText } from '../../dns/text-name.ts'
 import { Rcode, Type } from '../../dns/types.ts'
-import { localAnswer, OWNER, QUESTION_TAIL, recordOf, uint32 } from './local-answer.ts'
 import type { SpecialZone } from './special-zones.ts'
 
 /** RFC 6303 §3: TTL and negative TTL of locally served zones, seconds. */

@@ -1,6 +1,6 @@
-import { Answer, type AnswerBody } from '../../dns/answer.ts'
-import { HEADER_LENGTH } from '../../dns/header.ts'
-import { Class } from '../../dns/types.ts'
+import { Answer, type AnswerBody } from './answer.ts'
+import { HEADER_LENGTH } from './header.ts'
+import { Class } from './types.ts'
 
 /** Octets of a name that is the question's (RFC 1035 §4.1.4). */
 export const OWNER: readonly number[] = [0xc0, HEADER_LENGTH]
@@ -34,9 +34,9 @@ export function localAnswer({ rcode, records, answers = 0, authorities = 0, fres
   return new Answer({ rcode, source: 'local', body })
 }
 
-/** A record of class IN with less than 256 octets of data. */
+/** A record of class IN. */
 export function recordOf(owner: readonly number[], type: number, ttl: number, rdata: readonly number[]): readonly number[] {
-  return [...owner, 0, type, 0, Class.IN, ...uint32(ttl), 0, rdata.length, ...rdata]
+  return [...owner, 0, type, 0, Class.IN, ...uint32(ttl), rdata.length >>> 8, rdata.length & 0xff, ...rdata]
 }
 
 export function uint32(value: number): readonly number[] {
