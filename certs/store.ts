@@ -5,6 +5,8 @@ import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
 import type { ServerIdentities, ServerTlsOptions } from '../net/tls.ts'
 import type { Identity } from './identity.ts'
+import { StapleTable } from './ocsp/staple-table.ts'
+import type { Staple } from './ocsp/stapled.ts'
 
 export interface IdentityStoreOptions {
   readonly policy: ServerTlsOptions
@@ -19,6 +21,7 @@ export class IdentityStore implements ServerIdentities {
   #options: IdentityStoreOptions
   #extraNames: ReadonlySet<string>
   #served: Served
+  #staples = new StapleTable([])
 
   /** Throws OperationalError when `identities` is empty. */
   constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
@@ -45,12 +48,27 @@ export class IdentityStore implements ServerIdentities {
     return serverName === undefined ? fallback : (find(contexts, hostName(serverName)) ?? fallback)
   }
 
+  get hasStaples(): boolean {
+    return !this.#staples.isEmpty
+  }
+
+  stapleFor(certificate: Uint8Array): Buffer | null {
+    return this.#staples.of(certificate)
+  }
+
   covers(host: string): boolean {
     const { contexts, addresses } = this.#served
     const name = hostName(host)
     if (this.#extraNames.has(name) || find(contexts, name) !== undefined) return true
     const address = parseAddress(name)
     return address !== null && addresses.has(formatAddress(address))
+  }
+
+  /** Replaces all staples, for new handshakes. Those of certificates that are not in use do no harm. */
+  staple(staples: readonly Staple[]): void {
+    const hadStaples = this.hasStaples
+    this.#staples = new StapleTable(staples)
+    if (this.hasStaples !== hadStaples) this.#served = { ...this.#served, options: Object.freeze({ ...this.#served.options }) }
   }
 
   /** For new handshakes; open sessions keep the contexts they have. Throws as the constructor does, and changes nothing then. */

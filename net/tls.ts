@@ -12,7 +12,11 @@ export interface ServerIdentities {
   contextFor(serverName: string | undefined): SecureContext
   /** Whether there is no other than the default one. Goes with `options`: who looks at both at once sees the same identities. */
   readonly isSingle: boolean
-  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it, or any identity, changes. */
+  /** Whether there are staples. Goes with `options`, too: handshakes that have to wait for one cost more. */
+  readonly hasStaples: boolean
+  /** The OCSP response to show beside a certificate (RFC 6066 §8), given in DER; null: there is none. */
+  stapleFor(certificate: Uint8Array): Buffer | null
+  /** Options of the default identity, for `tls.createServer`: certificate, key, versions, groups. Another object when anything in it, or any identity, changes, and when there begin or cease to be staples. */
   readonly options: ServerTlsOptions
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity

@@ -66,6 +66,9 @@ function makeServer(options: TlsTerminatorOptions): Server {
     meter.dropped(Failure.handshake_failed)
     socket.destroy()
   })
+  if (identities.hasStaples) {
+    server.on('OCSPRequest', (certificate, _issuer, done) => done(null, identities.stapleFor(certificate)))
+  }
   server.on('secureConnection', (socket) => {
     meter.handshake('ok', socket.getProtocol() ?? 'none', socket.isSessionReused())
     const peer = peers.getStore()

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import type { Stapler } from '../../certs/ocsp/stapler.ts'
 import type { CertificateObserver, CertificateState } from '../../certs/provider.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
@@ -15,6 +16,7 @@ import { IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import { type Prepared, withCookieSecret } from './prepare.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from './routing-plan.ts'
+import { openStapler } from './stapling.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { changedUpstreams, ResolvConfWatch, resolversOf } from './upstream-choice.ts'
 
@@ -36,6 +38,7 @@ export class Served {
   readonly #dependencies: ServedDependencies
   readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
   readonly #tickets: TicketKeys
+  readonly #stapler: Stapler
   /** Upstreams that are not to be asked, by name. */
   readonly #disabled = new Set<string>()
   #prepared: Prepared
@@ -58,6 +61,7 @@ export class Served {
       onChanged: () => void this.change(() => this.#tellSettings()),
       onFileChanged: () => void this.#followTicketFile(),
     })
+    this.#stapler = openStapler({ ...dependencies, onChanged: () => void this.change(() => this.#tellSettings()) })
     dependencies.bootstrap.onMoved = () => void this.#followHosts()
   }
 
@@ -101,12 +105,14 @@ export class Served {
     await doors.reconfigure(doorOf(this.#prepared))
     this.#resolvConf.follow(config)
     this.#tickets.follow(config.tls.ticketKeyFile)
+    this.#stapler.follow(this.#identities.identities)
   }
 
   /** Begins no more changes by itself; resolves when those that were begun are over. */
   async stop(): Promise<void> {
     this.#resolvConf.stop()
     this.#dependencies.bootstrap.stop()
+    this.#stapler.stop()
     await Promise.all([this.#identities.stop(), this.#tickets.stop()])
     await this.#changes
   }
@@ -127,6 +133,7 @@ export class Served {
       cookieSecrets: this.#prepared.cookieSecrets,
       accessTokens: this.#prepared.accessTokens,
       ticketKeys: this.#tickets.of(this.#prepared),
+      staples: this.#stapler.staples,
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -168,6 +175,7 @@ export class Served {
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
     this.#tickets.follow(next.config.tls.ticketKeyFile)
+    this.#stapler.follow(this.#identities.identities)
     this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
     this.#followProbes()
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })
@@ -266,6 +274,7 @@ export class Served {
     const notAfter = new Date(Math.min(...identities.map((identity) => identity.notAfter))).toISOString()
     this.#dependencies.log.info({ source, names, notAfter }, RENEWED)
     this.#dependencies.events.emit('certificate', RENEWED, { source, name: names[0] ?? null, notAfter })
+    this.#stapler.follow(this.#identities.identities)
     void this.change(() => this.#tellSettings())
   }
 

@@ -20,13 +20,14 @@ export interface TestCertificateParts {
   /** Days from now. */
   readonly from?: number
   readonly until?: number
+  readonly extensions?: readonly x509.Extension[]
 }
 
 export const DAY_MS = 86_400_000
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' }
 
 export async function issue(parts: TestCertificateParts): Promise<TestCertificate> {
-  const { names = [], addresses = [], subject = 'O=test', isCa = false, issuer, from = -1, until = 30 } = parts
+  const { names = [], addresses = [], subject = 'O=test', isCa = false, issuer, from = -1, until = 30, extensions = [] } = parts
   const keys = await webcrypto.subtle.generateKey(P256, true, ['sign', 'verify'])
   const alternatives = [
     ...names.map((value) => ({ type: 'dns' as const, value })),
@@ -40,6 +41,7 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
     publicKey: keys.publicKey,
     signingKey: issuer === undefined ? keys.privateKey : issuer.key.toCryptoKey(P256, false, ['sign']),
     extensions: [
+      ...extensions,
       new x509.BasicConstraintsExtension(isCa, undefined, true),
       ...(alternatives.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(alternatives)]),
     ],
