@@ -5,6 +5,8 @@ import { formatAddress, parseAddress } from '../net/address.ts'
 import type { QuicIdentity } from '../net/quic.ts'
 import type { ClientCa, ServerIdentities, ServerTls, ServerTlsOptions } from '../net/tls.ts'
 import { type Identity, namesFor } from './identity.ts'
+import { StapleTable } from './ocsp/staple-table.ts'
+import type { Staple } from './ocsp/stapled.ts'
 
 export interface IdentityStoreOptions {
   readonly policy: ServerTlsOptions
@@ -22,6 +24,7 @@ export class IdentityStore implements ServerIdentities {
   #served: Served
   /** Made from `#served`. */
   #demanding = new WeakMap<ClientCa, ServerTls>()
+  #staples = new StapleTable([])
 
   /** Throws OperationalError when `identities` is empty. */
   constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
@@ -57,12 +60,29 @@ export class IdentityStore implements ServerIdentities {
     return made
   }
 
+  get hasStaples(): boolean {
+    return !this.#staples.isEmpty
+  }
+
+  stapleFor(certificate: Uint8Array): Buffer | null {
+    return this.#staples.of(certificate)
+  }
+
   covers(host: string): boolean {
     const { choices, addresses } = this.#served
     const name = hostName(host)
     if (this.#extraNames.has(name) || find(choices, name) !== undefined) return true
     const address = parseAddress(name)
     return address !== null && addresses.has(formatAddress(address))
+  }
+
+  /** Replaces all staples, for new handshakes. Those of certificates that are not in use do no harm. */
+  staple(staples: readonly Staple[]): void {
+    const hadStaples = this.hasStaples
+    this.#staples = new StapleTable(staples)
+    if (this.hasStaples === hadStaples) return
+    this.#served = { ...this.#served, options: Object.freeze({ ...this.#served.options }) }
+    this.#demanding = new WeakMap()
   }
 
   /** For new handshakes; open sessions keep the contexts they have. Throws as the constructor does, and changes nothing then. */

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { ChallengeCertificate } from '../certs/acme/challenge-certificate.ts'
 import { ChallengeContexts } from '../certs/acme/challenge-contexts.ts'
 import type { Identity } from '../certs/identity.ts'
+import type { Staple } from '../certs/ocsp/stapled.ts'
 import { IdentityStore } from '../certs/store.ts'
 import { TicketKeyring } from '../certs/tickets/keyring.ts'
 import { tlsPolicy } from '../certs/tls-policy.ts'
@@ -59,6 +60,8 @@ export interface DataPlaneSettings {
   readonly cookieSecrets: readonly string[]
   /** Of session tickets, hexadecimal: the first makes them, all are accepted. */
   readonly ticketKeys: readonly string[]
+  /** To be shown beside certificates. */
+  readonly staples: readonly Staple[]
   /** Who may use encrypted DNS; null: nobody needs a token. */
   readonly accessTokens: readonly TokenEntry[] | null
   /** What certificates of clients have to lead to. */
@@ -269,11 +272,20 @@ export class DataPlane {
     this.#route.table = this.#routing.table
   }
 
-  async #applyToTransports({ config, identities, localCa, accessTokens, clientCas, http3Elsewhere }: DataPlaneSettings): Promise<void> {
+  async #applyToTransports({
+    config,
+    identities,
+    staples,
+    localCa,
+    accessTokens,
+    clientCas,
+    http3Elsewhere,
+  }: DataPlaneSettings): Promise<void> {
     if (identities.length > 0) {
       const options = identityOptions(config)
       if (this.#identities === null) this.#identities = new IdentityStore(identities, options)
       else this.#identities.replace(identities, options)
+      this.#identities.staple(staples)
     }
     if (this.#setup.quic && this.#quic === undefined && listensOnQuic(config)) this.#quic = openQuic(config, this.#log, this.#shared)
     const tokens = accessTokens === null ? null : new TokenTable([...accessTokens, probeEntry(this.#setup.probeToken)])

@@ -42,6 +42,10 @@ export interface ServerTls {
 export interface ServerIdentities extends ServerTls {
   /** The same as it is now, for clients that have to show a certificate of their own. With the same `clientCa` the same object, until something changes. */
   demanding(clientCa: ClientCa): ServerTls
+  /** Whether there are staples. Goes with `options`, too: handshakes that have to wait for one cost more. */
+  readonly hasStaples: boolean
+  /** The OCSP response to show beside a certificate (RFC 6066 §8), given in DER; null: there is none. */
+  stapleFor(certificate: Uint8Array): Buffer | null
   /** The default identity as PEM, for QUIC, which offers no choice by name. */
   readonly fallback: QuicIdentity
   /** Whether an HTTP authority's host (no port, no brackets) is a name or an address that one of the identities covers. */

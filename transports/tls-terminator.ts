@@ -87,6 +87,9 @@ function makeServer(options: TlsTerminatorOptions): Server {
     socket.destroy()
   }
   server.on('tlsClientError', (_error, socket) => fail(socket))
+  if (options.identities.hasStaples) {
+    server.on('OCSPRequest', (certificate, _issuer, done) => done(null, options.identities.stapleFor(certificate)))
+  }
   server.on('secureConnection', (socket) => {
     const holder = clientCa === null ? null : holderOfCertificate(socket.getPeerX509Certificate(), clientCa, Date.now())
     if (clientCa !== null && holder === null) {

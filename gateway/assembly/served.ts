@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import type { Stapler } from '../../certs/ocsp/stapler.ts'
 import type { CertificateObserver } from '../../certs/provider.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
@@ -16,6 +17,7 @@ import { IdentityAssembly, type IdentitySource } from './identities.ts'
 import { claimAddresses, refuseMoves, withBoundPorts } from './listeners.ts'
 import { type Prepared, withCookieSecret } from './prepare.ts'
 import { fingerprintOf, type RoutingPlan, routingPlan } from './routing-plan.ts'
+import { openStapler } from './stapling.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { changedUpstreams, ResolvConfWatch, resolversOf } from './upstream-choice.ts'
 
@@ -38,6 +40,7 @@ export class Served {
   readonly #dependencies: ServedDependencies
   readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
   readonly #tickets: TicketKeys
+  readonly #stapler: Stapler
   /** Upstreams that are not to be asked, by name. */
   readonly #disabled = new Set<string>()
   #prepared: Prepared
@@ -52,6 +55,7 @@ export class Served {
       void this.change(async () => {
         // a reload is to find what is served, not what the files held before
         this.#prepared = { ...this.#prepared, identities: this.#identities.source }
+        this.#stapler.follow(this.#identities.identities)
         await this.#tellSettings()
       })
     },
@@ -67,6 +71,7 @@ export class Served {
       onChanged: () => void this.change(() => this.#tellSettings()),
       onFileChanged: () => void this.#followTicketFile(),
     })
+    this.#stapler = openStapler({ ...dependencies, onChanged: () => void this.change(() => this.#tellSettings()) })
     dependencies.bootstrap.onMoved = () => void this.#followHosts()
   }
 
@@ -110,12 +115,14 @@ export class Served {
     await doors.reconfigure(doorOf(this.#prepared))
     this.#resolvConf.follow(config)
     this.#tickets.follow(config.tls.ticketKeyFile)
+    this.#stapler.follow(this.#identities.identities)
   }
 
   /** Begins no more changes by itself; resolves when those that were begun are over. */
   async stop(): Promise<void> {
     this.#resolvConf.stop()
     this.#dependencies.bootstrap.stop()
+    this.#stapler.stop()
     await Promise.all([this.#identities.stop(), this.#tickets.stop()])
     await this.#changes
   }
@@ -138,6 +145,7 @@ export class Served {
       accessTokens: this.#prepared.accessTokens,
       clientCas: this.#prepared.clientCas,
       ticketKeys: this.#tickets.of(this.#prepared),
+      staples: this.#stapler.staples,
       routing: this.#plan,
       http3Elsewhere: index > 0 && this.#facts.http3,
     }
@@ -179,6 +187,7 @@ export class Served {
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
     this.#tickets.follow(next.config.tls.ticketKeyFile)
+    this.#stapler.follow(this.#identities.identities)
     this.#dependencies.cache.reconfigure(next.config, fingerprintOf(this.#plan))
     this.#followProbes()
     await this.#dependencies.supervisor.tell({ name: 'settle', deadlineMs: next.config.timeouts.drainMs })

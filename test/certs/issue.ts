@@ -28,6 +28,7 @@ export interface TestCertificateParts {
   readonly algorithm?: webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams | webcrypto.Algorithm
   /** Of its signature. */
   readonly hash?: string
+  readonly extensions?: readonly x509.Extension[]
 }
 
 export const DAY_MS = 86_400_000
@@ -52,6 +53,7 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
     until = 30,
     algorithm = P256,
     hash = 'SHA-256',
+    extensions = [],
   } = parts
   const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
   const alternatives = [
@@ -70,6 +72,7 @@ export async function issue(parts: TestCertificateParts): Promise<TestCertificat
     signingKey,
     signingAlgorithm: { name: signingKey.algorithm.name, hash },
     extensions: [
+      ...extensions,
       new x509.BasicConstraintsExtension(isCa, undefined, true),
       ...(usage === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...usage])]),
       ...(alternatives.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(alternatives)]),
