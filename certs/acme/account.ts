@@ -124,7 +124,7 @@ export class AcmeAccount {
     try {
       if (block === null) throw new Error('there is no private key in it')
       createPrivateKey(block)
-      return block
+      return `${block}\n`
     } catch (error) {
       const advice = 'restore the file, or move it away for another account'
       throw new OperationalError('ATLAS_CERTIFICATE', `Cannot use the ACME account key: ${reasonOf(error)}: ${path}: ${advice}`, error)

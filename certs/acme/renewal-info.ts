@@ -34,8 +34,7 @@ export async function certificateId(chainPem: string): Promise<string | null> {
   try {
     const leaf = new X509Certificate(certificateBlocks(chainPem)[0] ?? '')
     const keyId = leaf.getExtension(AuthorityKeyIdentifierExtension)?.keyId
-    // "00" before a high first octet belongs to the number's DER
-    return keyId === undefined ? null : `${base64url(keyId)}.${base64url(leaf.serialNumber)}`
+    return keyId === undefined ? null : `${base64url(keyId)}.${base64url(derNumber(leaf.serialNumber))}`
   } catch {
     return null // nobody can ask for it then
   }
@@ -91,8 +90,12 @@ function chooseMoment(window: ReturnType<typeof parseWindow>, { known, random }:
 
 function isTemporary(error: unknown): boolean {
   if (error instanceof AcmeError) return error.status >= 500 || error.status === 429
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return code !== '' && !LOOKUP_FAILURES.has(code)
+  return !(error instanceof Error && 'code' in error && LOOKUP_FAILURES.has(String(error.code)))
+}
+
+/** The content of a positive INTEGER: before a high first octet there is one of zero, which the library leaves out. */
+function derNumber(hex: string): string {
+  return Number.parseInt(hex.slice(0, 2), 16) >= 0x80 ? `00${hex}` : hex
 }
 
 function base64url(hex: string): string {

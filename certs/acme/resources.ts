@@ -12,8 +12,7 @@ const TOKEN = /^[\w-]{1,256}$/
 
 export function checkedOrder(order: Order, url: string): Order {
   const { status, authorizations, finalize } = fieldsOf(order, url)
-  const isWhole =
-    ORDER_STATES.has(String(status)) && isList(authorizations, MAX_AUTHORIZATIONS, isText) && isText(finalize) && isText(url)
+  const isWhole = ORDER_STATES.has(String(status)) && isList(authorizations, MAX_AUTHORIZATIONS, isText) && isText(finalize) && isText(url)
   if (!isWhole) throw new Error(`what the CA sends is no order (RFC 8555 §7.1.3): ${printable(url, 200)}`)
   if (status === 'valid' && textOf(order, 'certificate') === '') throw new Error(`the order is valid, but has no certificate: ${url}`)
   return order

@@ -49,9 +49,9 @@ export interface RenewalTerms {
 export function renewalTime(lifetime: Lifetime, { suggestedAt, orderedAt, random }: RenewalTerms): number {
   const { notBefore, notAfter } = lifetime
   const fallback = notAfter - (notAfter - notBefore) * (SHARE_LEFT - random * JITTER_SHARE)
-  if (suggestedAt === null) return fallback
+  if (suggestedAt === null) return Math.round(fallback)
   const earliest = Math.min(orderedAt + MIN_SUGGESTED_AGE_MS, fallback)
-  return Math.min(Math.max(suggestedAt, earliest), urgentFrom(lifetime))
+  return Math.round(Math.min(Math.max(suggestedAt, earliest), urgentFrom(lifetime)))
 }
 
 export function isUrgent(lifetime: Lifetime | null, now: number): boolean {
@@ -72,7 +72,7 @@ export interface Failed {
 export function waitAfter({ attempts, isUrgent, random, retryAfterMs, isRateLimited }: Failed): number {
   const asked = retryAfterMs ?? (isRateLimited ? RATE_LIMITED_MS : 0)
   const own = backoff(attempts, isUrgent ? MAX_URGENT_BACKOFF_MS : MAX_BACKOFF_MS)
-  return Math.max(Math.min(asked, MAX_WAIT_MS), own * (1 - random / 4))
+  return Math.round(Math.max(Math.min(asked, MAX_WAIT_MS), own * (1 - random / 4)))
 }
 
 /** Doubled each time, from a minute. */
