@@ -65,7 +65,7 @@ export const BACKDATE_MS = 3_600_000
 const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256' }
 const SERIAL_OCTETS = 16
 
-/** 180 ms and 20 MB, so only when a certificate has to be made. It throws unless reflect-metadata came first. */
+/** 180 ms and 20 MB, so only when a certificate has to be made or taken apart. It throws unless reflect-metadata came first. */
 export async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   await import('reflect-metadata')
   return import('@peculiar/x509')

@@ -225,8 +225,16 @@ describe('IdentityStore.staple()', () => {
       nextUpdate: Date.now() + HOUR_MS,
     }))
     store.staple(staples)
-    const server = createServer({ ...store.options, SNICallback: (name, done) => done(null, store.contextFor(name, () => [])) }, (socket) =>
-      socket.on('error', () => {}),
+    const server = createServer(
+      {
+        ...store.options,
+        SNICallback: (name, done) =>
+          done(
+            null,
+            store.contextFor(name, () => []),
+          ),
+      },
+      (socket) => socket.on('error', () => {}),
     )
     server.on('OCSPRequest', (certificate, _issuer, done) => done(null, store.stapleFor(certificate)))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,0 +1,95 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openLocalCa } from '../../certs/local-ca.ts'
+import { findTool, freePort, type Holdings, type Running, start } from '../harness/real.ts'
+
+export interface PebbleOptions {
+  /** HMAC keys by their identifiers, in base64url: only who has one gets an account. */
+  readonly externalAccounts?: Readonly<Record<string, string>>
+  /** Of certificates. */
+  readonly lifetimeSeconds?: number
+  /** Of 100 nonces; Pebble's own default is 5. */
+  readonly rejectedNonces?: number
+  /** Takes every challenge for met, without looking. */
+  readonly believesAll?: boolean
+  /** Refuses what it will refuse some day. */
+  readonly isStrict?: boolean
+  /** How often of 100 times an authorization from before is good enough. */
+  readonly reusedAuthorizations?: number
+}
+
+export interface Pebble {
+  /** URL of its directory. */
+  readonly directory: string
+  /** PEM file: who gave its server the certificate. */
+  readonly caFile: string
+  /** URL of its root certificate, which is another one at each start. */
+  readonly root: string
+  /** URL of pebble-challtestsrv, for set-txt, add-a and others. */
+  readonly challenges: string
+  /** Where pebble-challtestsrv answers DNS. */
+  readonly dns: { readonly host: string; readonly port: number }
+  /** Where the CA looks for http-01, and for tls-alpn-01. */
+  readonly httpPort: number
+  readonly tlsPort: number
+  readonly process: Running
+  stop(): Promise<void>
+}
+
+/** The ACME test server of Let's Encrypt and the DNS server that it asks, on free ports of 127.0.0.1: every name leads there. */
+export async function startPebble(holdings: Holdings, options: PebbleOptions = {}): Promise<Pebble> {
+  const [port, managementPort, dnsPort, challengePort, httpPort, tlsPort] = await freePorts()
+  const stateDir = join(holdings.folder, `pebble-${port}`)
+  const ca = await openLocalCa({ stateDir, names: ['localhost'], addresses: ['127.0.0.1'], subdomainsOf: [], now: Date.now() })
+  const identity = join(stateDir, 'identities/local/localhost')
+  const config = join(stateDir, 'pebble.json')
+  const { externalAccounts, lifetimeSeconds = 3600 } = options
+  const pebble = {
+    listenAddress: `127.0.0.1:${port}`,
+    managementListenAddress: `127.0.0.1:${managementPort}`,
+    certificate: join(identity, 'chain.pem'),
+    privateKey: join(identity, 'key.pem'),
+    httpPort,
+    tlsPort,
+    ocspResponderURL: '',
+    externalAccountBindingRequired: externalAccounts !== undefined,
+    externalAccountMACKeys: externalAccounts ?? {},
+    certificateValidityPeriod: lifetimeSeconds,
+  }
+  writeFileSync(config, JSON.stringify({ pebble }))
+  const dns = `127.0.0.1:${dnsPort}`
+  const resolver = start(holdings, 'pebble-challtestsrv', [
+    ...['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', dns, '-management', `127.0.0.1:${challengePort}`],
+    ...['-http01', '', '-https01', '', '-tlsalpn01', ''],
+  ])
+  await resolver.until(/Starting management server/)
+  const server = start(holdings, 'env', [
+    'PEBBLE_VA_NOSLEEP=1',
+    `PEBBLE_VA_ALWAYS_VALID=${options.believesAll === true ? 1 : 0}`,
+    `PEBBLE_WFE_NONCEREJECT=${options.rejectedNonces ?? 5}`,
+    `PEBBLE_AUTHZREUSE=${options.reusedAuthorizations ?? 0}`,
+    ...[findTool('pebble') ?? 'pebble', '-config', config, '-dnsserver', dns, ...(options.isStrict === true ? ['-strict'] : [])],
+  ])
+  await server.until(/ACME directory available/)
+  return {
+    directory: `https://localhost:${port}/dir`,
+    caFile: ca.caPath,
+    root: `https://localhost:${managementPort}/roots/0`,
+    challenges: `http://127.0.0.1:${challengePort}`,
+    dns: { host: '127.0.0.1', port: dnsPort },
+    httpPort,
+    tlsPort,
+    process: server,
+    stop: async () => {
+      await server.kill()
+      await resolver.kill()
+    },
+  }
+}
+
+/** Different ones: asked for one after the other, the kernel may give the same again. */
+async function freePorts(): Promise<[number, number, number, number, number, number]> {
+  const ports = new Set<number>()
+  while (ports.size < 6) ports.add(await freePort())
+  return [...ports] as [number, number, number, number, number, number]
+}
