@@ -26,11 +26,11 @@ export interface ClientCa {
 /** What a TLS server is made of. */
 export interface ServerTls {
   /**
-   * The identity for a server name (RFC 6066 §3); undefined: the server's own, as for an unknown name and for none (conformance DOT-16).
-   * Of several with different keys it is the one that `sharedSigalgs`, as TLSSocket.getSharedSigalgs() has them, prefers. Goes with `options`, as all here.
+   * The identity for a server name (RFC 6066 §3); undefined: that of `options`, as for an unknown name and for none (conformance
+   * DOT-16). Of several with different kinds of key it is the one that `sharedSigalgs`, as TLSSocket.getSharedSigalgs() has them, prefers.
    */
   contextFor(serverName: string | undefined, sharedSigalgs: () => readonly string[]): SecureContext | undefined
-  /** Whether the server's own serves all names. Who looks at it and at `options` at once sees the same identities. */
+  /** Whether that of `options` serves all names. Who looks at it and at `options` at once sees the same identities. */
   readonly isSingle: boolean
   /** Options of the default identity, for `tls.createServer`: certificate and key, one of each kind, versions, groups. Another object when anything in it, or any identity, changes. */
   readonly options: ServerTlsOptions

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { filePath, settings } from './fields.ts'
+import { MAX_CERTIFICATE_ENTRIES } from './knobs.ts'
 
 const PEM_FILE = 'a PEM file'
 
@@ -15,7 +16,9 @@ const entry = settings({
   passwordFile: filePath('a file').optional().describe('with pfx: file with its password, on one line'),
 }).transform(parseEntry)
 
-export const certificates = z.array(entry, { error: 'expected a list of { cert, key } or { pfx, passwordFile }' })
+export const certificates = z
+  .array(entry, { error: 'expected a list of { cert, key } or { pfx, passwordFile }' })
+  .max(MAX_CERTIFICATE_ENTRIES, { error: `expected at most ${MAX_CERTIFICATE_ENTRIES} certificates` })
 
 interface Written {
   readonly cert?: string | undefined

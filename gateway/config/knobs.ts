@@ -92,6 +92,9 @@ export const MAX_UPSTREAM_NAME = 259
 /** Ways to one upstream, best first: there are six kinds. */
 export const MAX_UPSTREAM_URLS = 6
 
+/** Certificates of files of one gateway: each is looked at every two seconds. */
+export const MAX_CERTIFICATE_ENTRIES = 200
+
 /** Certificates by ACME of one gateway, and the names of one: as many as public CAs put into one. */
 export const MAX_ACME_ENTRIES = 20
 export const MAX_ACME_NAMES = 100

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createHmac, createPrivateKey, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { PFX } from '@peculiar/asn1-pfx'
-import { AsnConvert } from '@peculiar/asn1-schema'
+import { AsnConvert, OctetString } from '@peculiar/asn1-schema'
+import { AlgorithmIdentifier } from '@peculiar/asn1-x509'
 import { loadIdentityFiles, type Pkcs12File } from '../../certs/files.ts'
 import { openPkcs12 } from '../../certs/pkcs12/open.ts'
 import { FOR_KEY, FOR_MAC, Password } from '../../certs/pkcs12/password.ts'
@@ -28,6 +29,19 @@ test('openPkcs12() opens what OpenSSL and NSS write, and puts the chain in order
   assert.deepEqual(await chainIn(PKCS12.empty, ''), ['O=fixture'], 'an empty password')
   assert.deepEqual(await chainIn(PKCS12.bare, ''), ['O=fixture'], 'neither MAC nor cipher')
   assert.deepEqual(await chainIn(PKCS12.nomac, 'secret'), ['O=fixture'], 'no MAC')
+})
+
+test('openPkcs12() knows both forms of an empty password', async () => {
+  const container = AsnConvert.parse(PKCS12.bare, PFX)
+  const content = Buffer.from(AsnConvert.parse(container.authSafe.content, OctetString).buffer)
+  // as derived from two octets of zero, and from none
+  for (const key of ['95952b7f7837023219962e133a5bf63c496a2ba5', '0d40f679ec6ac09356479f4dd17cacc1e52c24ac']) {
+    container.macData.mac.digestAlgorithm = new AlgorithmIdentifier({ algorithm: '1.3.14.3.2.26' })
+    container.macData.mac.digest = new OctetString(createHmac('sha1', Buffer.from(key, 'hex')).update(content).digest())
+    container.macData.macSalt = new OctetString(Buffer.alloc(8, 7))
+    const made = Buffer.from(AsnConvert.serialize(container))
+    assert.deepEqual(await chainIn(made, ''), ['O=fixture'])
+  }
 })
 
 test('openPkcs12() knows a wrong password', async () => {

@@ -127,6 +127,7 @@ describe('loadConfig() and values', () => {
       'tls: { certificates: { cert: a, key: b } }',
       '22: tls.certificates: expected a list of { cert, key } or { pfx, passwordFile }: received a map',
     ],
+    [`tls: { certificates: [${'{ pfx: a },'.repeat(201)}] }`, '22: tls.certificates: expected at most 200 certificates: received a list'],
     ['tls: { certificates: [{ key: a }] }', '23: tls.certificates[0].cert: expected the path of a PEM file: received nothing'],
     ['tls: { certificates: [{ cert: a }] }', '23: tls.certificates[0].key: expected the path of a PEM file: received nothing'],
     [
