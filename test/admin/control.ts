@@ -94,6 +94,7 @@ export class FakeControl implements Control {
       queries: 10,
       answers: 9,
       failures: [{ reason: 'upstream_timeout', count: 1 }],
+      probes: [{ outcome: 'answered', count: 2 }],
       meanSeconds: 0.02,
     },
     {
@@ -105,6 +106,7 @@ export class FakeControl implements Control {
       queries: 0,
       answers: 0,
       failures: [],
+      probes: [],
       meanSeconds: null,
     },
   ]
