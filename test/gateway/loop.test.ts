@@ -12,11 +12,12 @@ import { LoopStage, loopLabel } from '../../gateway/stages/loop.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { CLIENTS } from '../harness/clients.ts'
 import { runGateway, type TestGateway, testConfig, upstreamConfig } from '../harness/gateway.ts'
-import { free, until } from '../harness/keeper.ts'
+import { free } from '../harness/keeper.ts'
 import { aRecord, client, question, response } from '../harness/messages.ts'
 import { edeOf, rcode } from '../harness/pipeline.ts'
 import { answering, ask, at, listen } from '../harness/reload.ts'
 import { type Handler, type TestServer, udpServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { untilStatus, upstreamStatus } from '../harness/upstream-state.ts'
 
 const LABEL = loopLabel('0123456789abcdef')
