@@ -141,7 +141,10 @@ describe('a udp upstream', () => {
   test('uses many source ports, and new ones after a while', async () => {
     await using server = await udpServer(answering)
     const upstream = serverFor('udp', server.endpoint)
-    for (let round = 0; round < 100; round++) await Promise.all(Array.from({ length: 200 }, () => ask(upstream)))
+    // 32 at a time; none is used for more than a few hundred questions
+    for (let round = 0; round < 100 && server.peers.size <= 40; round++) {
+      await Promise.all(Array.from({ length: 200 }, () => ask(upstream)))
+    }
     assert.ok(server.peers.size > 40, `${server.peers.size} ports`)
     await upstream.close()
   })
