@@ -146,11 +146,12 @@ export interface TransportMeter {
   dropped(failure: Failure): void
 }
 
-/** Counts what happens towards one upstream. Implemented by telemetry. */
+/** Counts what happens towards one upstream, probes apart from the questions of clients. Implemented by telemetry. */
 export interface UpstreamMeter {
-  sent(): void
-  answered(rttMs: number): void
-  failed(failure: Failure): void
+  sent(query: Query): void
+  /** `answer` is used; SERVFAIL is a failure besides. */
+  answered(query: Query, answer: Answer, rttMs: number): void
+  failed(query: Query, failure: Failure): void
   /** A message that answers nothing that was asked. */
   ignored(): void
   connectionOpened(): void

@@ -78,6 +78,8 @@ export class Query {
   /** Set by the route stage. */
   route: Route = NO_ROUTE
   failure: Failure | null = null
+  /** Whether the gateway asks it to learn how a server is: no client waits for the answer. */
+  isProbe = false
   /** Whether there is an expired answer to it, which is better than none (RFC 8767). */
   hasStale = false
   /** The next of those that wait for the same answer. */

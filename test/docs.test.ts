@@ -7,6 +7,7 @@ import { FAILURES } from '../dns/failure.ts'
 import { loadConfig } from '../gateway/config/load.ts'
 import { Slab } from '../gateway/telemetry/slab.ts'
 import { Telemetry } from '../gateway/telemetry/telemetry.ts'
+import { client, parsedQuery, question } from './harness/messages.ts'
 
 const ROOT = new URL('..', import.meta.url).pathname
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -76,7 +77,11 @@ test('docs/limits.md says of every failure what it means', () => {
 
 test('docs/metrics.md names every metric, and every name is well-formed', () => {
   const telemetry = new Telemetry(new Slab(Slab.allocate()))
-  telemetry.upstreamMeter('a').failed(FAILURES[0] ?? assert.fail())
+  const failed = parsedQuery(question({ name: 'example.com' }), client('udp'))
+  for (const isProbe of [false, true]) {
+    failed.isProbe = isProbe
+    telemetry.upstreamMeter('a').failed(failed, FAILURES[0] ?? assert.fail())
+  }
   telemetry.transportMeter({ label: 'dot', index: 2, encrypted: true, datagram: false }).handshake('ok', 'TLSv1.3', false)
   telemetry.cacheMeter()
   telemetry.certificateMeter().failed('a', 0)
@@ -89,6 +94,7 @@ test('docs/metrics.md names every metric, and every name is well-formed', () => 
   })
   const names = [...rendered.matchAll(/^# TYPE (\S+) (\S+)$/gm)]
   assert.ok(names.length >= 12)
+  for (const name of ['failures', 'probes']) assert.match(rendered, new RegExp(`^atlas_upstream_${name}_total\\{`, 'm'))
   for (const [, name = '', kind] of names) {
     assert.match(name, /^atlas_[a-z_]+$/)
     if (kind === 'counter') assert.match(name, /_total$/)

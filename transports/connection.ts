@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Answer } from '../dns/answer.ts'
 import { putU16 } from '../dns/bytes.ts'
 import type { Client, QueryAcceptor, ReplySink, TransportMeter } from '../dns/contracts.ts'
@@ -12,9 +13,14 @@ import type { OutputBudget } from '../net/output-budget.ts'
 import { scratch } from '../net/scratch.ts'
 import { type Wheel, WheelEntry } from '../net/wheel.ts'
 import type { ServedConnection } from './listener.ts'
-import { RecordSize } from './record-size.ts'
 import { noWork, type Workload } from './workload.ts'
 
+/**
+ * So many answers that are ready together leave a TLS connection one by one, each in a record of its own: getdns (stubby) and systemd before
+ * 251 take one message each time the network has something, and do not see what else was in the record before more comes. A few are what the
+ * names of a page are; those who ask for more at once read properly, and are spared the cost.
+ */
+const FEW = 12
 /** Output that may wait in one connection before reading pauses: four of the largest messages. */
 const MAX_PENDING_OUTPUT = 262_144
 /** Malformed messages that a client is forgiven (conformance TCP-16). */
@@ -55,7 +61,7 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   readonly workload: Workload = noWork()
   readonly #client: { -readonly [Fact in keyof Client]: Client[Fact] }
   readonly #socket: Socket
-  readonly #recordSize: RecordSize
+  readonly #isTls: boolean
   readonly #settings: ConnectionSettings
   readonly #dependencies: ConnectionDependencies
   readonly #onClosed: () => void
@@ -74,12 +80,14 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   #closed = false
   /** The client does not take what was written: nothing is read until it does. */
   #blocked = false
+  /** TLS has not passed on what was written last: what is written meanwhile, Node puts into one record. */
+  #writing = false
   #lastActive: number
 
   constructor(socket: Socket, client: Omit<Client, 'keepalive'>, { settings, dependencies, onClose }: ConnectionOptions) {
     super()
     this.#socket = socket
-    this.#recordSize = new RecordSize(socket)
+    this.#isTls = socket instanceof TLSSocket
     this.#settings = settings
     this.#dependencies = dependencies
     this.#onClosed = onClose
@@ -158,9 +166,10 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
       this.#dependencies.wheel.set(this, waiting ? now + Math.min(limit, WAITING_CHECK_MS) : this.#lastActive + limit)
       return
     }
-    if (this.#blocked) this.#dependencies.meter.dropped(Failure.slow_reader)
+    const isStuck = this.#blocked || this.#output.length > 0
+    if (isStuck) this.#dependencies.meter.dropped(Failure.slow_reader)
     else if (!this.#ended && (this.workload.asked === 0 || this.#deframer.hasRest)) this.#dependencies.meter.dropped(Failure.query_timeout)
-    if (this.#blocked || this.#ended) this.#socket.destroy()
+    if (isStuck || this.#ended) this.#socket.destroy()
     else this.#finish()
   }
 
@@ -202,15 +211,34 @@ export class StreamConnection extends WheelEntry implements ReplySink, ServedCon
   }
 
   #write(): void {
-    if (this.#output.length === 0 || this.#blocked) return
-    this.#recordSize.fit(this.#output.length)
+    if (this.#output.length === 0 || this.#blocked || (this.#writing && this.#output.length <= FEW)) return
+    const bytes = this.#takeOutput()
+    this.#lastActive = this.#dependencies.clock()
+    this.#writing = this.#isTls
+    this.#blocked = !this.#socket.write(bytes, this.#isTls ? this.#onWritten : undefined)
+    if (!this.#blocked) this.#release(this.#held - this.#outputLength)
+  }
+
+  /**
+   * What is to leave in one record, if it fits. Not by TLSSocket.setMaxSendFragment(): of a connection, OpenSSL can make records only ever
+   * smaller (with the limit falls `split_send_fragment`, which alone counts, and which Node does not raise): large ones would never come back.
+   */
+  #takeOutput(): Uint8Array {
     const [first] = this.#output
-    const bytes = this.#output.length === 1 && first !== undefined ? first : Buffer.concat(this.#output, this.#outputLength)
+    if (first !== undefined && (this.#output.length === 1 || (this.#isTls && this.#output.length <= FEW))) {
+      this.#output.shift()
+      this.#outputLength -= first.length
+      return first
+    }
+    const all = Buffer.concat(this.#output, this.#outputLength)
     this.#output.length = 0
     this.#outputLength = 0
-    this.#lastActive = this.#dependencies.clock()
-    this.#blocked = !this.#socket.write(bytes)
-    if (!this.#blocked) this.#release(this.#held)
+    return all
+  }
+
+  readonly #onWritten = (): void => {
+    this.#writing = false
+    if (this.#output.length > 0 && !this.#flushScheduled) this.flush()
   }
 
   #onDrain(): void {

@@ -275,7 +275,7 @@ export class HttpsConnection extends WheelEntry implements ExchangeOwner, Flusha
   #give(client: Client, exchange: Exchange): void {
     const { dependencies } = this.#options
     exchange.sentAt = dependencies.clock()
-    dependencies.meter.sent()
+    dependencies.meter.sent(exchange.query)
     this.#given.add(exchange)
     this.#isSaturated = !get(client, this.#pathBefore, exchange)
     if (this.#isSaturated && this.#hasAnswered) this.#host.streams = this.#given.size

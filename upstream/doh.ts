@@ -1,7 +1,6 @@
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import type { Query } from '../dns/query.ts'
-import { Rcode } from '../dns/types.ts'
 import { LiveCount } from '../net/live-count.ts'
 import { LiveSet } from '../net/live-set.ts'
 import type { Dialer } from './dialer.ts'
@@ -112,8 +111,7 @@ export class HttpsUpstream implements UpstreamServer {
     answered: ({ query, sink, sentAt }, answer, now) => {
       const { meter } = this.#options.dependencies
       this.#rtt = smooth(this.#rtt, now - sentAt)
-      meter.answered(now - sentAt)
-      if (answer.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
+      meter.answered(query, answer, now - sentAt)
       this.#open.decrease()
       sink.answered(query, answer)
     },
@@ -126,7 +124,7 @@ export class HttpsUpstream implements UpstreamServer {
   }
 
   #fail(query: Query, sink: UpstreamSink, failure: Failure): void {
-    this.#options.dependencies.meter.failed(failure)
+    this.#options.dependencies.meter.failed(query, failure)
     this.#open.decrease()
     sink.failed(query, failure)
   }

@@ -102,6 +102,7 @@ export class HealthProber extends WheelEntry implements Prober {
   #ask(health: Health, { wire, flags, now, patienceMs }: OwnQuestion, sink: UpstreamSink): void {
     const query = new Query(OURSELVES, UNANSWERED, 0, wire)
     query.parked = true
+    query.isProbe = true
     query.flags = flags
     query.qtype = wire[wire.length - 3] as number
     query.qclass = Class.IN

@@ -3,7 +3,6 @@ import { Answer } from '../dns/answer.ts'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import type { Query } from '../dns/query.ts'
-import { Rcode } from '../dns/types.ts'
 import type { Endpoint } from '../net/address.ts'
 import { LiveCount } from '../net/live-count.ts'
 import type { QuicCloseReason, QuicLimits } from '../net/quic.ts'
@@ -73,7 +72,7 @@ export class QuicUpstream implements UpstreamServer, LinkOwner, QuestionOwner {
     const question = new QuicQuestion(query, sink, this)
     this.#open.increase()
     this.#dependencies.wheel.set(question, query.deadline)
-    if (this.#place(question)) this.#dependencies.meter.sent()
+    if (this.#place(question)) this.#dependencies.meter.sent(question.query)
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -115,8 +114,7 @@ export class QuicUpstream implements UpstreamServer, LinkOwner, QuestionOwner {
     const rtt = clock() - question.sentAt
     this.#rtt = smooth(this.#rtt, rtt)
     this.#dialer.answered()
-    meter.answered(rtt)
-    if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
+    meter.answered(question.query, result, rtt)
     this.#settle(question)
     question.sink.answered(question.query, result)
   }
@@ -168,7 +166,7 @@ export class QuicUpstream implements UpstreamServer, LinkOwner, QuestionOwner {
     }
     question.resent = true
     question.notBefore = this.#dependencies.clock()
-    if (this.#place(question)) this.#dependencies.meter.sent()
+    if (this.#place(question)) this.#dependencies.meter.sent(question.query)
   }
 
   /** False: there is nowhere to ask it, and it has failed. */
@@ -264,7 +262,7 @@ export class QuicUpstream implements UpstreamServer, LinkOwner, QuestionOwner {
 
   #fail(question: QuicQuestion, failure: Failure): void {
     this.#settle(question)
-    this.#dependencies.meter.failed(failure)
+    this.#dependencies.meter.failed(question.query, failure)
     question.sink.failed(question.query, failure)
   }
 

@@ -3,7 +3,6 @@ import { AnswerReader } from '../dns/answer-reader.ts'
 import type { UpstreamSink } from '../dns/contracts.ts'
 import { Failure } from '../dns/failure.ts'
 import type { Query } from '../dns/query.ts'
-import { Rcode } from '../dns/types.ts'
 import { LiveSet } from '../net/live-set.ts'
 import type { Cookie } from './client-cookies.ts'
 import type { Dialer } from './dialer.ts'
@@ -104,7 +103,7 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
   }
 
   #sendOver(connection: StreamConnection, question: Question): void {
-    this.#dependencies.meter.sent()
+    this.#dependencies.meter.sent(question.query)
     connection.send(question.query, question.sink, question)
   }
 
@@ -197,8 +196,7 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
         return
       }
       this.#rtt = smooth(this.#rtt, now - pending.sentAt)
-      meter.answered(now - pending.sentAt)
-      if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
+      meter.answered(pending.query, result, now - pending.sentAt)
       pending.sink.answered(pending.query, result)
     },
     onRefused: ({ query, sink }) => this.#ask({ query, sink, resent: true, edns: false, cookie: null }),
@@ -226,7 +224,7 @@ export class StreamUpstream implements UpstreamServer, PendingOwner {
   }
 
   #fail({ query, sink }: Pick<Pending, 'query' | 'sink'>, failure: Failure): void {
-    this.#dependencies.meter.failed(failure)
+    this.#dependencies.meter.failed(query, failure)
     sink.failed(query, failure)
   }
 }

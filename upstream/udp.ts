@@ -102,7 +102,7 @@ export class UdpUpstream implements UpstreamServer, DatagramAsker {
       this.#fail({ query, sink }, socket === null ? Failure.upstream_network : Failure.overloaded)
       return
     }
-    meter.sent()
+    meter.sent(query)
     socket.send(query, sink, { now, edns, resent })
   }
 
@@ -192,13 +192,12 @@ export class UdpUpstream implements UpstreamServer, DatagramAsker {
   #answer({ query, sink, sentAt }: Pending, result: Answer | Failure, now: number): void {
     const { meter } = this.#dependencies
     if (!(result instanceof Answer)) {
-      meter.failed(result)
+      meter.failed(query, result)
       sink.failed(query, result)
       return
     }
     this.#rtt = smooth(this.#rtt, now - sentAt)
-    meter.answered(now - sentAt)
-    if (result.rcode === Rcode.SERVFAIL) meter.failed(Failure.upstream_failed)
+    meter.answered(query, result, now - sentAt)
     sink.answered(query, result)
   }
 
@@ -215,7 +214,7 @@ export class UdpUpstream implements UpstreamServer, DatagramAsker {
   }
 
   #fail({ query, sink }: Pick<Pending, 'query' | 'sink'>, failure: Failure): void {
-    this.#dependencies.meter.failed(failure)
+    this.#dependencies.meter.failed(query, failure)
     sink.failed(query, failure)
   }
 }

@@ -178,9 +178,12 @@ export interface UpstreamStatus {
   readonly state: UpstreamState
   /** Best first; none while its host name is not found. */
   readonly ways: readonly UpstreamWayStatus[]
+  /** Of clients, as all counters but `probes`. */
   readonly queries: number
   readonly answers: number
   readonly failures: readonly { readonly reason: string; readonly count: number }[]
+  /** `outcome`: "answered", or why not, as in docs/errors.md. */
+  readonly probes: readonly { readonly outcome: string; readonly count: number }[]
   /** Mean of all answers so far; null before the first. */
   readonly meanSeconds: number | null
 }

@@ -143,9 +143,12 @@ export const UpstreamStatus = describing<control.UpstreamStatus>()(
       enabled: z.boolean(),
       state: upstreamState,
       ways: list(UpstreamWayStatus).describe('Best first; none while its host name is not found.'),
-      queries: count('Questions sent.'),
+      queries: count('Questions of clients sent; the other counters but probes are of these, too.'),
       answers: count('Answers received.'),
       failures: list(z.object({ reason: z.string().describe('As in docs/errors.md.'), count: count('How often.') })),
+      probes: list(
+        z.object({ outcome: z.string().describe('"answered", or why not, as in docs/errors.md.'), count: count('How often.') }),
+      ).describe('Questions that the gateway asked by itself, to learn how the upstream is.'),
       meanSeconds: z.number().nullable().describe('Mean of all answers so far; null before the first.'),
     })
     .openapi('UpstreamStatus'),

@@ -39,7 +39,7 @@ export class Counters {
     }
   }
 
-  upstream(name: string): Pick<UpstreamStatus, 'queries' | 'answers' | 'failures' | 'meanSeconds'> {
+  upstream(name: string): Pick<UpstreamStatus, 'queries' | 'answers' | 'failures' | 'probes' | 'meanSeconds'> {
     const labels = { upstream: name }
     const seconds = this.#read('atlas_upstream_seconds').find((reading) => has(reading, labels))?.values ?? []
     const count = seconds.slice(0, -1).reduce((total, bucket) => total + bucket, 0)
@@ -47,6 +47,7 @@ export class Counters {
       queries: sum(this.#read('atlas_upstream_queries_total'), labels),
       answers: sum(this.#read('atlas_upstream_answers_total'), labels),
       failures: this.#byReason('atlas_upstream_failures_total', labels),
+      probes: this.#countsOf('atlas_upstream_probes_total', labels).map(({ labels: { outcome = '' }, count }) => ({ outcome, count })),
       meanSeconds: count === 0 ? null : (seconds.at(-1) ?? 0) / count,
     }
   }
@@ -60,9 +61,15 @@ export class Counters {
   }
 
   #byReason(name: string, labels: Labels = {}): readonly { readonly reason: string; readonly count: number }[] {
-    return this.#read(name)
-      .filter((reading) => has(reading, labels) && reading.values[0] !== 0)
-      .map((reading) => ({ reason: reading.labels.reason ?? '', count: reading.values[0] ?? 0 }))
+    return this.#countsOf(name, labels).map(({ labels: { reason = '' }, count }) => ({ reason, count }))
+  }
+
+  /** Of the series that have these labels, those that have counted anything. */
+  #countsOf(name: string, labels: Labels): readonly { readonly labels: Labels; readonly count: number }[] {
+    return this.#read(name).flatMap((reading) => {
+      const [count = 0] = reading.values
+      return count > 0 && has(reading, labels) ? [{ labels: reading.labels, count }] : []
+    })
   }
 
   #read(name: string): readonly Reading[] {

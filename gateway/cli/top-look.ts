@@ -51,6 +51,7 @@ function hasFallen({ transports, answers, drops }: Traffic): boolean {
 function upstreamBetween(before: UpstreamStatus | undefined, after: UpstreamStatus): UpstreamStatus {
   if (before === undefined || after.queries < before.queries || after.answers < before.answers) return after
   const failures = new Map(before.failures.map((each) => [each.reason, each.count]))
+  const probes = new Map(before.probes.map((each) => [each.outcome, each.count]))
   const answers = after.answers - before.answers
   const total = (after.meanSeconds ?? 0) * after.answers - (before.meanSeconds ?? 0) * before.answers
   return {
@@ -58,6 +59,7 @@ function upstreamBetween(before: UpstreamStatus | undefined, after: UpstreamStat
     queries: after.queries - before.queries,
     answers,
     failures: after.failures.map((each) => ({ ...each, count: Math.max(0, each.count - (failures.get(each.reason) ?? 0)) })),
+    probes: after.probes.map((each) => ({ ...each, count: Math.max(0, each.count - (probes.get(each.outcome) ?? 0)) })),
     // the means are rounded: their difference may be a little below nothing
     meanSeconds: answers === 0 ? null : Math.max(0, total / answers),
   }

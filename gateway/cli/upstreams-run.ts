@@ -37,13 +37,18 @@ export function upstreamState({ enabled, state, ways }: UpstreamStatus): Styled 
 }
 
 export function failuresOf({ failures }: UpstreamStatus): number {
-  return failures.reduce((sum, failure) => sum + failure.count, 0)
+  return total(failures)
+}
+
+function total(counts: readonly { readonly count: number }[]): number {
+  return counts.reduce((sum, { count }) => sum + count, 0)
 }
 
 function upstreamLines(upstreams: readonly UpstreamStatus[]): readonly Line[] {
   if (upstreams.length === 0) return ['no upstream is known: every question that the cache does not know fails']
   const right = true
   const columns = [
+    { title: 'PROBES', right },
     { title: 'QUERIES', right },
     { title: 'ANSWERS', right },
     { title: 'MEAN', right },
@@ -59,6 +64,7 @@ function upstreamRow(upstream: UpstreamStatus): readonly Part[] {
     upstream.name,
     upstream.ways.length > 1 ? '' : (upstream.ways[0]?.url ?? upstream.url),
     upstreamState(upstream),
+    count(total(upstream.probes)),
     count(upstream.queries),
     count(upstream.answers),
     latency(upstream.meanSeconds),
@@ -69,7 +75,7 @@ function upstreamRow(upstream: UpstreamStatus): readonly Part[] {
 
 /** One of several ways to an upstream, below it. */
 function wayRow({ url, state, rttSeconds, reason }: UpstreamWayStatus): readonly Part[] {
-  return ['', url, STATES[state], '', '', latency(rttSeconds), '', reason ?? '']
+  return ['', url, STATES[state], '', '', '', latency(rttSeconds), '', reason ?? '']
 }
 
 function reasonsText({ failures }: UpstreamStatus): string {

@@ -1,6 +1,6 @@
 import { type Answer, SOURCES } from '../../dns/answer.ts'
 import { TRANSPORTS, type TransportMeter, type TransportTraits, type UpstreamMeter } from '../../dns/contracts.ts'
-import { FAILURES, type Failure } from '../../dns/failure.ts'
+import { FAILURES, Failure } from '../../dns/failure.ts'
 import type { Query } from '../../dns/query.ts'
 import { Rcode } from '../../dns/types.ts'
 import type { CacheStatistics } from '../cache/inspect.ts'
@@ -140,13 +140,23 @@ export class Telemetry implements PipelineObserver {
     const ignored = families.ignored.slot({ upstream })
     const seconds = families.seconds.slot({ upstream })
     const connections = families.connections.slot({ upstream })
+    const failureSlot = ({ code }: Failure): number => families.failures.slot({ upstream, reason: code })
     return {
-      sent: () => metrics.add(queries),
-      answered: (rttMs) => {
+      sent: ({ isProbe }) => {
+        if (!isProbe) metrics.add(queries)
+      },
+      answered: ({ isProbe }, { rcode }, rttMs) => {
+        if (isProbe) {
+          metrics.add(families.probes.slot({ upstream, outcome: 'answered' }))
+          return
+        }
         metrics.add(answers)
         families.seconds.observe(seconds, rttMs / MS_PER_SECOND)
+        if (rcode === Rcode.SERVFAIL) metrics.add(failureSlot(Failure.upstream_failed))
       },
-      failed: (failure) => metrics.add(families.failures.slot({ upstream, reason: failure.code })),
+      failed: ({ isProbe }, failure) => {
+        metrics.add(isProbe ? families.probes.slot({ upstream, outcome: failure.code }) : failureSlot(failure))
+      },
       ignored: () => metrics.add(ignored),
       connectionOpened: () => metrics.add(connections),
       connectionClosed: () => metrics.add(connections, -1),
@@ -245,9 +255,10 @@ function familiesOf(metrics: Metrics) {
       failures: metrics.counter('atlas_certificate_renewal_failures_total', 'Attempts to get a new certificate that failed.'),
     },
     upstream: {
-      queries: metrics.counter('atlas_upstream_queries_total', 'Questions sent to the upstream, repetitions and probes included.'),
+      queries: metrics.counter('atlas_upstream_queries_total', 'Questions of clients sent to the upstream, repetitions included.'),
       answers: metrics.counter('atlas_upstream_answers_total', 'Answers of the upstream that were used.'),
       failures: metrics.counter('atlas_upstream_failures_total', 'Questions that the upstream did not answer, by reason.'),
+      probes: metrics.counter('atlas_upstream_probes_total', 'Questions asked to learn how the upstream is, by what came of them.'),
       ignored: metrics.counter('atlas_upstream_ignored_total', 'Messages of the upstream that answer nothing it was asked.'),
       connections: metrics.gauge('atlas_upstream_connections', 'Open connections to the upstream.'),
       seconds: metrics.histogram('atlas_upstream_seconds', 'Time from a question to the answer of the upstream.', SECONDS_BOUNDS),

@@ -8,6 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { AdminClient, AdminError } from '../../gateway/admin/client.ts'
 import type { ControlEvent, Status } from '../../gateway/admin/control.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
+import { until } from '../harness/until.ts'
 import { openDoors } from './doors.ts'
 
 /** Something behind a socket that is no gateway. */
@@ -73,7 +74,7 @@ describe('the client', () => {
     const sent = [control.emit('one \u2028'), control.emit('two\n\ndata: x'), control.emit('stop')]
     await stopped
     assert.deepEqual(seen.slice(-3), sent)
-    while (others.at(-1)?.message !== 'stop') await turn()
+    await until(() => others.at(-1)?.message === 'stop')
     assert.deepEqual(others.slice(-3), sent)
     await doors.close()
     await ended

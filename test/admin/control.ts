@@ -120,6 +120,7 @@ export class FakeControl implements Control {
       queries: 10,
       answers: 9,
       failures: [{ reason: 'upstream_timeout', count: 1 }],
+      probes: [{ outcome: 'answered', count: 2 }],
       meanSeconds: 0.02,
     },
     {
@@ -131,6 +132,7 @@ export class FakeControl implements Control {
       queries: 0,
       answers: 0,
       failures: [],
+      probes: [],
       meanSeconds: null,
     },
   ]

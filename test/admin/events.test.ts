@@ -7,6 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { ControlEvent } from '../../gateway/admin/control.ts'
 import { EventFeed } from '../../gateway/admin/events.ts'
 import { Followers } from '../../gateway/admin/followers.ts'
+import { until } from '../harness/until.ts'
 import { FakeControl } from './control.ts'
 import { ANY_PORT, ask, BEARER, openDoors, Reading, TOKEN } from './doors.ts'
 
@@ -63,7 +64,7 @@ describe('the events', () => {
     assert.equal((await open.socket(ask('HEAD /v1/events'))).status, 200)
     followers[3]?.socket.destroy()
     // the door learns of it when it looks at the connection the next time, which nothing tells
-    while ((await firstLine(open.connectSocket())) !== 'HTTP/1.1 200 OK') await turn()
+    await until(async () => (await firstLine(open.connectSocket())) === 'HTTP/1.1 200 OK')
   })
 
   test('cut off who does not read them, and nobody else', async (t) => {

@@ -262,9 +262,9 @@ describe('upstreams', () => {
     const { out } = await runCommand(['upstreams', '--config', door.config])
     assert.equal(
       out,
-      `NAME   URL                      STATE     QUERIES  ANSWERS   MEAN  FAILURES
-quad9  tls://9.9.9.9:853        up          1,000      990  21 ms        10  upstream_timeout 9, upstream_network 1
-spare  udp://[2001:db8::53]:53  disabled        0        0      –         0
+      `NAME   URL                      STATE     PROBES  QUERIES  ANSWERS   MEAN  FAILURES
+quad9  tls://9.9.9.9:853        up            34    1,000      990  21 ms        10  upstream_timeout 9, upstream_network 1
+spare  udp://[2001:db8::53]:53  disabled       0        0        0      –         0
 `,
     )
     assert.deepEqual(JSON.parse((await runCommand(['upstreams', '--json', '--config', door.config])).out), UPSTREAMS)
@@ -293,14 +293,14 @@ spare  udp://[2001:db8::53]:53  disabled        0        0      –         0
     door.answers.set('/v1/upstreams', [{ ...quad9, failures: [], ways }, loop, lost])
     assert.equal(
       (await runCommand(['upstreams', '--config', door.config])).out,
-      `NAME   URL                                             STATE          QUERIES  ANSWERS   MEAN  FAILURES
-quad9                                                  up               1,000      990  21 ms         0
-       quic://dns.quad9.net:853 at 9.9.9.9             down                                 –            upstream_timeout
-       https://dns.quad9.net:443/dns-query at 9.9.9.9  in doubt                         20 ms            upstream_network
-       tls://9.9.9.9:853                               up                               20 ms
-       udp://9.9.9.9:53                                not asked yet                        –
-loop   udp://192.0.2.1:53                              loop             1,000      990  21 ms         0
-lost   tls://dns.example:853                           not found        1,000      990  21 ms         0
+      `NAME   URL                                             STATE          PROBES  QUERIES  ANSWERS   MEAN  FAILURES
+quad9                                                  up                 34    1,000      990  21 ms         0
+       quic://dns.quad9.net:853 at 9.9.9.9             down                                         –            upstream_timeout
+       https://dns.quad9.net:443/dns-query at 9.9.9.9  in doubt                                 20 ms            upstream_network
+       tls://9.9.9.9:853                               up                                       20 ms
+       udp://9.9.9.9:53                                not asked yet                                –
+loop   udp://192.0.2.1:53                              loop               34    1,000      990  21 ms         0
+lost   tls://dns.example:853                           not found          34    1,000      990  21 ms         0
 `,
     )
   })

@@ -87,6 +87,10 @@ export const UPSTREAMS: readonly UpstreamStatus[] = [
       { reason: 'upstream_network', count: 1 },
       { reason: 'upstream_malformed', count: 0 },
     ],
+    probes: [
+      { outcome: 'answered', count: 30 },
+      { outcome: 'upstream_timeout', count: 4 },
+    ],
     meanSeconds: 0.0213,
   },
   {
@@ -98,6 +102,7 @@ export const UPSTREAMS: readonly UpstreamStatus[] = [
     queries: 0,
     answers: 0,
     failures: [],
+    probes: [],
     meanSeconds: null,
   },
 ]

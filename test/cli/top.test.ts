@@ -32,7 +32,17 @@ const LATER = after(
     drops: [{ reason: 'malformed_message', count: 7 }],
   },
   { cache: { ...CACHE, evictions: 13 } },
-  [{ ...QUAD9, queries: 1100, answers: 1090, failures: [{ reason: 'upstream_timeout', count: 13 }], meanSeconds: 0.0213 + 0.001 }, SPARE],
+  [
+    {
+      ...QUAD9,
+      queries: 1100,
+      answers: 1090,
+      failures: [{ reason: 'upstream_timeout', count: 13 }],
+      probes: [{ outcome: 'answered', count: 32 }],
+      meanSeconds: 0.0213 + 0.001,
+    },
+    SPARE,
+  ],
 )
 
 function frame(state: Partial<TopState>, columns = 80, rows = 24): readonly string[] {
@@ -63,6 +73,7 @@ describe('differenceOf()', () => {
   test('has the mean of the answers between', () => {
     const [quad9, spare] = differenceOf(BEFORE, LATER)?.upstreams ?? []
     assert.deepEqual([quad9?.queries, quad9?.answers, quad9?.failures], [100, 100, [{ reason: 'upstream_timeout', count: 4 }]])
+    assert.deepEqual(quad9?.probes, [{ outcome: 'answered', count: 2 }])
     // (1090 × 22.3 ms − 990 × 21.3 ms) / 100
     assert.equal(quad9?.meanSeconds?.toFixed(4), '0.0322')
     assert.equal(spare?.meanSeconds, null)

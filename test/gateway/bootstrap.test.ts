@@ -6,9 +6,9 @@ import { type Resolved, resolveHost } from '../../gateway/assembly/resolve-host.
 import type { Config } from '../../gateway/config/config.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { testConfig, upstreamConfig } from '../harness/gateway.ts'
-import { until } from '../harness/keeper.ts'
 import { at } from '../harness/reload.ts'
 import { type Handler, type TestServer, udpServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { answeringFrom, questionOf, type Zone } from '../harness/zone.ts'
 
 const NAME = 'dns.lab.test'

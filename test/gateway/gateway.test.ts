@@ -3,12 +3,12 @@ import { once } from 'node:events'
 import { connect as http2Connect } from 'node:http2'
 import { connect } from 'node:net'
 import test, { describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { CLIENTS, exchange, openTcp, openTls, type Reaction } from '../harness/clients.ts'
 import { prefixes, runGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, response, vector } from '../harness/messages.ts'
 import { metric } from '../harness/metrics.ts'
 import { dnsServer, frame, type Handler, holding } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const EXAMPLE = question({ name: 'www.example.com', opt: '' })
@@ -26,7 +26,7 @@ describe('an upstream that goes away', () => {
       const upstream = await dnsServer(() => {})
       await using gateway = await runGateway([upstream.endpoint], { timeouts: { queryMs: 1500, handshakeMs: 5000, drainMs: 5000 } })
       const waiting = client.send(gateway, EXAMPLE)
-      while (upstream.udp.queries.length === 0) await turn()
+      await until(() => upstream.udp.queries.length > 0)
       await upstream[Symbol.asyncDispose]()
       const lost = summary(await waiting)
       assert.ok('rcode' in lost && lost.rcode === 2 && (lost.ede === 22 || lost.ede === 23), JSON.stringify(lost))
@@ -80,7 +80,7 @@ describe('drain()', () => {
     await using gateway = await runGateway([upstream.endpoint])
     // a question each: the same of all would be asked once
     const replies = CLIENTS.map((client, i) => client.send(gateway, question({ name: `slow${i}.example.com`, opt: '' })))
-    while (held.length < CLIENTS.length) await turn()
+    await until(() => held.length >= CLIENTS.length)
     const drained = gateway.gateway.drain()
     assert.equal((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status, 503)
     const refused = connect(gateway.dns.port, gateway.dns.host)
@@ -97,7 +97,7 @@ describe('drain()', () => {
     const idle = await openTcp(gateway)
     idle.resume()
     const reply = exchange(await openTcp(gateway), question({ name: 'slow.example.com', opt: '' }))
-    while (held.length === 0) await turn()
+    await until(() => held.length > 0)
     const drained = gateway.gateway.drain()
     await once(idle, 'close')
     for (const send of held) send()
@@ -122,7 +122,7 @@ describe('drain()', () => {
     session.on('error', () => {})
     const stream = session.request({ ':path': `/dns-query?dns=${EXAMPLE.toString('base64url')}` })
     stream.on('error', () => {})
-    while (upstream.udp.queries.length < 3) await turn()
+    await until(() => upstream.udp.queries.length >= 3)
     const started = performance.now()
     await gateway.gateway.drain()
     assert.ok(performance.now() - started < 3000)

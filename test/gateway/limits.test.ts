@@ -10,6 +10,7 @@ import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { dropped } from '../harness/metrics.ts'
 import { doh3 } from '../harness/quic.ts'
 import { dnsServer, holding } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 
 const CLIENT_COOKIE = '2464c4abcf10c957'
 const asking = (id: number, cookie = '') =>
@@ -31,7 +32,7 @@ describe('over UDP', () => {
     socket.on('message', (message) => replies.push(message))
     const before = await dropped(gateway, 'rate_limited')
     for (let id = 1; id <= count; id++) socket.send(asking(id, cookie))
-    while (replies.length + (await dropped(gateway, 'rate_limited')) - before < count) await turn()
+    await until(async () => replies.length + (await dropped(gateway, 'rate_limited')) - before >= count)
     socket.close()
     return replies
   }
@@ -83,7 +84,7 @@ describe('who waits for upstreams', () => {
     await using gateway = await runGateway([slow.endpoint], { limits })
     const ask = (name: string) => doh2(gateway, { path: `/dns-query?dns=${question({ name, opt: '' }).toString('base64url')}` })
     const waiting = [1, 2, 3].map((i) => ask(`slow${i}.example.com`))
-    while (held.length < 3) await turn()
+    await until(() => held.length >= 3)
     const { body } = await ask('slow4.example.com')
     assert.equal((body[3] ?? 0) & 15, 5)
     const overTls = await exchange(await openTls(gateway), question({ name: 'slow5.example.com' }))
@@ -151,6 +152,6 @@ test('short of memory, the gateway lets nobody in and ends the connections of th
   assert.equal(await dropped(gateway, 'overload_refused'), 1)
   assert.ok(gateway.log.some((line) => line.includes('memory is short')))
   await gateway.reload({ limits: LIMITS })
-  while (!gateway.log.some((line) => line.includes('there is room again'))) await turn()
+  await until(() => gateway.log.some((line) => line.includes('there is room again')))
   assert.equal((await exchange(await openTcp(gateway), asking(2))).kind, 'answer')
 })

@@ -12,15 +12,12 @@ import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/g
 import { aRecord, question, response } from '../harness/messages.ts'
 import { dnsServer, type Handler } from '../harness/servers.ts'
 import { runThreads } from '../harness/threads.ts'
+import { until } from '../harness/until.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 /** Round after round. */
 const HASTY: ProberTimes = { clock: monotonicClock, wallClock: Date.now, pause: (_ms, stop) => (stop.aborted ? Promise.resolve() : turn()) }
 const DEAF_WORKER = new URL('./deaf-worker.ts', import.meta.url)
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await turn()
-}
 
 async function get({ admin }: TestGateway, path: string): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://127.0.0.1:${admin.port}${path}`)

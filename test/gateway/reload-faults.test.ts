@@ -7,12 +7,13 @@ import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { issue } from '../certs/issue.ts'
 import { prefixes, runGateway, TLS, testConfig } from '../harness/gateway.ts'
-import { dotAt, free, occupied, shown, until } from '../harness/keeper.ts'
+import { dotAt, free, occupied, shown } from '../harness/keeper.ts'
 import { dialQuic } from '../harness/quic.ts'
 import { ANYWHERE, answering, ask, at, everyClientIsAnswered, listen } from '../harness/reload.ts'
 import { dnsServer } from '../harness/servers.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
 import { runThreads } from '../harness/threads.ts'
+import { until } from '../harness/until.ts'
 
 const SCRIPT = new URL('./faulty-worker.ts', import.meta.url)
 

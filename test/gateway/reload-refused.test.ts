@@ -3,10 +3,11 @@ import test, { describe } from 'node:test'
 import { ConfigError } from '../../gateway/config/load.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { runGateway, testConfig } from '../harness/gateway.ts'
-import { dotAt, free, isRefused, occupied, shown, until } from '../harness/keeper.ts'
+import { dotAt, free, isRefused, occupied, shown } from '../harness/keeper.ts'
 import { ANYWHERE, answering, ask, at, everyClientIsAnswered, listen } from '../harness/reload.ts'
 import { dnsServer } from '../harness/servers.ts'
 import { runThreads } from '../harness/threads.ts'
+import { until } from '../harness/until.ts'
 
 describe('a reload that is refused, undone or only asked for', () => {
   test('that cannot bind an address is undone: nothing was closed, nothing new is open', async (t) => {

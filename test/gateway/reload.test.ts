@@ -13,13 +13,14 @@ import type { Endpoint } from '../../net/address.ts'
 import { issue } from '../certs/issue.ts'
 import { CLIENTS, exchange, openTls } from '../harness/clients.ts'
 import { prefixes, runGateway, type TestGateway, TLS, testConfig, upstreamConfig } from '../harness/gateway.ts'
-import { dotAt, free, http1At, isRefused, Keeper, shown, until } from '../harness/keeper.ts'
+import { dotAt, free, http1At, isRefused, Keeper, shown } from '../harness/keeper.ts'
 import { aRecord, question, response, wireName } from '../harness/messages.ts'
 import { rcode } from '../harness/pipeline.ts'
 import { dialQuic } from '../harness/quic.ts'
 import { ANYWHERE, answering, ask, at, changesOf, everyClientIsAnswered, listen } from '../harness/reload.ts'
 import { dnsServer, frame, type Handler, holding } from '../harness/servers.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
+import { until } from '../harness/until.ts'
 
 describe('a reload', () => {
   test('of the same configuration changes nothing and says so', async () => {

@@ -17,6 +17,7 @@ import { HealthState } from '../../upstream/health-table.ts'
 import { testConfig, upstreamConfig } from '../harness/gateway.ts'
 import { aRecord, response, wireName } from '../harness/messages.ts'
 import { type Handler, type TestServer, tcpServer, udpServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { ask, upstreamDependencies } from '../harness/upstream.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
@@ -76,7 +77,7 @@ function routeOf(routing: Routing, name = 'www.example.com'): Route {
 }
 
 async function seen({ queries }: TestServer, count = 1): Promise<void> {
-  while (queries.length < count) await turn()
+  await until(() => queries.length >= count)
 }
 
 describe('routingPlan()', () => {

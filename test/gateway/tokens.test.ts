@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import type { Config } from '../../gateway/config/config.ts'
 import { digestOf } from '../../net/token.ts'
@@ -13,6 +12,7 @@ import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gatew
 import { aRecord, question, response } from '../harness/messages.ts'
 import { dnsServer } from '../harness/servers.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
+import { until } from '../harness/until.ts'
 
 const QUESTION = question({ name: 'www.example.com', opt: '' })
 const get = (path: string) => `${path}?dns=${QUESTION.toString('base64url')}`
@@ -132,7 +132,7 @@ describe('a gateway that wants tokens', () => {
   })
 
   test('is ready: it has one for itself', async () => {
-    while ((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status !== 200) await turn()
+    await until(async () => (await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status === 200)
     const text = await metrics(gateway)
     for (const transport of ['dot', 'doh', 'doh3'])
       assert.match(text, new RegExp(`atlas_probe_up\\{transport="${transport}",[^}]*\\} 1\\n`))

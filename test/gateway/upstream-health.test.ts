@@ -72,7 +72,12 @@ describe('three upstreams', () => {
     assert.ok(servers[0].queries.length - known <= 4)
     while (linesAbout(gateway, 'upstream0').length === 0) await askMany(gateway, 1)
     assert.equal((await scrape(gateway)).value(up), 0)
-    assert.deepEqual(await stateOf(gateway), ['down', 'up', 'up'])
+    const statuses = await upstreamsOf(gateway)
+    assert.deepEqual(
+      statuses.map(({ state }) => state),
+      ['down', 'up', 'up'],
+    )
+    assertCountsClientsOnly(statuses[0], servers[0])
     const before = servers[0].queries.length
     await askMany(gateway, 50)
     assert.equal(servers[0].queries.length, before)
@@ -107,10 +112,19 @@ test('two workers know of each other what does not answer', async () => {
   assert.equal(servers[0].queries.length, 0)
 })
 
+/** `server` has answered 20 questions, and is down. */
+function assertCountsClientsOnly(upstream: UpstreamStatus | undefined, { queries }: TestServer): void {
+  assert.deepEqual([upstream?.queries, upstream?.answers], [queries.length, 20])
+  assert.ok(upstream?.failures.every(({ count }) => count <= queries.length - 20))
+  const outcomes = new Map(upstream?.probes.map(({ outcome, count }) => [outcome, count]))
+  // the root's name servers and the question that looks for a loop at first, then without an answer until it was down
+  assert.ok((outcomes.get('answered') ?? 0) >= 2)
+  assert.ok((outcomes.get('upstream_timeout') ?? 0) >= 2)
+}
+
 /** What the admin door says. */
-async function stateOf({ state }: TestGateway): Promise<readonly string[]> {
+async function upstreamsOf({ state }: TestGateway): Promise<readonly UpstreamStatus[]> {
   const outgoing = request({ socketPath: join(state, 'admin.sock'), path: '/v1/upstreams', headers: { host: 'localhost' } }).end()
   const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage]
-  const upstreams = JSON.parse(Buffer.concat(await incoming.toArray()).toString()) as readonly UpstreamStatus[]
-  return upstreams.map((upstream) => upstream.state)
+  return JSON.parse(Buffer.concat(await incoming.toArray()).toString()) as readonly UpstreamStatus[]
 }

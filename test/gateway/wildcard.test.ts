@@ -3,7 +3,6 @@ import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import type { NetworkInterfaceInfo } from 'node:os'
 import test, { describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { listenWarnings } from '../../gateway/assembly/listeners.ts'
 import type { Endpoint } from '../../net/address.ts'
 import { interfaceAddresses } from '../../net/interface-addresses.ts'
@@ -11,6 +10,7 @@ import { prefixes, runGateway, type TestGateway, testConfig } from '../harness/g
 import { free } from '../harness/keeper.ts'
 import { ask, at, listen } from '../harness/reload.ts'
 import { runThreads } from '../harness/threads.ts'
+import { until } from '../harness/until.ts'
 
 const ANY: Endpoint = { host: '0.0.0.0', port: 0 }
 const PLAIN = { dot: [], doh: [], doq: [] }
@@ -31,7 +31,7 @@ describe('a wildcard for plain DNS', () => {
     await using gateway = await runThreads([], listen({ ...PLAIN, dns: [at(ANY)] }), { probing: {} })
     const { port } = gateway.dns
     assert.deepEqual(gateway.gateway.facts.endpoints.dns, [{ host: '0.0.0.0', port }])
-    while ((await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status !== 200) await turn()
+    await until(async () => (await fetch(`http://127.0.0.1:${gateway.admin.port}/readyz`)).status === 200)
     const answers = async (): Promise<void> => {
       for (const host of interfaceAddresses('IPv4')) for (let i = 0; i < 4; i++) assert.equal(await sourceOf(gateway, host), host)
     }

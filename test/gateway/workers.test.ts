@@ -4,7 +4,6 @@ import { writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { CLIENTS, doh1, exchange, openTcp, openTls } from '../harness/clients.ts'
 import { runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
@@ -12,6 +11,7 @@ import { aRecord, question, response } from '../harness/messages.ts'
 import { metric } from '../harness/metrics.ts'
 import { dnsServer, frame, type Handler } from '../harness/servers.ts'
 import { runThreads, type ThreadedGateway } from '../harness/threads.ts'
+import { until } from '../harness/until.ts'
 
 const answering: Handler = (query, reply) => reply(response(query, { answers: [aRecord()] }))
 const WORKERS: readonly number[] = [0, 1]
@@ -21,10 +21,6 @@ let asked = 0
 /** Another question each time, so that each is asked of the upstream. */
 function ask(): Buffer {
   return question({ name: `q${asked++}.example.com`, opt: '' })
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await turn()
 }
 
 /** Does something, again and again, until both workers have counted it. */

@@ -2,16 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import type { Endpoint } from '../../net/address.ts'
 import { Deframer } from '../../net/framing.ts'
 import type { TestGateway } from './gateway.ts'
 import { frame } from './servers.ts'
-
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await turn()
-}
+import { until } from './until.ts'
 
 /** A client that keeps its connection. */
 export class Keeper {

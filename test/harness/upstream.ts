@@ -25,7 +25,7 @@ export function countingMeter(): CountingMeter {
     ignored: () => counts.ignored++,
     connectionOpened: () => counts.connections++,
     connectionClosed: () => counts.connections--,
-    failed: (failure) => counts.failed.push(failure.code),
+    failed: (_query, failure) => counts.failed.push(failure.code),
   }
 }
 

@@ -4,7 +4,6 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, before, describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { Flusher } from '../../net/flusher.ts'
 import { KeyDirectory } from '../../net/quic/key-files.ts'
@@ -13,6 +12,7 @@ import type { QuicIdentity } from '../../net/quic.ts'
 import { Wheel } from '../../net/wheel.ts'
 import { issue } from '../certs/issue.ts'
 import { started } from '../certs/local.ts'
+import { until } from '../harness/until.ts'
 
 let identity: QuicIdentity
 let roots: string
@@ -41,7 +41,7 @@ test('the private key is written in the key directory, and removed again', async
     connections: 1,
     acceptor: { arrived: () => null },
   })
-  while (!seen.has(`http3_${process.pid}_qkey.pem`)) await turn()
+  await until(() => seen.has(`http3_${process.pid}_qkey.pem`))
   watcher.close()
   assert.deepEqual(readdirSync(path), [])
   await listener.close()

@@ -17,6 +17,7 @@ import { Wheel } from '../../net/wheel.ts'
 import { issue } from '../certs/issue.ts'
 import { started } from '../certs/local.ts'
 import { QuicTestClient } from '../harness/quic.ts'
+import { until } from '../harness/until.ts'
 import { EchoServer } from './quic-echo.ts'
 
 const require = createRequire(import.meta.url)
@@ -90,7 +91,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
       const before = server.connections.length
       const client = await open(options)
       await client.ready.promise
-      while (!server.connections.slice(before).some(({ isEstablished }) => isEstablished)) await turn()
+      await until(() => server.connections.slice(before).some(({ isEstablished }) => isEstablished))
       return client
     }
     const echo = async (client: QuicTestClient, bytes = ECHO) => (await client.over(client.send(bytes)))?.bytes
@@ -150,11 +151,11 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
         first,
         Array.from({ length: 14 }, (_, i) => 4 * i),
       )
-      while (client.unopenedStreams.length < 4) await turn()
+      await until(() => client.unopenedStreams.length >= 4)
       assert.deepEqual(client.unopenedStreams, [40, 44, 48, 52])
       assert.equal(client.sendNext(ECHO, true), -1)
       const connection = server.connections.at(-1)
-      while ((connection?.begun.size ?? 0) < 10) await turn()
+      await until(() => (connection?.begun.size ?? 0) >= 10)
       assert.deepEqual([...(connection?.begun.keys() ?? [])].slice(0, 10), first.slice(0, 10))
       client.unopenedStreams.length = 0
       for (const stream of first.slice(0, 10)) client.connection.send(stream, Buffer.alloc(0), true)
@@ -195,7 +196,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
         client.connection = await engine.dial(options, () => client)
         await client.ready.promise
         const packets = client.connection.packetsReceived()
-        while (client.tickets.length === 0) await turn()
+        await until(() => client.tickets.length > 0)
         return { packets, ticket: client.tickets[0] as Buffer }
       }
       const fresh = await handshake(undefined)
@@ -216,7 +217,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
         await sleep(30)
       }
       client.connection.ping()
-      while (client.connection.packetsReceived() === before) await turn()
+      await until(() => client.connection.packetsReceived() !== before)
     })
 
     test('tells both sides the code of a close', async () => {
@@ -229,16 +230,16 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
       const client = await dial()
       const connection = server.connections.at(-1)
       await client[Symbol.asyncDispose]()
-      while (!server.connections.some((each) => each === connection && each.isClosed)) await turn()
+      await until(() => server.connections.some((each) => each === connection && each.isClosed))
     })
 
     test('ends the storm of errors that a reset stream sets off', async () => {
       await using client = await dial()
       const connection = server.connections.at(-1)
       const stream = client.send(ECHO, false)
-      while (connection?.begun.has(stream) !== true) await turn()
+      await until(() => connection?.begun.has(stream) === true)
       client.connection.reset(stream, 3)
-      while (connection?.resets.length === 0) await turn()
+      await until(() => connection?.resets.length !== 0)
       // what the library has been doing since shows in what it says while other work goes on
       connection?.quic.send(stream, ECHO, true)
       const before = binding.events.length
@@ -338,7 +339,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
         await using client = await dial({ window: 0 })
         const connection = server.connections.at(-1)
         const stream = client.send(ECHO)
-        while (!binding.events.some((event) => event.eventType === 16 && event.streamId === stream)) await turn()
+        await until(() => binding.events.some((event) => event.eventType === 16 && event.streamId === stream))
         skew += 9000
         wheel.advance(clock())
         assert.deepEqual(connection?.stalls, [])
@@ -354,7 +355,7 @@ for (const [name, bindingOf] of Object.entries(BINDINGS)) {
         server.reply = (received) => (received.length === 1 ? Buffer.alloc(65_537) : received)
         // more than the native queue holds
         for (let i = 0; i < 90; i++) deaf.send(Buffer.from('x'))
-        while ((hog?.stalls.length ?? 0) === 0) await turn()
+        await until(() => (hog?.stalls.length ?? 0) > 0)
         await using client = await dial()
         assert.deepEqual(await echo(client), ECHO)
         server.reply = (received) => received

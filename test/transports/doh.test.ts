@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import test, { after, before, describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { DOH_CLIENTS, type DohRequest, doh2, openHttp2 } from '../harness/clients.ts'
 import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gateway.ts'
 import { aRecord, hex, question, record, response, vector, wireName } from '../harness/messages.ts'
 import { doh3 } from '../harness/quic.ts'
 import { dnsServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 
 const TYPE = { 'content-type': 'application/dns-message' }
 const get = (message: Uint8Array) => `/dns-query?dns=${Buffer.from(message).toString('base64url')}`
@@ -280,7 +280,7 @@ test('a client that never closes loses its connection after we have ended it', a
     if (protocol === 'h2') socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), hex('000000040000000000')]))
     socket.on('error', () => {})
     socket.resume()
-    while (!(await metrics(hasty)).includes('atlas_connections{transport="doh2"} 0')) await turn()
+    await until(async () => (await metrics(hasty)).includes('atlas_connections{transport="doh2"} 0'))
     socket.destroy()
   }
 })

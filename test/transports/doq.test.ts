@@ -6,6 +6,7 @@ import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gatew
 import { question, vector } from '../harness/messages.ts'
 import { dialQuic, openDoq, type QuicTestClient } from '../harness/quic.ts'
 import { dnsServer, frame, holding } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 
 const NO_ERROR = 0x0
 const PROTOCOL_ERROR = 0x2
@@ -116,7 +117,7 @@ describe('a query over QUIC', () => {
   test('does not wait for a slow one before it', async () => {
     await using client = await openDoq(gateway)
     const slow = client.send(ask('slow.example'))
-    while (held.length === 0) await turn()
+    await until(() => held.length > 0)
     assert.equal(rcodeOf(await answerTo(client)), 0)
     held[0]?.()
     assert.equal(rcodeOf(messageOf((await client.over(slow))?.bytes)), 0)
@@ -195,7 +196,7 @@ describe('a cancelled query', () => {
     test(`${fin ? 'K11: after' : 'K10: before'} its FIN gets no answer, and disturbs no other`, async () => {
       await using client = await openDoq(gateway)
       const stream = client.send(ask('slow.example'), fin)
-      while (held.length === 0) await turn()
+      await until(() => held.length > 0)
       client.connection.reset(stream, 3)
       assert.equal(rcodeOf(await answerTo(client)), 0)
       held[0]?.()
@@ -222,7 +223,7 @@ describe('a cancelled query', () => {
     await using client = await openDoq(strict)
     for (let i = 1; i <= 3; i++) {
       const stream = await sendSoon(client, ask('slow.example'), false)
-      while (held.length < i) await turn()
+      await until(() => held.length >= i)
       client.connection.reset(stream, 3)
     }
     await sendSoon(client, ask('slow.example'), false)
@@ -261,11 +262,11 @@ describe('limits', () => {
       await using first = await openDoq(strict)
       await assertRefused(strict)
       // the refused client may know of its end before the gateway has counted it
-      while ((await open()) > 1) await turn()
+      await until(async () => (await open()) <= 1)
       assert.equal(await open(), 1)
       assert.equal(rcodeOf(await answerTo(first)), 0)
     }
-    while ((await open()) > 0) await turn()
+    await until(async () => (await open()) === 0)
     await using again = await openDoq(strict)
     assert.equal(rcodeOf(await answerTo(again)), 0)
   })
@@ -285,7 +286,7 @@ describe('drain()', () => {
     await using busy = await openDoq(ending)
     await using idle = await openDoq(ending)
     const stream = busy.send(ask('slow.example'))
-    while (held.length === 0) await turn()
+    await until(() => held.length > 0)
     const drained = ending.gateway.drain()
     assert.equal((await idle.ended.promise).code, NO_ERROR)
     held[0]?.()

@@ -9,6 +9,7 @@ import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gatew
 import { question, vector } from '../harness/messages.ts'
 import { dialQuic, http3Request, http3Response, openBareHttp3, openHttp3, type QuicTestClient, type ReadResponse } from '../harness/quic.ts'
 import { dnsServer, holding } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { frame, headers, hex } from '../net/http3/bytes.ts'
 
 /** The client's control stream, and ours. */
@@ -134,7 +135,7 @@ describe('a request', () => {
   test('does not wait for a slow one before it', async () => {
     await using client = await openHttp3(gateway)
     const slow = client.send(SLOW)
-    while (held.length === 0) await turn()
+    await until(() => held.length > 0)
     await assertAnswers(client)
     assert.equal(client.record(slow).bytes.length, 0)
     held[0]?.()
@@ -171,7 +172,7 @@ describe('a cancelled request', () => {
     test(`${fin ? 'after' : 'before'} its end gets nothing, and disturbs no other`, async () => {
       await using client = await openHttp3(gateway)
       const stream = client.send(SLOW, fin)
-      while (held.length === 0) await turn()
+      await until(() => held.length > 0)
       client.connection.reset(stream, H3.REQUEST_CANCELLED)
       await assertAnswers(client)
       held[0]?.()
@@ -186,7 +187,7 @@ describe('a cancelled request', () => {
     await using client = await openHttp3(strict)
     for (let i = 1; i <= 2; i++) {
       const stream = await client.sendSoon(slow(i), false)
-      while (held.length < i) await turn()
+      await until(() => held.length >= i)
       client.connection.reset(stream, H3.REQUEST_CANCELLED)
     }
     await client.sendSoon(GET, false)
@@ -199,10 +200,10 @@ describe('a cancelled request', () => {
     await using client = await openHttp3(strict)
     for (let i = 1; i <= 4; i++) {
       const stream = await client.sendSoon(slow(i), false)
-      while (held.length < i) await turn()
+      await until(() => held.length >= i)
       client.connection.reset(stream, H3.REQUEST_CANCELLED)
       held[i - 1]?.()
-      while ((await metric('atlas_queries_open', strict)) > 0) await turn()
+      await until(async () => (await metric('atlas_queries_open', strict)) === 0)
     }
     assert.equal((await http3Response(client, await client.sendSoon(GET, true))).status, 200)
   })
@@ -238,7 +239,7 @@ describe('limits', () => {
     await using client = await openHttp3(gateway)
     for (let i = 1; i <= 5; i++) {
       client.send(join(slow(i), frame(0x21, Buffer.alloc(60_000))))
-      while (held.length < i) await turn()
+      await until(() => held.length >= i)
     }
     const refused = http3Request('POST', '/nowhere')
     for (let i = 0; i < 10; i++)
@@ -291,7 +292,7 @@ describe('limits', () => {
     await assertAnswers(first)
     assert.equal(await metric('atlas_drops_total{reason="connection_limit"}', strict), 1)
     await first[Symbol.asyncDispose]()
-    while ((await metric(OPEN, strict)) > 0) await turn()
+    await until(async () => (await metric(OPEN, strict)) === 0)
     await using again = await openHttp3(strict)
     await assertAnswers(again)
   })
@@ -313,15 +314,15 @@ test('handshakes and connections are counted, however they end', async () => {
   const clients = [await openHttp3(counted), await openHttp3(counted), await openBareHttp3(counted)] as const
   await assertAnswers(clients[0])
   clients[0].send(SLOW)
-  while (held.length === 0) await turn()
+  await until(() => held.length > 0)
   assert.equal(await metric(OPEN, counted), 3)
   assert.equal(await metric('atlas_handshakes_total{transport="doh3",outcome="ok",version="TLSv1.3",resumed="false"}', counted), 3)
   clients[2].connection.send(CONTROL, hex('0100'), false)
   await clients[2].ended.promise
   for (const client of clients) await client[Symbol.asyncDispose]()
-  while ((await metric(OPEN, counted)) > 0) await turn()
+  await until(async () => (await metric(OPEN, counted)) === 0)
   held[0]?.()
-  while ((await metric('atlas_queries_open', counted)) > 0) await turn()
+  await until(async () => (await metric('atlas_queries_open', counted)) === 0)
   assert.equal(await metric('atlas_drops_total{reason="http3_error"}', counted), 1)
 })
 
@@ -332,7 +333,7 @@ test('drain() says GOAWAY twice, answers what is open, and closes with H3_NO_ERR
   await using idle = await openHttp3(ending)
   await assertAnswers(idle)
   const slow = busy.send(SLOW)
-  while (held.length === 0) await turn()
+  await until(() => held.length > 0)
   const drained = ending.gateway.drain()
   // it cannot have heard of the first GOAWAY
   await assertAnswers(busy)

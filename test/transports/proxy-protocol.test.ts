@@ -17,6 +17,7 @@ import { LIMITS, prefixes, runGateway, type TestGateway } from '../harness/gatew
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { dropped as droppedOf, metric } from '../harness/metrics.ts'
 import { dnsServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 
 const QUERY = question({ name: 'www.example.com' })
 const PATH = `/dns-query?dns=${QUERY.toString('base64url')}`
@@ -123,7 +124,7 @@ async function udp(first: Uint8Array, of = gateway): Promise<string> {
   socket.send(Buffer.concat([first, QUERY]))
   const answered = once(socket, 'message').then(() => 'answer')
   const dropped = (async () => {
-    while ((await drops(of)) === before) await turn()
+    await until(async () => (await drops(of)) !== before)
     return 'closed'
   })()
   const outcome = await Promise.race([answered, dropped])
@@ -232,7 +233,7 @@ test('the limit of connections holds for clients, not for their load balancer', 
   assert.equal(await dot(header('192.0.2.1'), strict), 'closed')
   assert.equal(await dropped('connection_limit', strict), 1)
   first.destroy()
-  while ((await metric(strict, 'atlas_connections{transport="dot"}')) > 1) await turn()
+  await until(async () => (await metric(strict, 'atlas_connections{transport="dot"}')) <= 1)
   assert.equal(await dot(header('192.0.2.1'), strict), 'answer')
   second.destroy()
 })

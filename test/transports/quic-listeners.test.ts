@@ -18,6 +18,7 @@ import { started } from '../certs/local.ts'
 import { prefixes } from '../harness/gateway.ts'
 import { testGovernor } from '../harness/limits.ts'
 import { dialQuic, engine } from '../harness/quic.ts'
+import { until } from '../harness/until.ts'
 
 const METER = { connectionOpened: () => {}, connectionClosed: () => {}, handshake: () => {}, dropped: () => {} }
 
@@ -113,7 +114,7 @@ test('both wildcards on one port serve both families, each by its own access lis
   const on = (host: string, access: string) => ({ endpoint: { host, port }, access: new PrefixSet(prefixes(access)), reusePort: false })
   const isServed = async (host: string): Promise<boolean> => {
     const client = await dialQuic({ endpoint: { host, port }, ca: roots, protocol: 'doq' })
-    while (heard.length === 0) await turn()
+    await until(() => heard.length > 0)
     await client.connection.destroy()
     return heard.splice(0)[0] === 'ok'
   }

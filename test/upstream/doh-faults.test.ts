@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { Failure, type FailureCode } from '../../dns/failure.ts'
 import { aRecord, hex, question, response } from '../harness/messages.ts'
 import { type HttpsTestServer, httpsServer, tlsServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import type { Outcome } from '../harness/upstream.ts'
 import {
   ADDRESS,
@@ -21,7 +22,6 @@ import {
   send,
   serving,
   silent,
-  until,
   upstreamTo,
 } from './doh-harness.ts'
 import { GOOD } from './servers.ts'

@@ -1,5 +1,4 @@
 import type { SecureServerOptions, ServerHttp2Stream } from 'node:http2'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Endpoint } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
 import { Wheel } from '../../net/wheel.ts'
@@ -58,10 +57,6 @@ export async function holding(count: number, options: SecureServerOptions = {}):
 export function answer(stream: ServerHttp2Stream, query: Buffer): void {
   stream.respond(OK)
   stream.end(response(query, { answers: [aRecord()] }))
-}
-
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn()
 }
 
 export const asking = (upstream: Parameters<typeof ask>[0], count: number): Promise<Outcome[]> =>

@@ -5,8 +5,9 @@ import { type AddressInfo, createServer as createTcp } from 'node:net'
 import test, { describe } from 'node:test'
 import { Failure } from '../../dns/failure.ts'
 import { httpsServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import type { Outcome } from '../harness/upstream.ts'
-import { answer, answering, ask, asking, forward, holding, serving, silent, until, upstreamTo } from './doh-harness.ts'
+import { answer, answering, ask, asking, forward, holding, serving, silent, upstreamTo } from './doh-harness.ts'
 import { GOOD } from './servers.ts'
 
 describe('an https upstream keeps to what the server and its terms allow:', () => {

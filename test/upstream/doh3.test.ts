@@ -10,6 +10,7 @@ import { FIRST_SERVER_UNIDIRECTIONAL } from '../../net/quic.ts'
 import { aRecord, response } from '../harness/messages.ts'
 import { type Asked, http3Answer, QuicTestServer, replying } from '../harness/quic-servers.ts'
 import type { Handler } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { ask, upstreamDependencies } from '../harness/upstream.ts'
 import { leaf, quicServerFor } from './servers.ts'
 
@@ -164,10 +165,10 @@ describe('an h3 upstream', () => {
     })
     const upstream = quicServerFor('h3', server.endpoint)
     const outcomes = Promise.all(Array.from({ length: 10 }, () => ask(upstream)))
-    while (held.length < 10) await turn()
+    await until(() => held.length >= 10)
     const [old] = server.links
     old?.quic.send(FIRST_SERVER_UNIDIRECTIONAL, Buffer.from(goaway(16)), false)
-    while (server.queries.length < 16) await turn()
+    await until(() => server.queries.length >= 16)
     assert.ok((await ask(upstream)).answer)
     assert.equal(old?.isClosed, false)
     for (const asked of held.filter(({ stream }) => stream < 16)) replying(asked)

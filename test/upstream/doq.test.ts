@@ -5,6 +5,7 @@ import { Failure } from '../../dns/failure.ts'
 import { aRecord, hex, question, record, response } from '../harness/messages.ts'
 import { type Asked, QuicTestServer, replying } from '../harness/quic-servers.ts'
 import { frame, type Handler } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { ask, upstreamDependencies } from '../harness/upstream.ts'
 import { leaf, quicServerFor } from './servers.ts'
 
@@ -52,7 +53,7 @@ describe('a quic upstream', () => {
       const dependencies = upstreamDependencies()
       const upstream = quicServerFor('quic', server.endpoint, { dependencies })
       const open = ask(upstream, { name: 'held.example' })
-      while (held.length === 0) await turn()
+      await until(() => held.length > 0)
       const bad = ask(upstream, { name: 'bad.example', budgetMs: 3000 })
       assert.equal(await server.links[0]?.closedWith.promise, PROTOCOL_ERROR)
       assert.ok((await open).answer)
@@ -114,7 +115,7 @@ describe('a quic upstream', () => {
     await using server = await start(({ quic, stream }) => void setTimeout(() => quic.send(stream, begun, false), 20 * begin++))
     const upstream = quicServerFor('quic', server.endpoint)
     const outcomes = Promise.all(Array.from({ length: 100 }, () => ask(upstream, { budgetMs: 15_000 })))
-    while (server.links.length === 0) await turn()
+    await until(() => server.links.length > 0)
     // DOQ_EXCESSIVE_LOAD
     assert.equal(await server.links[0]?.closedWith.promise, 4)
     await upstream.close()

@@ -158,7 +158,7 @@ describe('a header alone over UDP', () => {
   })
 })
 
-describe('a question without EDNS', () => {
+describe('a question without EDNS', { concurrency: true }, () => {
   test('counts as a send: three packets at most go to a server that then falls silent', async () => {
     await using server = await udpServer((query, reply) => {
       if (server.queries.length === 1) reply(response(query, { flags: FORMERR }))

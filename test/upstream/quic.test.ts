@@ -13,6 +13,7 @@ import { engine } from '../harness/quic.ts'
 import { type Asked, QuicTestServer, replying } from '../harness/quic-servers.ts'
 import type { Handler } from '../harness/servers.ts'
 import { UdpRelay } from '../harness/udp-relay.ts'
+import { until } from '../harness/until.ts'
 import { type AskOptions, ask as askFor, upstreamDependencies } from '../harness/upstream.ts'
 import { leaf, type QuicServerParts, root, terms } from './servers.ts'
 
@@ -79,10 +80,10 @@ for (const protocol of ['quic', 'h3'] as const) {
       server.handler = (query, reply) => held.push(() => answering(query, reply, { destroy() {} }))
       const { upstream, many, counts } = upstreamTo(server.endpoint, { terms: { pipelining: 10, connections: 2 } })
       const first = many(11)
-      while (held.length < 11) await turn()
+      await until(() => held.length >= 11)
       assert.equal(server.links.length, 2)
       const rest = many(30)
-      while (held.length < 41) await turn()
+      await until(() => held.length >= 41)
       for (const send of held) send()
       const outcomes = [...(await first), ...(await rest)]
       assert.ok(outcomes.every(({ answer }) => answer !== null))
@@ -118,10 +119,10 @@ for (const protocol of ['quic', 'h3'] as const) {
         release = () => answering(query, reply, { destroy() {} })
       }
       const open = ask({ budgetMs: 5_000_000 })
-      while (server.queries.length < 3) await turn()
+      await until(() => server.queries.length >= 3)
       server.handler = answering
       forward(220_000)
-      while (server.links.length < 2) await turn()
+      await until(() => server.links.length >= 2)
       assert.ok((await ask()).answer)
       assert.equal(server.links[0]?.isClosed, false)
       release()
@@ -162,7 +163,7 @@ for (const protocol of ['quic', 'h3'] as const) {
       })
       const { upstream, ask } = upstreamTo(server.endpoint)
       const open = ask({ name: 'late.example', budgetMs: 1000 })
-      while (server.queries.length === 0) await turn()
+      await until(() => server.queries.length > 0)
       // a connection on which nothing has come since is left
       assert.ok((await ask()).answer)
       assert.equal((await open).failure, Failure.upstream_timeout)
@@ -185,7 +186,7 @@ for (const protocol of ['quic', 'h3'] as const) {
       }
       const { upstream, ask } = upstreamTo(server.endpoint)
       const open = ask()
-      while (server.queries.length === 0) await turn()
+      await until(() => server.queries.length > 0)
       const drained = upstream.drain(5000)
       release()
       assert.ok((await open).answer)

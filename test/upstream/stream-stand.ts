@@ -8,7 +8,7 @@ import { createServer } from '../../upstream/dial.ts'
 import type { Dial, Dialer, DialSink } from '../../upstream/dialer.ts'
 import type { ConnectionTerms, UpstreamServer } from '../../upstream/server.ts'
 import { StreamUpstream } from '../../upstream/stream.ts'
-import { until } from '../harness/keeper.ts'
+import { until } from '../harness/until.ts'
 import { type AskOptions, ask, type Outcome, upstreamDependencies } from '../harness/upstream.ts'
 import { leaf, terms, trust } from './servers.ts'
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import test, { describe } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import { decode } from 'dns-packet'
 import { Failure } from '../../dns/failure.ts'
 import type { Endpoint } from '../../net/address.ts'
@@ -11,6 +10,7 @@ import { createServer } from '../../upstream/dial.ts'
 
 import { aRecord, hex, question, record, response } from '../harness/messages.ts'
 import { dnsServer, type Handler, udpServer } from '../harness/servers.ts'
+import { until } from '../harness/until.ts'
 import { ask, OwningUpstream, upstreamDependencies } from '../harness/upstream.ts'
 import { serverFor, terms } from './servers.ts'
 
@@ -205,7 +205,7 @@ describe('datagrams that answer nothing', () => {
     for (let round = 1; round <= 200; round++) {
       await ask(upstream)
       for (const send of stray.splice(0)) for (let i = 0; i < 8; i++) send()
-      while (dependencies.meter.counts.ignored < 8 * round) await turn()
+      await until(() => dependencies.meter.counts.ignored >= 8 * round)
     }
     assert.ok(server.peers.size <= 32, `${server.peers.size} ports`)
     await upstream.close()

@@ -1,6 +1,5 @@
-import { TRANSPORTS, type Transport } from '../../dns/contracts.ts'
+import { TRANSPORTS } from '../../dns/contracts.ts'
 import { Failure } from '../../dns/failure.ts'
-import type { Endpoint } from '../../net/address.ts'
 import type { Field } from '../../net/fields.ts'
 import { H3, type Http3Error } from '../../net/http3/errors.ts'
 import type { Http3Request } from '../../net/http3/fields.ts'
@@ -10,9 +9,9 @@ import { CONTROL_PREAMBLE, GOAWAY_SOON, goaway } from '../../net/http3/own-contr
 import { PeerStreams } from '../../net/http3/peer-streams.ts'
 import { FIRST_SERVER_UNIDIRECTIONAL, UNIDIRECTIONAL } from '../../net/quic.ts'
 import type { ServerIdentities } from '../../net/tls.ts'
-import type { ServedConnection } from '../listener.ts'
 import { type QuicConnectionFacts, QuicServerConnection } from '../quic-connection.ts'
 import { QuicListeners, type QuicSlice, type QuicTransportDependencies, type QuicTransportOptions } from '../quic-listeners.ts'
+import { QuicTransport } from '../quic-transport.ts'
 import { ConnectionClient } from './connection-client.ts'
 import { DohService, Exchange, type ExchangeFacts } from './exchange.ts'
 import { CONTINUE, expectsContinue, fieldsOf } from './fields.ts'
@@ -32,19 +31,20 @@ export interface Http3Slice extends QuicSlice {
 }
 
 /** DNS over HTTPS on QUIC: HTTP/3 (RFC 9114) in front of the same service as the other versions. */
-export class Http3Transport implements Transport<Http3Slice> {
-  readonly name = 'doh (HTTP/3)'
+export class Http3Transport extends QuicTransport<Http3Slice> {
+  override readonly name = 'doh (HTTP/3)'
   readonly #identities: ServerIdentities
   readonly #service: DohService
-  readonly #listeners: QuicListeners
+  protected override readonly listeners: QuicListeners
 
   constructor(options: QuicTransportOptions, dependencies: QuicTransportDependencies) {
+    super()
     const { governor, onTrouble, ...rest } = dependencies
     this.#identities = options.identities
     const service = new DohService(this.#rules(NO_OFFER), rest)
     this.#service = service
     const facts = { traits: TRANSPORTS.doh3, codes: HTTP3_CODES, dependencies: rest }
-    this.#listeners = new QuicListeners({
+    this.listeners = new QuicListeners({
       ...options,
       name: this.name,
       protocol: 'h3',
@@ -56,33 +56,9 @@ export class Http3Transport implements Transport<Http3Slice> {
     })
   }
 
-  get endpoints(): readonly Endpoint[] {
-    return this.#listeners.endpoints
-  }
-
-  get connections(): readonly ServedConnection[] {
-    return this.#listeners.connections
-  }
-
-  async reconfigure(slice: Http3Slice): Promise<void> {
-    await this.#listeners.apply(slice)
+  override async reconfigure(slice: Http3Slice): Promise<void> {
+    await super.reconfigure(slice)
     this.#service.rules = this.#rules(slice.offer)
-  }
-
-  async settle(deadlineMs: number): Promise<void> {
-    await this.#listeners.settle(deadlineMs)
-  }
-
-  async rebind(endpoint: Endpoint): Promise<void> {
-    await this.#listeners.rebind(endpoint)
-  }
-
-  async drain(deadlineMs: number): Promise<void> {
-    await this.#listeners.drain(deadlineMs)
-  }
-
-  async close(): Promise<void> {
-    await this.#listeners.close()
   }
 
   #rules(offer: DohOffer): DohRules {

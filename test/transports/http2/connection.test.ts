@@ -11,6 +11,7 @@ import { Http2Connection, type Http2ConnectionOptions } from '../../../transport
 import { HTTP2_LIMITS, type Http2Limits } from '../../../transports/http2/limits.ts'
 import { PREFACE } from '../../../transports/http2/session.ts'
 import type { Http2Stream } from '../../../transports/http2/stream.ts'
+import { until } from '../../harness/until.ts'
 import { GET, headers, SETTINGS, SETTINGS_ACK, settings } from './frames.ts'
 
 const IDLE_MS = 5000
@@ -77,10 +78,6 @@ function goaways(): readonly (readonly [lastStream: number, code: number])[] {
   for (let at = 0; at + 9 <= received.length; at += 9 + received.readUIntBE(at, 3))
     if (received[at + 3] === GOAWAY) found.push([received.readUInt32BE(at + 9), received.readUInt32BE(at + 13)])
   return found
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn()
 }
 
 async function request(id: number): Promise<Http2Stream> {
