@@ -173,6 +173,7 @@ export class Gateway {
       rows: this.#health,
       bootstrap: new Bootstrap({ log }),
       prober: probing === null ? null : this.#prober,
+      solverOf: null,
     })
   }
 

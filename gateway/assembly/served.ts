@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { CertificateObserver, CertificateState } from '../../certs/provider.ts'
+import { DirectoryStorage, type Storage } from '../../certs/storage.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
 import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
@@ -8,6 +9,7 @@ import type { Events } from '../events.ts'
 import type { Prober } from '../probe/prober.ts'
 import { type ProbeTarget, probeTargets, targetKey } from '../probe/target.ts'
 import type { Supervisor } from '../workers/supervisor.ts'
+import type { SolverFactory } from './acme.ts'
 import type { Bootstrap } from './bootstrap.ts'
 import type { CacheAssembly } from './cache.ts'
 import type { HealthRows } from './health-rows.ts'
@@ -28,11 +30,14 @@ interface ServedDependencies {
   readonly bootstrap: Bootstrap
   /** Null: nothing is probed. */
   readonly prober: Prober | null
+  /** Null: nothing is asked of CAs. */
+  readonly solverOf: SolverFactory | null
 }
 
 /** What the gateway serves with at the moment, and how that changes: one change after the other, each whole or not at all. */
 export class Served {
   readonly #dependencies: ServedDependencies
+  readonly #storage: Storage
   readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
   /** Upstreams that are not to be asked, by name. */
   readonly #disabled = new Set<string>()
@@ -50,6 +55,7 @@ export class Served {
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
     this.#prepared = prepared
     this.#dependencies = dependencies
+    this.#storage = new DirectoryStorage(dependencies.stateDir)
     this.#plan = this.#planOf(prepared, null)
     dependencies.bootstrap.onMoved = () => void this.#followHosts()
   }
@@ -245,8 +251,9 @@ export class Served {
   }
 
   #assembleIdentities(source: IdentitySource): Promise<IdentityAssembly> {
-    const { stateDir, log } = this.#dependencies
-    return IdentityAssembly.open(source, { stateDir, log, observer: this.#observer }, this.#identities)
+    const { stateDir, log, solverOf } = this.#dependencies
+    const parts = { stateDir, storage: this.#storage, log, observer: this.#observer, solverOf }
+    return IdentityAssembly.open(source, parts, this.#identities)
   }
 
   #followCertificate({ source, names, identities }: CertificateState): void {
