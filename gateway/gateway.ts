@@ -11,6 +11,7 @@ import { CacheAssembly } from './assembly/cache.ts'
 import { CertificateWatch } from './assembly/certificate-watch.ts'
 import { ChallengeSolvers } from './assembly/challenge-solvers.ts'
 import { GatewayControl, type GatewayView, type Phase } from './assembly/control.ts'
+import { DnsChallenges } from './assembly/dns-challenges.ts'
 import { HealthRows } from './assembly/health-rows.ts'
 import { HealthWatch } from './assembly/health-watch.ts'
 import type { IdentityAssembly } from './assembly/identities.ts'
@@ -144,7 +145,12 @@ export class Gateway {
       log,
       times: supervision,
     })
-    this.solvers = new ChallengeSolvers(this.#supervisor)
+    const dns = new DnsChallenges({
+      config: () => this.#served.prepared.config,
+      meter: (traits) => this.#telemetry.transportMeter(traits),
+      log,
+    })
+    this.solvers = new ChallengeSolvers({ supervisor: this.#supervisor, dns })
     this.#prober = new Prober({
       ...probing,
       ask: lazyAsk({ ...probing, token: this.#probeToken, keyDirectory: quicDirectory(config) }),
@@ -189,6 +195,7 @@ export class Gateway {
       bootstrap: new Bootstrap({ log }),
       certificates: this.#certificates,
       prober: probing === null ? null : this.#prober,
+      solverOf: (acme) => this.solvers.open(acme),
     })
   }
 

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
+import { createSecureContext } from 'node:tls'
 import { AcmeError, problemText, problemType } from './problem.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
@@ -57,7 +58,9 @@ export class AcmeHttp {
 
   constructor(options: HttpOptions) {
     this.#options = options
-    this.#agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, ...(options.roots !== null && { ca: [...options.roots] }) })
+    // once: putting all roots together takes 25 ms
+    const secureContext = createSecureContext(options.roots === null ? {} : { ca: [...options.roots] })
+    this.#agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, secureContext })
   }
 
   /** JSON. Throws AcmeError for what the CA says, Error for everything else. */

@@ -12,6 +12,8 @@ export async function loadAcmeClient(): Promise<Library> {
       headers: { 'content-type': String(config.headers['Content-Type'] ?? '') },
       body: typeof config.data === 'string' ? config.data : '',
     })
+    // the library would take it for an object all the same
+    if (!/^\s*(\{|-----BEGIN|$)/.test(body)) throw new Error(`what the CA sends is neither an object nor a certificate: ${config.url}`)
     return { status, statusText: '', headers: { ...headers } as Record<string, string>, data: body, config }
   }
   return library

@@ -5,9 +5,11 @@ import { loadIdentityFiles } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
 import { LocalIdentities } from '../../certs/local-identities.ts'
 import type { CertificateObserver, CertificateState, IdentityProvider } from '../../certs/provider.ts'
+import type { Storage } from '../../certs/storage.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import { canonicalAddress, isWildcard, parseAddress } from '../../net/address.ts'
 import type { AcmeConfig, Config } from '../config/config.ts'
+import { openAcme, type SolverFactory } from './acme.ts'
 
 /** What clients on this machine call it. */
 const LOCAL_NAMES = ['localhost']
@@ -62,6 +64,8 @@ export function localSource(config: Config): LocalSource {
 
 export interface IdentityDependencies {
   readonly stateDir: string
+  readonly storage: Storage
+  readonly solverOf: SolverFactory
   readonly log: Logger
   readonly observer: CertificateObserver
 }
@@ -100,13 +104,15 @@ export class IdentityAssembly {
 
   /** What is as it was in `before` is taken over from it; the rest of that is to be stopped once this is in use. Throws OperationalError. */
   static async open(source: IdentitySource, dependencies: IdentityDependencies, before: IdentityAssembly): Promise<IdentityAssembly> {
+    const { storage, observer, solverOf } = dependencies
     const parts: Part[] = []
     const add = async (from: unknown, open: () => Promise<IdentityProvider>): Promise<void> => {
       const known = before.#parts.find((part) => isDeepStrictEqual(currentSource(part), from))
       parts.push(known ?? { from, provider: await open() })
     }
     try {
-      for (const file of source.files) await add(file, async () => new FileIdentities(file, dependencies.observer))
+      for (const file of source.files) await add(file, async () => new FileIdentities(file, observer))
+      for (const acme of source.acme) await add(acme, () => openAcme(acme, { storage, observer, solverOf }))
       const isNeeded = parts.length === 0 || parts.some(isMissing)
       const local = isNeeded ? await openLocal(source.local, dependencies, before.#local) : null
       return new IdentityAssembly(source, { parts, local })

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Stapler } from '../../certs/ocsp/stapler.ts'
 import type { CertificateObserver } from '../../certs/provider.ts'
+import { DirectoryStorage, type Storage } from '../../certs/storage.ts'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import type { AdminDoors, DoorSettings } from '../admin/doors.ts'
 import type { DataPlaneFacts, DataPlaneSettings } from '../data-plane.ts'
@@ -9,6 +10,7 @@ import type { Events } from '../events.ts'
 import type { Prober } from '../probe/prober.ts'
 import { type ProbeTarget, probeTargets, targetKey } from '../probe/target.ts'
 import type { Supervisor } from '../workers/supervisor.ts'
+import type { SolverFactory } from './acme.ts'
 import type { Bootstrap } from './bootstrap.ts'
 import type { CacheAssembly } from './cache.ts'
 import type { CertificateWatch } from './certificate-watch.ts'
@@ -33,11 +35,13 @@ interface ServedDependencies {
   readonly certificates: CertificateWatch
   /** Null: nothing is probed. */
   readonly prober: Prober | null
+  readonly solverOf: SolverFactory
 }
 
 /** What the gateway serves with at the moment, and how that changes: one change after the other, each whole or not at all. */
 export class Served {
   readonly #dependencies: ServedDependencies
+  readonly #storage: Storage
   readonly #resolvConf = new ResolvConfWatch(() => void this.#followResolvConf())
   readonly #tickets: TicketKeys
   readonly #stapler: Stapler
@@ -65,6 +69,7 @@ export class Served {
   constructor(prepared: Prepared, dependencies: ServedDependencies) {
     this.#prepared = prepared
     this.#dependencies = dependencies
+    this.#storage = new DirectoryStorage(dependencies.stateDir)
     this.#plan = this.#planOf(prepared, null)
     this.#tickets = new TicketKeys({
       ...dependencies,
@@ -279,8 +284,9 @@ export class Served {
   }
 
   #assembleIdentities(source: IdentitySource): Promise<IdentityAssembly> {
-    const { stateDir, log } = this.#dependencies
-    return IdentityAssembly.open(source, { stateDir, log, observer: this.#observer }, this.#identities)
+    const { stateDir, log, solverOf } = this.#dependencies
+    const parts = { stateDir, storage: this.#storage, log, observer: this.#observer, solverOf }
+    return IdentityAssembly.open(source, parts, this.#identities)
   }
 
   async #followResolvConf(): Promise<void> {

@@ -99,7 +99,15 @@ export const acme = z
   .union(
     [
       entry.transform((one): readonly AcmeForm[] => [one]),
-      z.array(entry).max(MAX_ACME_ENTRIES, { error: `expected at most ${MAX_ACME_ENTRIES} certificates` }),
+      z
+        .array(entry)
+        .max(MAX_ACME_ENTRIES, { error: `expected at most ${MAX_ACME_ENTRIES} certificates` })
+        .superRefine(
+          distinct('expected another first name for each certificate', {
+            path: ['tls', 'acme'],
+            keyOf: ({ names }: AcmeForm) => names[0] ?? '',
+          }),
+        ),
     ],
     { error: 'expected a map, or a list of maps, of names, directory, email, challenge …' },
   )

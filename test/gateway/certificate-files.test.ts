@@ -8,9 +8,9 @@ import type { CertificateConfig, Config } from '../../gateway/config/config.ts'
 import { issue, rsa, type TestCertificate, type TestCertificateParts } from '../certs/issue.ts'
 import { PKCS12 } from '../certs/pkcs12-fixtures.ts'
 import { runGateway, type TestGateway, testConfig } from '../harness/gateway.ts'
-import { until } from '../harness/until.ts'
 import { ANYWHERE, changesOf, listen } from '../harness/reload.ts'
 import { temporaryDirectory } from '../harness/temporary.ts'
+import { until } from '../harness/until.ts'
 
 const LOOK_MS = 2000
 const ONLY_DOT = listen({ doh: [], doq: [], dns: [], dot: [ANYWHERE] })

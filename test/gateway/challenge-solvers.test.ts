@@ -1,18 +1,28 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { ChallengeSolvers } from '../../gateway/assembly/challenge-solvers.ts'
+import pino from 'pino'
+import { ChallengeSolvers, type ChallengeSolversDependencies } from '../../gateway/assembly/challenge-solvers.ts'
+import { DnsChallenges } from '../../gateway/assembly/dns-challenges.ts'
 import { hasIpv6 } from '../../gateway/assembly/listeners.ts'
 import { parseEndpoint } from '../../net/address.ts'
 import { challengeFor } from '../harness/challenges.ts'
+import { testConfig } from '../harness/gateway.ts'
 import { freePort } from '../harness/real.ts'
 
 const NO_WORKERS = { apply: async () => {}, tell: async () => {} }
+const NO_METER = () => assert.fail('nothing is counted')
+
+function solversOf(supervisor: ChallengeSolversDependencies['supervisor']): ChallengeSolvers {
+  const config = () => testConfig()
+  return new ChallengeSolvers({ supervisor, dns: new DnsChallenges({ config, meter: NO_METER, log: pino({ level: 'silent' }) }) })
+}
 
 test('http-01 at the default addresses does without those of IPv6 on a machine that has none, and shares them', async () => {
   const port = await freePort()
   const http = ['0.0.0.0', '[::]'].map((host) => parseEndpoint(`${host}:${port}`) ?? assert.fail())
-  const solvers = new ChallengeSolvers(NO_WORKERS)
-  const [one, two] = [solvers.httpFor({ http }), solvers.httpFor({ http })]
+  const solvers = solversOf(NO_WORKERS)
+  const entry = { challenge: 'http-01', names: ['a.example.net'], http, dns: null } as const
+  const [one, two] = [await solvers.open(entry), await solvers.open(entry)]
   const [first, second] = [challengeFor('a.example.net'), challengeFor('b.example.net')]
   await Promise.all([one.present(first), two.present(second)])
   for (const host of hasIpv6() ? ['127.0.0.1', '[::1]'] : ['127.0.0.1']) {
@@ -28,7 +38,7 @@ test('tls-alpn-01 tells all workers of all that is pending, and of what is left'
   const told: [string, readonly string[]][] = []
   const note = (way: string) => async (command: object) =>
     void told.push([way, (command as { certificates: { serverName: string }[] }).certificates.map(({ serverName }) => serverName)])
-  const { tlsAlpn } = new ChallengeSolvers({ apply: note('apply'), tell: note('tell') })
+  const { tlsAlpn } = solversOf({ apply: note('apply'), tell: note('tell') })
   const [one, two] = [challengeFor('A.example.net'), challengeFor('192.0.2.1', 'ip')]
   await tlsAlpn.present(one)
   await tlsAlpn.present(two)

@@ -115,7 +115,7 @@ test('a failed challenge is reported with what the CA has found, for eyes and te
   lab.solver.work = async ({ token }) => void lab.solver.shown.delete(token)
   await lab.open()
   const expected = `Cannot get a certificate: the CA has found ${NAME} invalid: http-01: found [31m nothing there (unauthorized)`
-  assert.ok((await lab.fails()).startsWith(expected), lab.state.problem?.message)
+  assert.equal((await lab.fails()).slice(0, expected.length), expected)
   assert.ok(lab.state.problem?.message.endsWith(`: ${NAME} of ${new URL(lab.server.origin).host} (atlas.yaml:3:5)`))
   assert.equal(lab.solver.shown.size, 0)
   assert.deepEqual(lab.state.identities, [])
