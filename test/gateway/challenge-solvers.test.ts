@@ -13,7 +13,7 @@ const NO_WORKERS = { apply: async () => {}, tell: async () => {} }
 const NO_METER = () => assert.fail('nothing is counted')
 
 function solversOf(supervisor: ChallengeSolversDependencies['supervisor']): ChallengeSolvers {
-  const config = () => testConfig()
+  const config = () => testConfig([])
   return new ChallengeSolvers({ supervisor, dns: new DnsChallenges({ config, meter: NO_METER, log: pino({ level: 'silent' }) }) })
 }
 
