@@ -161,12 +161,13 @@ export interface DialTo {
   readonly ca: string
   readonly protocol: string
   readonly window?: number
+  readonly serverName?: string
 }
 
-export async function dialQuic({ endpoint, ca, protocol, window = 1_048_576 }: DialTo): Promise<QuicTestClient> {
+export async function dialQuic({ endpoint, ca, protocol, window = 1_048_576, serverName = 'localhost' }: DialTo): Promise<QuicTestClient> {
   const client = new QuicTestClient()
   client.connection = await engine().dial(
-    { endpoint, protocol, serverName: 'localhost', roots: ca, limits: { idleMs: 10_000, streams: 100, window } },
+    { endpoint, protocol, serverName, roots: ca, limits: { idleMs: 10_000, streams: 100, window } },
     () => client,
   )
   return client

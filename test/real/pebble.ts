@@ -14,6 +14,8 @@ export interface PebbleOptions {
   readonly believesAll?: boolean
   /** Refuses what it will refuse some day. */
   readonly isStrict?: boolean
+  /** Makes the resolver that the CA asks, in front of pebble-challtestsrv; "host:port". */
+  readonly resolver?: (challenges: Pebble['dns']) => Promise<string>
   /** How often of 100 times an authorization from before is good enough. */
   readonly reusedAuthorizations?: number
 }
@@ -59,16 +61,34 @@ export async function startPebble(holdings: Holdings, options: PebbleOptions = {
   writeFileSync(config, JSON.stringify({ pebble }))
   const dns = `127.0.0.1:${dnsPort}`
   const resolver = start(holdings, 'pebble-challtestsrv', [
-    ...['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', dns, '-management', `127.0.0.1:${challengePort}`],
-    ...['-http01', '', '-https01', '', '-tlsalpn01', ''],
+    '-defaultIPv4',
+    '127.0.0.1',
+    '-defaultIPv6',
+    '',
+    '-dns01',
+    dns,
+    '-management',
+    `127.0.0.1:${challengePort}`,
+    '-http01',
+    '',
+    '-https01',
+    '',
+    '-tlsalpn01',
+    '',
   ])
   await resolver.until(/Starting management server/)
+  const asked = (await options.resolver?.({ host: '127.0.0.1', port: dnsPort })) ?? dns
   const server = start(holdings, 'env', [
     'PEBBLE_VA_NOSLEEP=1',
     `PEBBLE_VA_ALWAYS_VALID=${options.believesAll === true ? 1 : 0}`,
     `PEBBLE_WFE_NONCEREJECT=${options.rejectedNonces ?? 5}`,
     `PEBBLE_AUTHZREUSE=${options.reusedAuthorizations ?? 0}`,
-    ...[findTool('pebble') ?? 'pebble', '-config', config, '-dnsserver', dns, ...(options.isStrict === true ? ['-strict'] : [])],
+    findTool('pebble') ?? 'pebble',
+    '-config',
+    config,
+    '-dnsserver',
+    asked,
+    ...(options.isStrict === true ? ['-strict'] : []),
   ])
   await server.until(/ACME directory available/)
   return {
