@@ -17,7 +17,7 @@ async function freeEndpoint(): Promise<Endpoint> {
   return { host: '127.0.0.1', port: await freePort() }
 }
 
-async function solverAt(t: TestContext, ...endpoints: Endpoint[]): Promise<HttpSolver> {
+function solverAt(t: TestContext, ...endpoints: Endpoint[]): HttpSolver {
   const solver = new HttpSolver(new HttpChallenges(), endpoints)
   t.after(() => solver.close())
   return solver
@@ -25,7 +25,7 @@ async function solverAt(t: TestContext, ...endpoints: Endpoint[]): Promise<HttpS
 
 async function presented(t: TestContext): Promise<{ endpoint: Endpoint; challenge: Challenge; solver: HttpSolver }> {
   const endpoint = await freeEndpoint()
-  const solver = await solverAt(t, endpoint)
+  const solver = solverAt(t, endpoint)
   const challenge = challengeFor('dns.example.net')
   await solver.present(challenge)
   return { endpoint, challenge, solver }
@@ -196,7 +196,7 @@ describe('http-01', () => {
     await once(taken.listen(0, '127.0.0.1'), 'listening')
     const { port } = taken.address() as AddressInfo
     const [free, busy] = [await freeEndpoint(), { host: '127.0.0.1', port }]
-    const solver = await solverAt(t, free, busy)
+    const solver = solverAt(t, free, busy)
     const challenge = challengeFor('dns.example.net')
     const message =
       `Cannot listen for http-01 on ${formatEndpoint(busy)}: the address is in use by another process; ` +
