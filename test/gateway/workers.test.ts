@@ -119,7 +119,10 @@ describe('two workers', () => {
       ['doh', gateway.doh, 'doh'],
     ] as const) {
       const { listen } = testConfig([])
-      const taken = { ...listen, [kind]: [{ endpoint, access: null, cleartext: false, byDefault: false }] }
+      const taken = {
+        ...listen,
+        [kind]: [{ endpoint, access: null, proxyProtocol: null, clientCa: null, cleartext: false, byDefault: false }],
+      }
       const message = new RegExp(
         `^Cannot listen for ${name} on 127\\.0\\.0\\.1:${endpoint.port}: the address is in use by another process$`,
       )
