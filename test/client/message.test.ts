@@ -64,6 +64,13 @@ describe('mismatch()', () => {
     assert.notEqual(mismatch(query, hex('1234 8001 0000 0001 0000 0000')), null)
   })
 
+  test('lets the answer to an update come without its zone (RFC 2136 §3.8)', () => {
+    const update = Buffer.from(query)
+    update.writeUInt16BE(0x2800, 2)
+    assert.equal(mismatch(update, hex('1234 a800 0000 0000 0000 0000')), null)
+    assert.notEqual(mismatch(update, hex('1234 a800 0000 0001 0000 0000')), null)
+  })
+
   test('says what is wrong', () => {
     const cases: readonly (readonly [message: Uint8Array, reason: RegExp])[] = [
       [answer.subarray(0, 11), /^11 octets are no DNS message$/],

@@ -23,6 +23,8 @@ export interface UpdateServerOptions {
   readonly ahead?: number
   /** RCODE of every update. */
   readonly rcode?: number
+  /** Signs its answers as if they were somebody else's, or of another time, seconds. */
+  readonly signs?: { readonly name?: string; readonly late?: number }
   /** Changes what it is about to say. */
   readonly tamper?: (answer: Buffer) => Buffer
   /** Says nothing of itself but for others (RA). */
@@ -161,7 +163,9 @@ export class UpdateServer implements AsyncDisposable {
     return Math.abs(Math.floor(Date.now() / 1000) + ahead - tsig.time) > tsig.fudge ? 18 : 0
   }
 
-  #sign(answer: Buffer, { name, algorithm, time, fudge, mac: requestMac }: Tsig, error: number): Buffer {
+  #sign(answer: Buffer, { algorithm, fudge, mac: requestMac, ...asked }: Tsig, error: number): Buffer {
+    const { signs = {} } = this.options
+    const [name, time] = [signs.name ?? asked.name, asked.time + (signs.late ?? 0)]
     const other = Buffer.alloc(error === 18 ? 6 : 0)
     if (error === 18) other.writeUIntBE(Math.floor(Date.now() / 1000) + (this.options.ahead ?? 0), 0, 6)
     const terms = { name, algorithm, time, fudge, error, other }

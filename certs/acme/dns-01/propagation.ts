@@ -33,7 +33,7 @@ interface Server {
   readonly isAuthority: boolean
 }
 
-/** What a server says of a record: shown; null: that it is not there; or why it says nothing. */
+/** What a server says of a record; an error: why it says nothing. */
 type Sight = 'shown' | 'absent' | Error
 
 /**

@@ -136,6 +136,23 @@ test('an answer that is not signed as it should be is none', async (t) => {
   }
 })
 
+test('an answer that is signed rightly, but by another name or for another time, is none', async (t) => {
+  const key = { name: 'acme.key', hash: 'sha256', secret: SECRET }
+  const signed: readonly [NonNullable<UpdateServerOptions['signs']>, RegExp][] = [
+    [{ name: 'other.key' }, /the answer is signed with another key \(NOERROR\)/],
+    [{ late: 400 }, /the clocks differ by (399|400) s: the answer is signed for another time/],
+    [{ late: -400 }, /the clocks differ by 40[01] s/],
+  ]
+  for (const [signs, message] of signed) {
+    const server = await serve(t, { key, signs })
+    const solver = createUpdateSolver({ ...config(server.endpoint, { tsig: tsig(t) }), servers: [] }, dependencies())
+    await assert.rejects(solver.present(challengeFor('www.example.net')), message)
+  }
+  const server = await serve(t, { key, signs: { late: 200 } })
+  const solver = createUpdateSolver({ ...config(server.endpoint, { tsig: tsig(t) }), servers: [] }, dependencies())
+  await assert.rejects(solver.present(challengeFor('www.example.net')), /no server of the zone example\.net\. has an address/)
+})
+
 /** The TSIG record goes: it begins with the name of the key. */
 function withoutLast(answer: Buffer): Buffer {
   const cut = Buffer.from(answer.subarray(0, answer.lastIndexOf(wireName('acme.key'))))
