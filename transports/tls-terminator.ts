@@ -77,6 +77,8 @@ function makeServer(options: TlsTerminatorOptions): Server {
       return
     }
     socket.allowHalfOpen = options.allowHalfOpen
+    // RFC 8446 §6.2: after a fatal alert the connection ends at once; Node only says that there was one
+    socket.on('error', () => socket.destroy())
     options.onSecure(socket, peer)
   })
   return server
