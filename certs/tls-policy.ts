@@ -6,7 +6,8 @@ export interface TlsPolicyOptions {
 }
 
 /**
- * Options common to every TLS listener. Early data stays off (RFC 8446 §8: it can be replayed): Node offers none unless asked.
+ * Options common to every TLS listener, but for ALPN: its names are those of the protocols behind it, and stand where these are served
+ * (transports/stream-transport.ts, doh/doh.ts, doh/http3.ts, doq/doq.ts). Early data stays off (RFC 8446 §8: it can be replayed): Node offers none unless asked.
  */
 export function tlsPolicy({ minVersion }: TlsPolicyOptions): SecureContextOptions {
   return {

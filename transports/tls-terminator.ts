@@ -108,6 +108,8 @@ function makeServer(options: TlsTerminatorOptions): Server {
       return
     }
     socket.allowHalfOpen = options.allowHalfOpen
+    // RFC 8446 §6.2: after a fatal alert the connection ends at once; Node only says that there was one
+    socket.on('error', () => socket.destroy())
     options.onSecure(socket, holder === null ? peer : { ...peer, holder })
   })
   return server
