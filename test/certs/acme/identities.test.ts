@@ -389,6 +389,10 @@ test('the CA has to be one that is trusted, and proxies are not asked', async (t
     (await lab.open({ ca: { file: join(lab.stateDir, 'none'), origin: 'atlas.yaml:9:9' } })).renew(),
     /Cannot use CA file: there is no such file/,
   )
+  await (await lab.open({ ca: { file: lab.server.caFile, origin: 'atlas.yaml:9:9' } })).renew()
+  await lab.open({ ca: { file: join(lab.stateDir, 'none'), origin: 'atlas.yaml:9:9' } })
+  await lab.clock.next()
+  assert.ok(lab.clock.wait >= MINUTE_MS, 'renewal information is not asked for without end')
   process.env.https_proxy = 'http://127.0.0.1:1'
   t.after(() => delete process.env.https_proxy)
   await (await lab.open({ ca: { file: lab.server.caFile, origin: 'atlas.yaml:9:9' } })).renew()
