@@ -22,7 +22,7 @@ const FOLDERS = ['dns', 'net', 'certs', 'transports', 'upstream', 'gateway', 'te
 const ASSEMBLY = /^gateway\/(gateway\.ts|data-plane\.ts|assembly\/|workers\/)/
 /** Bytes and times in, bytes out: no socket, no clock, no timer. */
 const SANS_IO =
-  /^(dns\/|net\/(framing|address|clock)\.ts|transports\/doh\/(request|response)\.ts|gateway\/stages\/|gateway\/pipeline\.ts|gateway\/cache\/(siphash|geometry|key|entry|page-locks|page-rewriter|table|leases|failures|memory|cache)\.ts)/
+  /^(dns\/|net\/(framing|address|clock)\.ts|certs\/acme\/(schedule|retry-after|problem|resources)\.ts|transports\/doh\/(request|response)\.ts|gateway\/stages\/|gateway\/pipeline\.ts|gateway\/cache\/(siphash|geometry|key|entry|page-locks|page-rewriter|table|leases|failures|memory|cache)\.ts)/
 const IO_MODULES = /^node:(net|tls|dgram|http|https|http2|fs|timers|child_process|worker_threads)/
 
 interface Import {

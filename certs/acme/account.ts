@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey } from 'node:crypto'
 import type { Client } from 'acme-client'
 import { OperationalError, reasonOf } from '../../dns/operational-error.ts'
 import { PRIVATE_MODE, readSmallFile } from '../disk.ts'
@@ -35,12 +35,14 @@ export class AcmeAccount {
   async open(http: AcmeHttp): Promise<Client> {
     const key = (await this.#presentKey(http)) ?? (await this.#newKey(this.#paths.key))
     const { directory, email } = this.#options
-    const known = await this.#state.account(directory)
+    const recorded = await this.#state.account(directory)
+    const digest = digestOf(key)
+    const known = recorded?.key === digest ? recorded : null
     const client = await this.#client(key, known?.url ?? null)
     if (known?.email === email) return client
     if (known !== null) await http.call(() => client.updateAccount({ contact: this.#contact }))
     else if ((await this.#find(http, client)) === null) await this.#create(http, client)
-    await this.#state.saveAccount(directory, { url: client.getAccountUrl(), email })
+    await this.#state.saveAccount(directory, { url: client.getAccountUrl(), key: digest, email })
     return client
   }
 
@@ -130,6 +132,12 @@ export class AcmeAccount {
       throw new OperationalError('ATLAS_CERTIFICATE', `Cannot use the ACME account key: ${reasonOf(error)}: ${path}: ${advice}`, error)
     }
   }
+}
+
+function digestOf(key: string): string {
+  return createHash('sha256')
+    .update(createPublicKey(key).export({ type: 'spki', format: 'der' }))
+    .digest('base64url')
 }
 
 /** Of a request that was signed by an account (RFC 8555 §6.7). */

@@ -5,7 +5,7 @@ import type { Storage } from '../storage.ts'
 import { type AcmeAccount, isUnknownAccount } from './account.ts'
 import type { ChallengeSolver } from './challenge.ts'
 import { type AcmeDirectory, readDirectory } from './directory.ts'
-import type { AcmeHttp } from './http.ts'
+import type { AcmeHttp, Reach } from './http.ts'
 import { loadAcmeClient } from './library.ts'
 import type { AcmeClock, AcmeOptions, KeyKind } from './options.ts'
 import { AcmeOrder, type OrderTools } from './order.ts'
@@ -111,12 +111,12 @@ export class AcmeCertificate {
   }
 
   /** Asks the CA when it should be renewed. */
-  async check(http: AcmeHttp): Promise<void> {
+  async check(reach: Reach): Promise<void> {
     const { clock } = this.#dependencies
     if (this.#identity === null) return
     const { directory } = this.#options
     const terms = { directory, identity: this.#identity, before: this.#suggestion, now: clock.now(), random: clock.random() }
-    const suggestion = await askSuggestion(http, terms)
+    const suggestion = await askSuggestion(reach, terms)
     await this.#save({ suggestion }).catch(() => {}) // it holds in memory; where it matters, at an order, it is said
   }
 

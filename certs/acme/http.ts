@@ -34,6 +34,9 @@ export interface HttpOptions {
   readonly now: () => number
 }
 
+/** Has `work` done with a way to the CA. Throws also when there is none: roots that cannot be read. */
+export type Reach = <T>(work: (http: AcmeHttp) => Promise<T>) => Promise<T>
+
 const TIMEOUT_MS = 30_000
 /** A chain with its intermediates has 10 KiB. */
 const MAX_BODY_BYTES = 262_144

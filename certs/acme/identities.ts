@@ -128,7 +128,7 @@ export class AcmeIdentities implements IdentityProvider {
 
   async #attend(certificate: AcmeCertificate): Promise<void> {
     const { now } = this.#dependencies.clock
-    if (certificate.checkAt <= now()) await this.#withHttp((http) => certificate.check(http)).catch(() => {})
+    if (certificate.checkAt <= now()) await certificate.check((work) => this.#withHttp(work))
     const isDue = (): boolean => certificate.dueAt <= now()
     if (isDue()) await this.#renew(certificate, isDue).catch(() => {})
   }

@@ -2,7 +2,7 @@ import type { Identity } from '../identity.ts'
 import { loadX509 } from '../local-issue.ts'
 import { certificateBlocks } from '../pem.ts'
 import { readDirectory } from './directory.ts'
-import type { AcmeHttp } from './http.ts'
+import type { AcmeHttp, Reach, Reply } from './http.ts'
 import { AcmeError, fieldOf, textOf } from './problem.ts'
 import { backoff } from './schedule.ts'
 import type { SuggestionRecord } from './state.ts'
@@ -41,22 +41,28 @@ export async function certificateId(chainPem: string): Promise<string | null> {
 }
 
 /** Asks when a certificate should be renewed, without an account (RFC 9773 §4.1). Never throws: without an answer we know ourselves. */
-export async function askSuggestion(http: AcmeHttp, terms: SuggestionTerms): Promise<SuggestionRecord> {
-  const { directory, identity, before, now } = terms
+export async function askSuggestion(reach: Reach, terms: SuggestionTerms): Promise<SuggestionRecord> {
+  const { identity, before, now } = terms
   const certificate = identity.fingerprint256
   const known = before?.certificate === certificate ? before : null
   try {
-    const { renewalInfo } = await readDirectory(http, directory)
-    const id = await certificateId(identity.chainPem)
-    if (renewalInfo === null || id === null) return { certificate, window: null, checkAt: now + MAX_CHECK_MS, failures: 0 }
-    const { value, retryAfterMs } = await http.get(`${renewalInfo.replace(/\/$/, '')}/${id}`)
-    const window = chooseMoment(parseWindow(value), { known: known?.window ?? null, random: terms.random })
-    return { certificate, window, checkAt: now + bounded(retryAfterMs ?? CHECK_MS), failures: 0 }
+    const answer = await reach((http) => askWindow(http, terms))
+    const window = chooseMoment(answer.value, { known: known?.window ?? null, random: terms.random })
+    return { certificate, window, checkAt: now + bounded(answer.retryAfterMs ?? CHECK_MS), failures: 0 }
   } catch (error) {
     const failures = (known?.failures ?? 0) + 1
     // what has been said before still holds
     return { certificate, window: known?.window ?? null, checkAt: now + waitAfterFailure(error, failures), failures }
   }
+}
+
+/** A CA may learn to say it: then it is asked the next day. */
+async function askWindow(http: AcmeHttp, { directory, identity }: SuggestionTerms): Promise<Reply<ReturnType<typeof parseWindow>>> {
+  const { renewalInfo } = await readDirectory(http, directory)
+  const id = await certificateId(identity.chainPem)
+  if (renewalInfo === null || id === null) return { value: null, retryAfterMs: MAX_CHECK_MS }
+  const { value, retryAfterMs } = await http.get(`${renewalInfo.replace(/\/$/, '')}/${id}`)
+  return { value: parseWindow(value), retryAfterMs }
 }
 
 function waitAfterFailure(error: unknown, failures: number): number {

@@ -39,6 +39,8 @@ export interface SuggestionRecord {
 
 export interface AccountRecord {
   readonly url: string
+  /** Digest of its public key: the file may have been exchanged. */
+  readonly key: string
   /** The one that the CA knows; null: none. */
   readonly email: string | null
 }
@@ -112,7 +114,7 @@ function mapOf<T>(content: unknown, key: string, parse: (value: unknown) => T): 
 }
 
 function parseAccount(value: unknown): AccountRecord {
-  return { url: textOf(value, 'url'), email: textOf(value, 'email') || null }
+  return { url: textOf(value, 'url'), key: textOf(value, 'key'), email: textOf(value, 'email') || null }
 }
 
 function parseRecord(value: unknown): CertificateRecord {

@@ -211,6 +211,12 @@ describe('loadConfig() and keys', () => {
     ])
   })
 
+  test('wants each certificate by ACME to have a first name of its own, which names its files', () => {
+    const entries = 'tls:\n  acme:\n    - { names: [a.test, b.test] }\n    - { names: [b.test] }\n    - { names: [a.test] }\n'
+    const expected = 'expected another first name for each certificate: received "a.test", which tls.acme[0] has'
+    assert.equal(problem(entries), `atlas.yaml:5:7: tls.acme[2]: ${expected}`)
+  })
+
   test('names the entry that lacks a key', () => {
     const message = problem('tls:\n  certificates:\n    - cert: a.pem\n')
     assert.equal(message, 'atlas.yaml:3:7: tls.certificates[0].key: expected the path of a PEM file: received nothing')

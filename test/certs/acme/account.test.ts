@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { problem } from '../../harness/acme-server.ts'
@@ -23,6 +24,21 @@ test('an account outlives a restart, and the loss of the state beside its key', 
   assert.equal(accountUrl(lab), url)
   assert.equal(lab.server.accounts.size, 1)
   assert.equal(lab.read(`${lab.accountPath}/account.key`), key)
+})
+
+test('another account key means another account', async (t) => {
+  const lab = await AcmeLab.start(t)
+  await lab.open()
+  await lab.settle()
+  const url = accountUrl(lab)
+  const path = `${lab.accountPath}/account.key`
+  const key = lab.read(path) ?? ''
+  rmSync(join(lab.stateDir, path))
+  await (await lab.open()).renew()
+  assert.notEqual(accountUrl(lab), url)
+  lab.write(path, key)
+  await (await lab.open()).renew()
+  assert.equal(accountUrl(lab), url)
 })
 
 test('an account that is gone is made anew, once', async (t) => {

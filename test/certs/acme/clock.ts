@@ -51,7 +51,7 @@ export class TestClock implements AcmeClock {
 
   /** Everything that happens until then. */
   async runUntil(time: number): Promise<void> {
-    while (Math.min(...[...this.#timers].map(({ at }) => at)) <= time) await this.next()
+    while (this.time + this.wait <= time) await this.next()
     this.time = Math.max(this.time, time)
   }
 
@@ -61,6 +61,11 @@ export class TestClock implements AcmeClock {
       assert.ok(i < 10_000, 'it never comes to that')
       await this.next()
     }
+  }
+
+  /** Until the next timer. */
+  get wait(): number {
+    return Math.min(...[...this.#timers].map(({ at }) => at)) - this.time
   }
 
   get isIdle(): boolean {

@@ -57,27 +57,26 @@ test('parseWindow() takes a window that ends after it starts, and nothing else',
 })
 
 test('a certificate is renewed at a moment within the window of the CA, the same after a restart', async (t) => {
-  const start = Date.now() + 20 * DAY_MS
-  const lab = await labWith(t, () => ({ status: 200, body: windowOf(start, start + 10 * DAY_MS), headers: { 'retry-after': '21600' } }))
+  const start = Date.now() + 2 * DAY_MS
+  const lab = await labWith(t, () => ({ status: 200, body: windowOf(start, start + 4 * DAY_MS), headers: { 'retry-after': '21600' } }))
   lab.clock.chance = 0.25
   await lab.clock.next()
-  assert.equal(lab.state.renewsAt, start + 2.5 * DAY_MS)
+  assert.equal(lab.state.renewsAt, start + DAY_MS)
   lab.clock.chance = 0.9
   await lab.open()
   await lab.clock.runUntil(lab.clock.now() + DAY_MS)
-  assert.equal(lab.state.renewsAt, start + 2.5 * DAY_MS, 'chosen once')
+  assert.equal(lab.state.renewsAt, start + DAY_MS, 'chosen once')
   assert.ok([4, 5].includes(lab.server.count('renewalInfo')), 'every six hours')
   assert.ok(lab.server.requests.every(({ resource, method }) => resource !== 'renewalInfo' || method === 'GET'))
   await lab.clock.runTill(() => lab.changed.length === 2)
-  assert.ok(Math.abs(lab.clock.now() - (start + 2.5 * DAY_MS)) < MINUTE_MS)
+  assert.ok(Math.abs(lab.clock.now() - (start + DAY_MS)) < MINUTE_MS)
 })
 
-test('a window that moves into the past has the certificate renewed at once, and no second time', async (t) => {
+test('a window that moves into the past has the certificate renewed at once, and no storm follows', async (t) => {
   const lab = await labWith(t, () => ({ status: 200, body: windowOf(lab.clock.now() - 2 * HOUR_MS, lab.clock.now() - HOUR_MS) }))
-  await lab.clock.runUntil(lab.clock.now() + 3 * DAY_MS)
+  await lab.clock.runUntil(lab.clock.now() + DAY_MS)
   // a CA that never says anything else is followed every six hours
-  assert.ok(lab.server.count('newOrder') <= 1 + 3 * 4, String(lab.server.count('newOrder')))
-  assert.ok(lab.server.count('newOrder') > 2)
+  assert.ok([4, 5].includes(lab.server.count('newOrder')), String(lab.server.count('newOrder')))
 })
 
 test('Retry-After is kept between a minute and a day', async (t) => {
@@ -110,13 +109,13 @@ test('a CA that cannot say it is asked after growing pauses, then every six hour
 
 test('the CA is not asked about a certificate that has expired', async (t) => {
   const lab = await AcmeLab.start(t)
-  Object.assign(lab.server.behaviour, { lifetimeMs: 2 * DAY_MS, renewalInfo: () => ({ status: 200, body: {} }) })
+  Object.assign(lab.server.behaviour, { lifetimeMs: DAY_MS, renewalInfo: () => ({ status: 200, body: {} }) })
   await lab.open()
   await lab.settle()
   lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
   await lab.clock.runUntil(lab.identity.notAfter)
   const count = lab.server.count('renewalInfo')
-  assert.ok(count >= 7)
-  await lab.clock.runUntil(lab.clock.now() + DAY_MS)
+  assert.ok(count >= 3)
+  await lab.clock.runUntil(lab.clock.now() + 8 * HOUR_MS)
   assert.equal(lab.server.count('renewalInfo'), count)
 })
