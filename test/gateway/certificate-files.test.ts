@@ -113,7 +113,7 @@ describe('a gateway with certificates of files', () => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     const pair = await pairIn(t, { from: -20, until: -10 })
     await using gateway = await runGateway([], { ...ONLY_DOT, ...tlsOf(pair.files) })
-    assert.equal(logged(gateway, 'Cannot use certificate: it expired on'), 1)
+    assert.equal(logged(gateway, 'Cannot use certificate: it expired on'), 2, 'as what is wrong with it, and as the alarm of the day')
     await assert.rejects(shown(gateway), { code: 'CERT_HAS_EXPIRED' })
     assert.equal((await gateway.reload({})).outcome, 'refused')
     const renewed = await certificate()

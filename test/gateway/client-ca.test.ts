@@ -79,7 +79,7 @@ describe('a client CA', () => {
       [missing, 'there is no such file'],
       [empty, 'it is not PEM'],
     ] as const) {
-      assert.throws(() => checkGateway(config(file)), { code: 'ATLAS_CERTIFICATE', message: message(file, reason) })
+      await assert.rejects(checkGateway(config(file)), { code: 'ATLAS_CERTIFICATE', message: message(file, reason) })
       await assert.rejects(runGateway([], listen({ dot: [wanting(file)] })), { message: message(file, reason) })
     }
     await using gateway = await runGateway([], listen({ doh: [wanting(ROOT_FILE)] }))
