@@ -67,7 +67,7 @@ export class AcmeCertificate {
     const now = this.#dependencies.clock.now()
     const { orders, failure } = this.#record
     const identity = this.#identity
-    const isWanted = identity === null || this.#unsaved !== null || now > identity.notAfter || !this.#isAsConfigured(identity)
+    const isWanted = identity === null || this.#unsaved !== null || !this.#isAsConfigured(identity)
     const terms = { suggestedAt: this.#suggestion?.window?.chosen ?? null, orderedAt: orders.at(-1) ?? 0, random: this.#random }
     const due = isWanted ? 0 : renewalTime(identity, terms)
     return Math.max(due, boundedWait(failure?.retriesAt ?? 0, now), orderAllowedAt(orders, now))

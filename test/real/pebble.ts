@@ -60,36 +60,19 @@ export async function startPebble(holdings: Holdings, options: PebbleOptions = {
   }
   writeFileSync(config, JSON.stringify({ pebble }))
   const dns = `127.0.0.1:${dnsPort}`
-  const resolver = start(holdings, 'pebble-challtestsrv', [
-    '-defaultIPv4',
-    '127.0.0.1',
-    '-defaultIPv6',
-    '',
-    '-dns01',
-    dns,
-    '-management',
-    `127.0.0.1:${challengePort}`,
-    '-http01',
-    '',
-    '-https01',
-    '',
-    '-tlsalpn01',
-    '',
-  ])
+  const listening = ['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', dns, '-management', `127.0.0.1:${challengePort}`]
+  const others = ['-http01', '', '-https01', '', '-tlsalpn01', '']
+  const resolver = start(holdings, 'pebble-challtestsrv', [...listening, ...others])
   await resolver.until(/Starting management server/)
   const asked = (await options.resolver?.({ host: '127.0.0.1', port: dnsPort })) ?? dns
-  const server = start(holdings, 'env', [
+  const environment = [
     'PEBBLE_VA_NOSLEEP=1',
     `PEBBLE_VA_ALWAYS_VALID=${options.believesAll === true ? 1 : 0}`,
     `PEBBLE_WFE_NONCEREJECT=${options.rejectedNonces ?? 5}`,
     `PEBBLE_AUTHZREUSE=${options.reusedAuthorizations ?? 0}`,
-    findTool('pebble') ?? 'pebble',
-    '-config',
-    config,
-    '-dnsserver',
-    asked,
-    ...(options.isStrict === true ? ['-strict'] : []),
-  ])
+  ]
+  const args = ['-config', config, '-dnsserver', asked, ...(options.isStrict === true ? ['-strict'] : [])]
+  const server = start(holdings, 'env', [...environment, findTool('pebble') ?? 'pebble', ...args])
   await server.until(/ACME directory available/)
   return {
     directory: `https://localhost:${port}/dir`,
