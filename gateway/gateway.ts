@@ -181,6 +181,7 @@ export class Gateway {
       reload: (options) => this.reload(options),
       drain: () => this.#drainAsked.resolve(),
       renewCertificate: (name) => this.#served.renewCertificate(name),
+      rollOverAccount: (name) => this.#served.identities.rollOver(name),
       enableUpstream: (name, enabled) => this.#served.enableUpstream(name, enabled),
     })
     this.#doors = new AdminDoors(this.#control, log)

@@ -149,6 +149,20 @@ function addCertificates(app: App, control: Control): void {
         return refuse(c, { code: 'unprocessable', message: renewal.message })
     }
   })
+  app.openapi(routes.rollOverAccount, async (c) => {
+    const { name } = c.req.valid('query')
+    const change = await control.rollOverAccount(name)
+    switch (change.outcome) {
+      case 'done':
+        return c.json({ done: true as const }, 200)
+      case 'unknown':
+        return refuse(c, { code: 'not_found', message: `expected ${namesOf(control)}: received ${show(name)}` })
+      case 'busy':
+        return refuse(c, { code: 'conflict', message: change.message })
+      case 'failed':
+        return refuse(c, { code: 'unprocessable', message: change.message })
+    }
+  })
 }
 
 function namesOf(control: Control): string {

@@ -24,6 +24,8 @@ export interface Control {
   certificates(): readonly CertificateStatus[]
   /** Has one renewed at once; it is named by any of its names. Returns when it is over, or after some seconds while it goes on. */
   renewCertificate(name: string): Promise<RenewalOutcome>
+  /** Gives the account by which the CA knows the gateway another key; the account is named by any name of a certificate that it has ordered. */
+  rollOverAccount(name: string): Promise<RollOverOutcome>
   /** Why the gateway is not ready, one sentence each; empty when it is. */
   unreadiness(): readonly string[]
   /** Prometheus text format 0.0.4. */
@@ -316,6 +318,13 @@ export type RenewalOutcome =
   /** `running`: it goes on; what becomes of it is shown by `certificates()`. */
   | { readonly outcome: 'renewed' | 'running'; readonly certificate: CertificateStatus }
   /** The certificate that there was stays in use. `busy`: the gateway is starting or ending. */
+  | { readonly outcome: 'failed' | 'busy'; readonly message: string }
+  /** No certificate has the name. */
+  | { readonly outcome: 'unknown' }
+
+export type RollOverOutcome =
+  | { readonly outcome: 'done' }
+  /** The key that there was stays in use. `busy`: the gateway is starting or ending. */
   | { readonly outcome: 'failed' | 'busy'; readonly message: string }
   /** No certificate has the name. */
   | { readonly outcome: 'unknown' }

@@ -178,6 +178,18 @@ export const renewCertificate = createRoute({
   },
 })
 
+export const rollOverAccount = createRoute({
+  method: 'post',
+  path: '/v1/certificates/roll-over',
+  summary: 'Give the account at the CA another key',
+  request: { query: parameters({ name: certificateName.describe('Any name of a certificate that the account has ordered.') }) },
+  responses: {
+    200: json(z.object({ done: z.literal(true) }), 'The CA knows the new key, and the one before is worth nothing.'),
+    ...refused('not_found', 'conflict', 'unprocessable'),
+    ...everywhere,
+  },
+})
+
 export const events = createRoute({
   method: 'get',
   path: '/v1/events',

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { nameOf } from '../../certs/lifetime.ts'
 import type { CertificateState } from '../../certs/provider.ts'
+import { OperationalError } from '../../dns/operational-error.ts'
 import { nameText, parseNameText } from '../../dns/text-name.ts'
 import { canonicalAddress } from '../../net/address.ts'
 import { monotonicClock } from '../../net/clock.ts'
@@ -17,6 +18,7 @@ import type {
   PurgeTarget,
   ReloadOutcome,
   RenewalOutcome,
+  RollOverOutcome,
   Status,
   UpstreamStatus,
 } from '../admin/control.ts'
@@ -71,6 +73,8 @@ export interface ControlSource {
   drain(): void
   /** Resolves when the new certificate of this name is served. Throws OperationalError. */
   renewCertificate(name: string): Promise<void>
+  /** Throws OperationalError. */
+  rollOverAccount(name: string): Promise<void>
   /** False: there is no such upstream. */
   enableUpstream(name: string, enabled: boolean): Promise<boolean>
 }
@@ -183,16 +187,34 @@ export class GatewayControl implements Control {
   }
 
   async renewCertificate(text: string): Promise<RenewalOutcome> {
-    const { phase, certificates } = this.#source.view()
+    const { phase } = this.#source.view()
     if (phase !== 'serving') return { outcome: 'busy', message: `the gateway is ${phase}` }
-    const wanted = canonicalAddress(text.toLowerCase().replace(/\.$/, ''))
-    const found = certificates.find(({ names }) => names.includes(wanted))
-    if (found === undefined) return { outcome: 'unknown' }
+    const found = this.#certificateOf(text)
+    if (found === null) return { outcome: 'unknown' }
     const renewal = await this.#renewals.ask(nameOf(found))
     if (renewal.outcome === 'failed') return { outcome: 'failed', message: renewal.message ?? '' }
     // a reload may have taken it away meanwhile
     const certificate = this.certificates().find(({ name }) => name === nameOf(found))
     return certificate === undefined ? { outcome: 'unknown' } : { outcome: renewal.outcome, certificate }
+  }
+
+  async rollOverAccount(text: string): Promise<RollOverOutcome> {
+    const { phase } = this.#source.view()
+    if (phase !== 'serving') return { outcome: 'busy', message: `the gateway is ${phase}` }
+    const found = this.#certificateOf(text)
+    if (found === null) return { outcome: 'unknown' }
+    try {
+      await this.#source.rollOverAccount(nameOf(found))
+      return { outcome: 'done' }
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error
+      return { outcome: 'failed', message: error.message }
+    }
+  }
+
+  #certificateOf(text: string): CertificateState | null {
+    const wanted = canonicalAddress(text.toLowerCase().replace(/\.$/, ''))
+    return this.#source.view().certificates.find(({ names }) => names.includes(wanted)) ?? null
   }
 
   unreadiness(): readonly string[] {

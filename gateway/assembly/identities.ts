@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
+import { AcmeIdentities } from '../../certs/acme/identities.ts'
 import { FileIdentities, type FileSource } from '../../certs/file-identities.ts'
 import { loadIdentityFiles } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
@@ -152,6 +153,16 @@ export class IdentityAssembly {
     const provider = this.#providers.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
     if (provider === undefined) throw new OperationalError('ATLAS_CERTIFICATE', `Cannot renew: there is no certificate for it: ${name}`)
     await provider.renew(name)
+  }
+
+  /** Gives the account that orders the certificate of this name another key. Throws OperationalError. */
+  async rollOver(name: string): Promise<void> {
+    const provider = this.#providers.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
+    if (provider instanceof AcmeIdentities) return provider.rollOver()
+    throw new OperationalError(
+      'ATLAS_CERTIFICATE',
+      `Cannot change the key of an ACME account: the certificate comes from elsewhere: ${name}`,
+    )
   }
 
   /** Ends what `next` has not taken over. */

@@ -10,6 +10,8 @@ import type { Output } from './output.ts'
 import { parseTimeout } from './timeout.ts'
 
 const POLL_MS = 500
+/** A CA is asked some questions, and may take its time for each. */
+const ROLL_OVER_TIMEOUT_MS = 120_000
 
 export async function showCertificates(options: ControlOptions, output: Output): Promise<void> {
   const certificates = await controlClient(options).get<readonly CertificateStatus[]>('/v1/certificates')
@@ -33,6 +35,20 @@ export async function renewCertificate(name: string, { timeout, ...options }: Re
   if (renewal?.outcome === 'failed') throw failed(renewal.message ?? '')
   if (options.json) return output.json(certificate)
   output.lines([[`${certificate.name} is `, { text: 'renewed', style: 'good' }], ...certificateTable([certificate])])
+}
+
+/** Returns when the CA knows the new key. Fails with ATLAS_ADMIN and the reason. */
+export async function rollOverAccount(name: string, options: ControlOptions, output: Output): Promise<void> {
+  const path = `/v1/certificates/roll-over?name=${encodeURIComponent(name)}`
+  try {
+    const done = await controlClient(options).post<{ done: true }>(path, { timeoutMs: ROLL_OVER_TIMEOUT_MS })
+    if (options.json) return output.json(done)
+    output.lines([['the account has ', { text: 'another key', style: 'good' }]])
+  } catch (error) {
+    // the reason stands for itself
+    if (error instanceof AdminError && error.reason !== null) throw new OperationalError('ATLAS_ADMIN', error.reason)
+    throw error
+  }
 }
 
 async function ask(client: AdminClient, name: string): Promise<CertificateStatus> {

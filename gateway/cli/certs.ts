@@ -18,11 +18,12 @@ export function addCertsCommand(program: Command, output: Output = STANDARD_OUTP
   }
   const certs = program
     .command('certs')
-    .description('show the certificates of the running gateway, renew one, check those of a configuration')
+    .description('show the certificates of the running gateway, renew one, check those of a configuration, change the key of an account')
     .action(show)
   addControlOptions(certs)
   addControlOptions(certs.command('list').description('show the certificates of the running gateway: the same as `certs`').action(show))
   addRenewCommand(certs, output)
+  addRollOverCommand(certs, output)
   certs
     .command('check')
     .description('check the certificates of a configuration as clients will: needs no running gateway')
@@ -46,4 +47,16 @@ function addRenewCommand(certs: Command, output: Output): void {
       await renewCertificate(name, command.optsWithGlobals(), output)
     })
   addControlOptions(renew)
+}
+
+function addRollOverCommand(certs: Command, output: Output): void {
+  const rollOver = certs
+    .command('roll-over')
+    .description('have the running gateway give its account at a CA (ACME) another key; certificates are not touched')
+    .argument('<name>', 'any name of a certificate that the account has ordered, as `certs` shows them')
+    .action(async (name: string, _: ControlOptions, command: Command) => {
+      const { rollOverAccount } = await import('./certs-run.ts')
+      await rollOverAccount(name, command.optsWithGlobals(), output)
+    })
+  addControlOptions(rollOver)
 }

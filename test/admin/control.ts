@@ -8,6 +8,7 @@ import type {
   PurgeTarget,
   ReloadOutcome,
   RenewalOutcome,
+  RollOverOutcome,
   Status,
   UpstreamStatus,
 } from '../../gateway/admin/control.ts'
@@ -192,6 +193,12 @@ export class FakeControl implements Control {
 
   certificates() {
     return CERTIFICATES
+  }
+
+  async rollOverAccount(name: string): Promise<RollOverOutcome> {
+    if (name === 'dns.example.net') return { outcome: 'done' }
+    if (name !== 'localhost') return { outcome: 'unknown' }
+    return { outcome: 'failed', message: 'Cannot change the key of an ACME account: the certificate comes from elsewhere: localhost' }
   }
 
   async renewCertificate(name: string): Promise<RenewalOutcome> {

@@ -65,6 +65,10 @@ const REQUESTS: readonly [line: string, path: string, status: number][] = [
   ['POST /v1/certificates/renew?name=dns.example.net', '/v1/certificates/renew', 200],
   ['POST /v1/certificates/renew', '/v1/certificates/renew', 400],
   ['POST /v1/certificates/renew?name=', '/v1/certificates/renew', 400],
+  ['POST /v1/certificates/roll-over?name=dns.example.net', '/v1/certificates/roll-over', 200],
+  ['POST /v1/certificates/roll-over?name=other.example', '/v1/certificates/roll-over', 404],
+  ['POST /v1/certificates/roll-over?name=localhost', '/v1/certificates/roll-over', 422],
+  ['POST /v1/certificates/roll-over', '/v1/certificates/roll-over', 400],
   ['POST /v1/drain?soon', '/v1/drain', 400],
   ['POST /v1/drain', '/v1/drain', 202],
 ]
@@ -254,6 +258,7 @@ describe('the resources', () => {
       'get /v1/status',
       'get /v1/upstreams',
       'post /v1/certificates/renew',
+      'post /v1/certificates/roll-over',
       'post /v1/drain',
       'post /v1/reload',
       'post /v1/upstreams/{name}/disable',

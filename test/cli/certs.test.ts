@@ -105,6 +105,19 @@ describe('certs renew', () => {
   })
 })
 
+describe('certs roll-over', () => {
+  test('has the account given another key, and fails with the reason', async (t) => {
+    const door = await openDoor(t)
+    const words = ['certs', 'roll-over', 'a.example', '--config', door.config]
+    door.answers.set('/v1/certificates/roll-over', { done: true })
+    assert.equal((await runCommand(words)).out, 'the account has another key\n')
+    assert.deepEqual(door.requests, ['POST /v1/certificates/roll-over?name=a.example'])
+    const refusal = { error: { code: 'unprocessable', message: 'Cannot change the key of the ACME account: no' } }
+    door.answers.set('/v1/certificates/roll-over', (response: ServerResponse) => reply(response, 422, refusal))
+    assert.equal((await failureOf(words)).message, 'Cannot change the key of the ACME account: no')
+  })
+})
+
 describe('certs check', () => {
   let root: TestCertificate
   let intermediate: TestCertificate

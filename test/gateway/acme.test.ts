@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import pino from 'pino'
@@ -64,4 +64,10 @@ test('the local CA stands in until the first certificate comes, which is there a
   assert.equal(next.certificates[0]?.identities[0], assembly.certificates[0]?.identities[0])
   await next.renew('a.example.net')
   assert.equal(server.count('newOrder'), 3)
+
+  const before = readFileSync(join(directory, 'acme', new URL(server.directory).host, 'account.key'), 'utf8')
+  await next.rollOver('a.example.net')
+  assert.notEqual(readFileSync(join(directory, 'acme', new URL(server.directory).host, 'account.key'), 'utf8'), before)
+  await assert.rejects(next.rollOver('localhost'), /^OperationalError: Cannot change the key of an ACME account/)
+  assert.equal(server.accounts.size, 1)
 })
