@@ -16,6 +16,8 @@ const MAX_UNFINISHED_INPUT = 262_144
 const CHECK_MS = 1000
 /** Time for the last answers to be acknowledged: CONNECTION_CLOSE discards what is still under way (RFC 9000 §10.2). */
 const LINGER_MS = 200
+/** After this long without a question or an answer nobody is likely to wait. */
+const CALM_MS = 20
 
 export interface QuicConnectionSettings {
   readonly handshakeMs: number
@@ -82,6 +84,11 @@ export abstract class QuicServerConnection extends WheelEntry implements QuicHan
 
   get held(): number {
     return this.#unfinishedInput
+  }
+
+  /** Whether the client waits for an answer, or is likely to: what it has just been given is still on its way. */
+  get isBusy(): boolean {
+    return !this.#established || this.workload.questions > 0 || this.isReceiving || this.dependencies.clock() - this.#lastActive < CALM_MS
   }
 
   get isClosing(): boolean {

@@ -14,9 +14,12 @@ import type { Arrival, QuicConnectionDependencies, QuicConnectionSettings, QuicS
 const MAX_CONNECTIONS = 500
 /** Octets that a client may be ahead of us: four of the largest messages. */
 const WINDOW = 262_144
-/** How long connections may take to end before a listener with a new certificate takes their place. */
+/** How long connections may take to end before the address is bound with a new certificate. Who comes meanwhile is served with the old one. */
 const REPLACE_MS = 1000
 const REBIND_MS = 1000
+/** How long those who have come meanwhile may take for what they have asked: some ask for the second time. Then they are cut off. */
+const PATIENCE_MS = 200
+const LOOK_MS = 5
 const WITH_HANDSHAKE = { hasHandshake: true }
 
 /** What DoQ and HTTP/3 are made of. */
@@ -138,7 +141,7 @@ export class QuicListeners {
     const { governor, meter, explainsRefusal, serve } = this.#options
     const text = canonicalAddress(quic.address)
     const bytes = parseAddress(text)
-    if (bytes === null || this.#draining || address.isLeaving) return null
+    if (bytes === null || this.#draining || address.isDraining) return null
     // the library does not tell for which name it was asked: a token can only come later, in a request
     const refusal = refusalOf(bytes, null, address.access)
     if (refusal !== null && !explainsRefusal) {
@@ -157,7 +160,7 @@ export class QuicListeners {
       },
       onClosed: () => {
         this.#connections.delete(connection)
-        address.connections.delete(connection)
+        address.forget(connection)
         if (isCounted) governor.leave(bytes)
         meter.connectionClosed()
       },
@@ -192,14 +195,16 @@ interface BoundAddressOptions {
 }
 
 /**
- * One address. The library reads a certificate once, and binds an address once: for a new certificate the connections are
- * drained, the listener is closed and bound again (a gap of milliseconds, docs/quic.md).
+ * One address. The library reads a certificate once, and binds an address once: for a new certificate the connections that are there
+ * drain; then the listener is closed, with those that have come since, and bound again (a gap of milliseconds, docs/quic.md).
  */
 class BoundAddress implements Listener {
   access: Access
   /** With which it was bound last. */
   identity: QuicIdentity | null = null
   readonly connections = new LiveSet<QuicServerConnection>()
+  /** Those of `connections` that a new certificate waits for. */
+  readonly #leaving = new LiveSet<QuicServerConnection>()
   readonly #options: BoundAddressOptions
   #endpoint: Endpoint
   #listener: QuicListener | null = null
@@ -219,14 +224,19 @@ class BoundAddress implements Listener {
     return this.#endpoint
   }
 
-  /** Whether new connections are turned away: those that are here are about to end. */
-  get isLeaving(): boolean {
-    return this.#replacing !== null || this.#draining
+  /** Whether new connections are turned away: the address is given up. */
+  get isDraining(): boolean {
+    return this.#draining
   }
 
   async bind(): Promise<void> {
     this.#listener = await this.#options.listen(this.#endpoint)
     this.#endpoint = this.#listener.endpoint
+  }
+
+  forget(connection: QuicServerConnection): void {
+    this.connections.delete(connection)
+    this.#leaving.delete(connection)
   }
 
   isBoundWith({ chainPem, keyPem }: QuicIdentity): boolean {
@@ -236,7 +246,7 @@ class BoundAddress implements Listener {
   /** The certificate has changed. */
   async replace(): Promise<void> {
     this.#isStale = true
-    if (this.isLeaving || this.#closed) return
+    if (this.#replacing !== null || this.#draining || this.#closed) return
     this.#replacing = this.#rebind()
     await this.#replacing
     this.#replacing = null
@@ -256,16 +266,30 @@ class BoundAddress implements Listener {
     this.#listener = null
   }
 
+  /** Until nobody waits for anything, or PATIENCE_MS. */
+  async #calm(): Promise<void> {
+    for (let waited = 0; waited < PATIENCE_MS && !this.#closed && [...this.connections].some(({ isBusy }) => isBusy); waited += LOOK_MS) {
+      await sleep(LOOK_MS)
+    }
+  }
+
   async #rebind(): Promise<void> {
     for (let isTold = false; this.#isStale && !this.#closed && !this.#draining; ) {
       this.#isStale = false
-      for (const connection of this.connections) connection.drain()
-      await this.connections.emptied(REPLACE_MS)
+      for (const connection of this.connections) {
+        this.#leaving.add(connection)
+        connection.drain()
+      }
+      await this.#leaving.emptied(REPLACE_MS)
+      await this.#calm()
+      const T0 = performance.now()
       await this.#listener?.close()
+      const T1 = performance.now()
       this.#listener = null
       if (this.#closed || this.#draining) return
       try {
         await this.bind()
+        console.error('GAP close', (T1 - T0).toFixed(1), 'bind', (performance.now() - T1).toFixed(1))
       } catch (error) {
         if (!isTold) this.#options.onTrouble(error)
         isTold = true

@@ -17,7 +17,9 @@ import { DoqTransport } from '../../transports/doq/doq.ts'
 import { started } from '../certs/local.ts'
 import { prefixes } from '../harness/gateway.ts'
 import { testGovernor } from '../harness/limits.ts'
+import { question } from '../harness/messages.ts'
 import { dialQuic, engine } from '../harness/quic.ts'
+import { frame } from '../harness/servers.ts'
 import { until } from '../harness/until.ts'
 
 const METER = { connectionOpened: () => {}, connectionClosed: () => {}, handshake: () => {}, dropped: () => {} }
@@ -69,6 +71,28 @@ test('a new certificate takes the place of the old one on the same address', asy
     await turn()
   }
   assert.deepEqual(transport.endpoints, [endpoint])
+})
+
+test('who comes while connections make way for a new certificate is not turned away', async (t) => {
+  const [before, after] = [await authority(), await authority()]
+  const store = new IdentityStore([before.identity], { policy: tlsPolicy({ minVersion: 'TLSv1.3' }), extraNames: [] })
+  let opened = 0
+  const transport = doq(store, { ...METER, connectionOpened: () => void opened++ })
+  t.after(() => transport.close())
+  await transport.reconfigure({ listen, connection: SETTINGS })
+  const [endpoint] = transport.endpoints
+  assert.ok(endpoint !== undefined)
+  await using busy = await dialQuic({ endpoint, ca: before.roots, protocol: 'doq' })
+  await busy.ready.promise
+  // nobody answers it, so this connection takes all the time that it may have
+  busy.send(frame(question({ name: 'www.example.com', id: 0 })))
+  store.replace([after.identity])
+  const settled = transport.settle(1000)
+  // a slow machine may be so late that it meets the new one
+  await using late = await dialQuic({ endpoint, ca: before.roots + after.roots, protocol: 'doq' })
+  await late.ready.promise
+  await until(() => opened === 2)
+  await Promise.all([settled, busy.ended.promise])
 })
 
 test('reconfigure() leaves the addresses that stay alone; the others end with settle()', async (t) => {
