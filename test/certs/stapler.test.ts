@@ -116,6 +116,17 @@ describe('Stapler', () => {
     assert.equal(await untilAsked(), 24 * HOUR_MS)
   })
 
+  test('does not press a responder that has no newer one yet', async (t) => {
+    await using stand = await openStand(t)
+    const { stapler, identity, responder, changed, untilAsked } = stand
+    responder.answer = (request) => ocspResponse(request, { signer: root, from: -120 * HOUR_MS, until: 48 * HOUR_MS })
+    const first = changed()
+    stapler.follow([identity])
+    await first
+    const wait = await untilAsked()
+    assert.ok(wait >= 4.7 * HOUR_MS && wait <= 4.8 * HOUR_MS, String(wait))
+  })
+
   test('shows the last one until it ends while nobody answers, and asks again and again, but ever more seldom', async (t) => {
     await using stand = await openStand(t, { mustStaple: true })
     const { stapler, identity, responder, problems, changed, untilAsked } = stand
