@@ -30,7 +30,7 @@ export class IdentityStore implements ServerIdentities {
   constructor(identities: readonly Identity[], options: IdentityStoreOptions) {
     this.#options = options
     this.#extraNames = new Set(options.extraNames.map(hostName))
-    this.#served = serve(identities, options.policy)
+    this.#served = this.#serve(identities, options.policy)
   }
 
   /** The same object until the identities are replaced. */
@@ -53,7 +53,7 @@ export class IdentityStore implements ServerIdentities {
   demanding(clientCa: ClientCa): ServerTls {
     const known = this.#demanding.get(clientCa)
     if (known !== undefined) return known
-    const served = serve(this.#served.identities, demandingPolicy(this.#options.policy, clientCa))
+    const served = this.#serve(this.#served.identities, demandingPolicy(this.#options.policy, clientCa))
     const { options, isSingle } = served
     const made: ServerTls = { options, isSingle, contextFor: (serverName, sharedSigalgs) => contextOf(served, serverName, sharedSigalgs) }
     this.#demanding.set(clientCa, made)
@@ -81,7 +81,7 @@ export class IdentityStore implements ServerIdentities {
     const hadStaples = this.hasStaples
     this.#staples = new StapleTable(staples)
     if (this.hasStaples === hadStaples) return
-    this.#served = { ...this.#served, options: Object.freeze({ ...this.#served.options }) }
+    this.#served = this.#serve(this.#served.identities, this.#options.policy)
     this.#demanding = new WeakMap()
   }
 
@@ -89,10 +89,14 @@ export class IdentityStore implements ServerIdentities {
   replace(identities: readonly Identity[], options: IdentityStoreOptions = this.#options): void {
     const before = this.#served
     if (isDeepStrictEqual([identities, options], [before.identities, this.#options])) return
-    this.#served = serve(identities, options.policy)
+    this.#served = this.#serve(identities, options.policy)
     this.#options = options
     this.#extraNames = new Set(options.extraNames.map(hostName))
     this.#demanding = new WeakMap()
+  }
+
+  #serve(identities: readonly Identity[], policy: ServerTlsOptions): Served {
+    return serve(identities, { policy, isStapled: this.hasStaples })
   }
 }
 
@@ -113,7 +117,7 @@ interface Choice {
   readonly context: SecureContext
 }
 
-function serve(identities: readonly Identity[], policy: ServerTlsOptions): Served {
+function serve(identities: readonly Identity[], { policy, isStapled }: { policy: ServerTlsOptions; isStapled: boolean }): Served {
   const [first] = identities
   if (first === undefined) throw new OperationalError('ATLAS_CERTIFICATE', 'Cannot serve TLS: there is no certificate')
   const byDefault = oneOfEachKind(identities, (identity) => isFor(identity, first))
@@ -128,10 +132,17 @@ function serve(identities: readonly Identity[], policy: ServerTlsOptions): Serve
   const choices = new Map<string, readonly Choice[]>()
   for (const name of new Set(identities.flatMap(({ names }) => names))) {
     const own = oneOfEachKind(identities, ({ names }) => names.includes(name))
-    choices.set(name, isDeepStrictEqual(own, byDefault) ? [] : own.map(choiceOf))
+    // of a context with several certificates, Node asks for the staple of one and the same, whichever TLS is going to show
+    const isAmbiguous = isStapled && own.length > 1
+    choices.set(name, isDeepStrictEqual(own, byDefault) && !isAmbiguous ? [] : own.map(choiceOf))
   }
   const addresses = new Set(identities.flatMap((identity) => identity.addresses))
-  return { identities, first, options: withPolicy(byDefault, policy), choices, isSingle: made.size === 0, addresses }
+  return { identities, first, options: withPolicy(byDefault.toSorted(ecdsaLast), policy), choices, isSingle: made.size === 0, addresses }
+}
+
+/** Whose staple Node asks for is the last one: of those who send no name, nearly all are shown ECDSA. */
+function ecdsaLast(one: Identity, other: Identity): number {
+  return Number(one.keyType === 'ec') - Number(other.keyType === 'ec')
 }
 
 /** Of those that fit the first of each kind of key, in their order. */

@@ -34,6 +34,8 @@ export interface StapleObserver {
 
 /** The share of a response's life after which there ought to be a newer one; jitter keeps many gateways apart. */
 const [RENEW_FROM, RENEW_TO] = [0.4, 0.5]
+/** Of what is left of a response that is older than that, for responders that have no newer one yet: many make them for days ahead. */
+const AGAIN_SHARE = 0.1
 /** Between two questions that were answered: a CA may take a certificate back long before a response ends. */
 const [MIN_WAIT_MS, MAX_WAIT_MS] = [60_000, 86_400_000]
 /** Between two that were not: doubled from the first to the last. */
@@ -97,7 +99,7 @@ export class Stapled {
     this.#staple = { fingerprint256: this.#identity.fingerprint256, response, nextUpdate }
     if (isOther) this.#observer.changed()
     const due = thisUpdate + (nextUpdate - thisUpdate) * between(RENEW_FROM, RENEW_TO)
-    return Math.min(Math.max(due - now, MIN_WAIT_MS), MAX_WAIT_MS)
+    return Math.min(Math.max(due - now, (nextUpdate - now) * AGAIN_SHARE, MIN_WAIT_MS), MAX_WAIT_MS)
   }
 
   /** A client that is shown nothing may still find out by itself; one that is shown it can be sure. Neither can go on: that is for people. */

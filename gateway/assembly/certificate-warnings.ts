@@ -2,6 +2,7 @@ import type { FileSource } from '../../certs/file-identities.ts'
 import { filesNamed } from '../../certs/files.ts'
 import { covers, type Identity } from '../../certs/identity.ts'
 import type { Config } from '../config/config.ts'
+import { isOpenToCas } from './listeners.ts'
 import { listensOnQuic } from './quic.ts'
 
 const DAY_MS = 86_400_000
@@ -9,10 +10,15 @@ const DAY_MS = 86_400_000
 const RENEWED_BEFORE_DAYS = 14
 const RENEWED_BEFORE_SHARE = 1 / 3
 
-/** What the operator should know about certificates of files that can be used. */
+/** What the operator should know about certificates, of files that can be used and of CAs. */
 export function certificateWarnings(config: Config, files: readonly FileSource[], now = Date.now()): readonly string[] {
-  if (files.length === 0) return []
-  return [...files.flatMap((each) => warningsOf(each, now)), ...quicWarnings(config, files), ...publicNameWarnings(config, files)]
+  if (files.length + config.tls.acme.length === 0) return []
+  return [
+    ...files.flatMap((each) => warningsOf(each, now)),
+    ...quicWarnings(config, files),
+    ...publicNameWarnings(config, files),
+    ...challengeWarnings(config),
+  ]
 }
 
 function warningsOf({ files, identity }: FileSource, now: number): readonly string[] {
@@ -43,6 +49,16 @@ function publicNameWarnings({ public: { name }, tls }: Config, files: readonly F
   const all = [...files.map(({ identity }) => namesOf(identity)), ...tls.acme.map(({ names }) => names)]
   if (name === null || all.some((names) => covers(names, name))) return []
   return [`public.name: no certificate is for ${name}, so clients that use this name will refuse the gateway`]
+}
+
+/** A CA gets by where it does not wait for the end of a handshake of TLS 1.3: that it has no certificate is found out after its own part. */
+function challengeWarnings({ listen, tls }: Config): readonly string[] {
+  const places = [...listen.doh, ...listen.dot].filter(({ cleartext }) => !cleartext)
+  if (!tls.acme.some(({ challenge }) => challenge === 'tls-alpn-01') || places.some(isOpenToCas)) return []
+  const advice = 'add one without clientCa, or choose challenge http-01 or dns-01'
+  if (places.length === 0)
+    return [`tls.acme: tls-alpn-01 needs an address of listen.doh or listen.dot with TLS, and there is none: ${advice}`]
+  return [`tls.acme: all addresses for tls-alpn-01 have clientCa, and a CA shows no certificate, so that it may give none: ${advice}`]
 }
 
 function namesOf({ names, addresses }: Identity): readonly string[] {

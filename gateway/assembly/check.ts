@@ -2,7 +2,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
-import { readClientCas } from './client-cas.ts'
+import { clientCaWarnings, readClientCas } from './client-cas.ts'
 import { readCertificates } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
 import { readTicketKeys } from './ticket-key-file.ts'
@@ -18,11 +18,11 @@ export async function checkGateway(config: Config): Promise<readonly string[]> {
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
   if (config.tls.ticketKeyFile !== null) readTicketKeys(config.tls.ticketKeyFile)
-  readClientCas(config)
   return [
     ...selectUpstreams(config).warnings,
     ...listenWarnings(config),
     ...certificateWarnings(config, files),
+    ...clientCaWarnings(readClientCas(config)),
     ...(adminToken?.warning == null ? [] : [adminToken.warning]),
   ]
 }

@@ -18,6 +18,11 @@ export function isDirect({ cleartext, proxyProtocol, clientCa }: ListenConfig): 
   return !cleartext && proxyProtocol === null && clientCa === null
 }
 
+/** Whether CAs are shown challenges there (RFC 8737): TLS ends there, also behind a load balancer, and asks for no certificate, which they do not have. */
+export function isOpenToCas({ cleartext, clientCa }: ListenConfig): boolean {
+  return !cleartext && clientCa === null
+}
+
 export function servesHttp3(config: Config): boolean {
   return config.doh.http3 && config.listen.doh.some(isDirect)
 }

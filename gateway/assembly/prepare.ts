@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
-import { type ClientCas, readClientCas } from './client-cas.ts'
+import { type ClientCas, clientCaWarnings, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
 import { type IdentitySource, identitySource } from './identities.ts'
 import { listenWarnings } from './listeners.ts'
@@ -42,10 +42,12 @@ export async function prepare(config: Config, { isStart }: { isStart: boolean })
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const identities = await identitySource(config, { inDate: !isStart })
+  const clientCas = readClientCas(config)
   const warnings = [
     ...upstreams.warnings,
     ...listenWarnings(config),
     ...certificateWarnings(config, identities.files),
+    ...clientCaWarnings(clientCas),
     ...(token?.warning == null ? [] : [token.warning]),
   ]
   // in place of certificates that have still to come it may not be needed: then nothing is made
@@ -55,7 +57,6 @@ export async function prepare(config: Config, { isStart }: { isStart: boolean })
   const cookieSecrets = config.edns.cookies ? readCookieSecrets(config.state) : []
   const { tokenFile: accessFile } = config.access
   const accessTokens = accessFile === null ? null : readAccessTokens(accessFile)
-  const clientCas = readClientCas(config)
   const { ticketKeyFile } = config.tls
   const ticketKeys = ticketKeyFile === null ? null : readTicketKeys(ticketKeyFile)
   return {

@@ -3,14 +3,14 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import test, { describe, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { connect, createServer } from 'node:tls'
+import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls'
 import { type Identity, parseIdentity } from '../../certs/identity.ts'
 import type { StapleProblem } from '../../certs/ocsp/stapled.ts'
 import { Stapler } from '../../certs/ocsp/stapler.ts'
 import { IdentityStore } from '../../certs/store.ts'
 import { tlsPolicy } from '../../certs/tls-policy.ts'
 import { askAt, MUST_STAPLE, type OcspResponder, ocspResponder, ocspResponse } from '../harness/ocsp-responder.ts'
-import { issue, type TestCertificateParts } from './issue.ts'
+import { issue, rsa, type TestCertificateParts } from './issue.ts'
 
 const [MINUTE_MS, HOUR_MS] = [60_000, 3_600_000]
 const root = await issue({ subject: 'CN=test root', isCa: true })
@@ -116,6 +116,17 @@ describe('Stapler', () => {
     assert.equal(await untilAsked(), 24 * HOUR_MS)
   })
 
+  test('does not press a responder that has no newer one yet', async (t) => {
+    await using stand = await openStand(t)
+    const { stapler, identity, responder, changed, untilAsked } = stand
+    responder.answer = (request) => ocspResponse(request, { signer: root, from: -120 * HOUR_MS, until: 48 * HOUR_MS })
+    const first = changed()
+    stapler.follow([identity])
+    await first
+    const wait = await untilAsked()
+    assert.ok(wait >= 4.7 * HOUR_MS && wait <= 4.8 * HOUR_MS, String(wait))
+  })
+
   test('shows the last one until it ends while nobody answers, and asks again and again, but ever more seldom', async (t) => {
     await using stand = await openStand(t, { mustStaple: true })
     const { stapler, identity, responder, problems, changed, untilAsked } = stand
@@ -206,7 +217,7 @@ describe('IdentityStore.staple()', () => {
   const extraNames: readonly string[] = []
 
   /** The staple that a client of this name gets; null: none. */
-  async function shownTo(port: number, options: { servername: string; requestOCSP: boolean }): Promise<Buffer | null> {
+  async function shownTo(port: number, options: ConnectionOptions): Promise<Buffer | null> {
     const socket = connect({ host: '127.0.0.1', port, ca: root.certPem, ...options })
     let shown: Buffer | null = null
     socket.on('OCSPResponse', (response: Buffer | null) => (shown = response))
@@ -217,9 +228,10 @@ describe('IdentityStore.staple()', () => {
 
   test('has each certificate’s own staple shown to clients that ask for it, while it is good', async (t) => {
     const [first, second, bare] = await Promise.all(['first', 'second', 'bare'].map((name) => identityFor({ names: [`${name}.test`] })))
+    const old = await identityFor({ names: ['first.test'], algorithm: rsa(2048) })
     assert.ok(first !== undefined && second !== undefined && bare !== undefined)
-    const store = new IdentityStore([first, second, bare], { policy, extraNames })
-    const staples = [first, second].map(({ fingerprint256 }) => ({
+    const store = new IdentityStore([first, old, second, bare], { policy, extraNames })
+    const staples = [first, old, second].map(({ fingerprint256 }) => ({
       fingerprint256,
       response: Buffer.from(fingerprint256),
       nextUpdate: Date.now() + HOUR_MS,
@@ -228,11 +240,12 @@ describe('IdentityStore.staple()', () => {
     const server = createServer(
       {
         ...store.options,
-        SNICallback: (name, done) =>
+        SNICallback(this: TLSSocket, name, done) {
           done(
             null,
-            store.contextFor(name, () => []),
-          ),
+            store.contextFor(name, () => this.getSharedSigalgs()),
+          )
+        },
       },
       (socket) => socket.on('error', () => {}),
     )
@@ -240,14 +253,18 @@ describe('IdentityStore.staple()', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.after(() => server.close())
     const { port } = server.address() as AddressInfo
-    for (const [servername, requestOCSP, expected] of [
-      ['first.test', true, staples[0]?.response],
-      ['second.test', true, staples[1]?.response],
-      ['second.test', false, null],
-      ['bare.test', true, null],
+    const sigalgs = 'rsa_pss_rsae_sha256'
+    for (const [options, expected] of [
+      [{ servername: 'first.test', requestOCSP: true }, first.fingerprint256],
+      // one of two kinds of key
+      [{ servername: 'first.test', requestOCSP: true, sigalgs }, old.fingerprint256],
+      [{ servername: '', checkServerIdentity: () => undefined, requestOCSP: true }, first.fingerprint256],
+      [{ servername: 'second.test', requestOCSP: true }, second.fingerprint256],
+      [{ servername: 'second.test', requestOCSP: false }, null],
+      [{ servername: 'bare.test', requestOCSP: true }, null],
     ] as const) {
-      const shown = await shownTo(port, { servername, requestOCSP })
-      assert.equal(String(shown), String(expected), servername)
+      const shown = await shownTo(port, options)
+      assert.equal(String(shown), String(expected), JSON.stringify(options))
     }
     store.staple(staples.map((staple) => ({ ...staple, nextUpdate: Date.now() - 1 })))
     assert.equal(await shownTo(port, { servername: 'first.test', requestOCSP: true }), null)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import test, { describe } from 'node:test'
 import { checkGateway } from '../../gateway/assembly/check.ts'
+import { issue } from '../certs/issue.ts'
 import {
   alice,
   credentialsOf,
@@ -69,6 +70,14 @@ describe('a client CA', () => {
     await known.ask(QUERY)
     known.socket.destroy()
     assert.equal((await visit(gateway, dot, {})).reaction.kind, 'answer')
+  })
+
+  test('that has expired is a warning: its clients are refused without a word', async () => {
+    const former = await issue({ subject: 'CN=former', isCa: true, from: -10, until: -1 })
+    const file = writeRoots('former.pem', root, former)
+    const [warning = '', ...none] = await checkGateway(testConfig([], listen({ dot: [wanting(file)], doh: [wanting(file)] })))
+    assert.match(warning, /former\.pem: the root CN=former has expired on \S+Z: clients with certificates of it are refused$/)
+    assert.deepEqual(none, [])
   })
 
   test('whose file cannot be used is found before anything is touched', async () => {
