@@ -303,6 +303,20 @@ test('a clock that is behind keeps what there is, and one that jumps is noticed 
   assert.equal(lab.server.count('newOrder'), 2)
 })
 
+test('what failed while the clock was a year ahead does not wait for a year', async (t) => {
+  const lab = await ready(t)
+  lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
+  lab.clock.time += 365 * DAY_MS
+  await lab.clock.next()
+  assert.ok(lab.state.problem !== null)
+  lab.clock.time -= 365 * DAY_MS
+  lab.server.behaviour.intercept = () => null
+  await lab.open()
+  await lab.clock.runUntil(lab.identity.notAfter - DAY_MS)
+  assert.equal(lab.server.count('newOrder'), 3)
+  assert.equal(lab.state.problem, null)
+})
+
 test('a certificate of tomorrow waits on the clock, not on the CA', async (t) => {
   const lab = await AcmeLab.start(t)
   lab.server.behaviour.now = () => Date.now() + 2 * HOUR_MS
