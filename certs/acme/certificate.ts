@@ -9,7 +9,7 @@ import type { AcmeHttp, Reach } from './http.ts'
 import { loadAcmeClient } from './library.ts'
 import type { AcmeClock, AcmeOptions, KeyKind } from './options.ts'
 import { AcmeOrder, type OrderTools } from './order.ts'
-import { AcmeError, printable } from './problem.ts'
+import { AcmeError, MAX_TEXT, printable } from './problem.ts'
 import { askSuggestion, certificateId } from './renewal-info.ts'
 import { boundedWait, isUrgent, MAX_ORDERS_PER_DAY, orderAllowedAt, recentOrders, renewalTime, waitAfter } from './schedule.ts'
 import { type AcmeState, type CertificateRecord, NO_RECORD } from './state.ts'
@@ -255,7 +255,9 @@ export class AcmeCertificate {
   #explained(error: unknown): OperationalError {
     if (error instanceof OperationalError) return error
     const { names, directory, origin } = this.#options
-    const message = `Cannot get a certificate: ${reasonOf(error)}: ${names[0]} of ${new URL(directory).host} (${origin})`
+    // URLs of the CA may be in it, as long and as wild as the CA wants
+    const reason = printable(reasonOf(error), MAX_TEXT)
+    const message = `Cannot get a certificate: ${reason}: ${names[0]} of ${new URL(directory).host} (${origin})`
     return new OperationalError('ATLAS_CERTIFICATE', message, error)
   }
 }

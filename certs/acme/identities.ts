@@ -8,6 +8,7 @@ import { AcmeCertificate } from './certificate.ts'
 import type { ChallengeSolver } from './challenge.ts'
 import { AcmeHttp } from './http.ts'
 import type { AcmeClock, AcmeOptions } from './options.ts'
+import { MAX_TEXT, printable } from './problem.ts'
 import { LOOK_MS, PAUSE_MS } from './schedule.ts'
 import { AcmeState } from './state.ts'
 
@@ -83,7 +84,8 @@ export class AcmeIdentities implements IdentityProvider {
     try {
       await this.#exclusively(() => this.#withHttp((http) => this.#account.rollOver(http)))
     } catch (error) {
-      const message = `Cannot change the key of the ACME account: ${reasonOf(error)}: ${this.#host} (${this.#options.origin})`
+      const reason = printable(reasonOf(error), MAX_TEXT)
+      const message = `Cannot change the key of the ACME account: ${reason}: ${this.#host} (${this.#options.origin})`
       throw error instanceof OperationalError ? error : new OperationalError('ATLAS_CERTIFICATE', message, error)
     }
   }

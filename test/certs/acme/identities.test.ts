@@ -388,6 +388,9 @@ test('what a hostile CA sends fails, and harms nothing', async (t) => {
   const insecure = { newOrder: 'http://localhost/new-order', newNonce: 'http://localhost/nonce', newAccount: 'x', keyChange: 'x' }
   lab.server.behaviour.intercept = ({ resource }) => (resource === 'directory' ? { status: 200, body: insecure } : null)
   await assert.rejects((await lab.open()).renew(), /it is no https:\/\/ URL: http:\/\/localhost\/nonce/)
+  insecure.newNonce = `http://\u001b[31m${'x'.repeat(200_000)}`
+  await assert.rejects((await lab.open()).renew(), /it is no https:\/\/ URL: http:\/\/ \[31mx+…: dns/)
+  assert.ok((lab.state.problem?.message.length ?? 0) < 1200)
 })
 
 function authorizationOf(value: string, token: string): { status: number; body: unknown } {
