@@ -326,6 +326,16 @@ test('a certificate of tomorrow waits on the clock, not on the CA', async (t) =>
   assert.equal(lab.server.count('newOrder'), 1)
 })
 
+test('what is in the way is told at each start', async (t) => {
+  const lab = await AcmeLab.start(t)
+  lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
+  await lab.open()
+  await lab.fails()
+  await lab.open()
+  await lab.clock.runUntil(lab.clock.now() + HOUR_MS)
+  assert.equal(lab.failed.length, 2)
+})
+
 test('renew() that meets a renewal under way does not order again', async (t) => {
   const lab = await AcmeLab.start(t)
   const identities = await lab.open()
@@ -343,7 +353,7 @@ test('stop() ends what waits, takes challenges away and leaves the order for the
     begun.resolve()
     return new Promise(() => {}) // as a record that is never seen
   }
-  const renewing = assert.rejects(identities.renew())
+  const renewing = assert.rejects(identities.renew(), /^OperationalError: Cannot renew certificate: it was called off, .*: dns\.example\.net$/)
   await begun.promise
   await lab.stop()
   await renewing
