@@ -353,7 +353,10 @@ test('stop() ends what waits, takes challenges away and leaves the order for the
     begun.resolve()
     return new Promise(() => {}) // as a record that is never seen
   }
-  const renewing = assert.rejects(identities.renew(), /^OperationalError: Cannot renew certificate: it was called off, .*: dns\.example\.net$/)
+  const renewing = assert.rejects(
+    identities.renew(),
+    /^OperationalError: Cannot renew certificate: it was called off, .*: dns\.example\.net$/,
+  )
   await begun.promise
   await lab.stop()
   await renewing
