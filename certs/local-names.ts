@@ -12,12 +12,12 @@ export function parseLocalNames({ names, addresses }: LocalNames): LocalNames {
   const parsed = { names: [...new Set(names.map(parseName))], addresses: [...new Set(addresses.map(parseIp))] }
   const count = parsed.names.length + parsed.addresses.length
   if (count === 0) throw invalid('it needs a name or an address', 'none')
-  if (count > MAX_NAMES) throw invalid(`it holds at most ${MAX_NAMES} names and addresses`, String(count))
+  if (count > MAX_LOCAL_NAMES) throw invalid(`it holds at most ${MAX_LOCAL_NAMES} names and addresses`, String(count))
   return parsed
 }
 
-/** As public CAs have it: the certificate goes into every full handshake. */
-const MAX_NAMES = 100
+/** Names and addresses together. As public CAs have it: the certificate goes into every full handshake. */
+export const MAX_LOCAL_NAMES = 100
 
 export function haveSameNames(a: LocalNames, b: LocalNames): boolean {
   return isSameSet(a.names, b.names) && isSameSet(a.addresses, b.addresses)

@@ -26,5 +26,7 @@ export type OperationalCode =
 
 /** The text of whatever was thrown, for the tail of a message. */
 export function reasonOf(error: unknown): string {
+  // a host with several addresses fails once for each, and the whole has no message
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(reasonOf).join(', ')
   return error instanceof Error ? error.message : String(error)
 }

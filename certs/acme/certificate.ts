@@ -9,7 +9,7 @@ import type { AcmeHttp, Reach } from './http.ts'
 import { loadAcmeClient } from './library.ts'
 import type { AcmeClock, AcmeOptions, KeyKind } from './options.ts'
 import { AcmeOrder, type OrderTools } from './order.ts'
-import { AcmeError, printable } from './problem.ts'
+import { AcmeError, MAX_TEXT, printable } from './problem.ts'
 import { askSuggestion, certificateId } from './renewal-info.ts'
 import { boundedWait, isUrgent, MAX_ORDERS_PER_DAY, orderAllowedAt, recentOrders, renewalTime, waitAfter } from './schedule.ts'
 import { type AcmeState, type CertificateRecord, NO_RECORD } from './state.ts'
@@ -35,6 +35,8 @@ export class AcmeCertificate {
   readonly #stored: StoredIdentity
   readonly #random: number
   #record: CertificateRecord = NO_RECORD
+  /** What could not be read; it holds until something is written. */
+  #unread: Pick<CertificateProblem, 'message' | 'since' | 'attempts'> | null = null
   /** The state directory does not have all of `#record`. */
   #isAhead = false
   #identity: Identity | null = null
@@ -58,8 +60,10 @@ export class AcmeCertificate {
   }
 
   get problem(): CertificateProblem | null {
-    const { failure } = this.#record
-    return failure === null ? null : { message: failure.message, since: failure.since, attempts: failure.attempts, retriesAt: this.dueAt }
+    const noted = this.#record.failure ?? this.#unread
+    if (noted === null) return null
+    const { message, since, attempts } = noted
+    return { message, since, attempts, retriesAt: Math.max(since, this.dueAt) }
   }
 
   /** When it is to be got, again or for the first time. Milliseconds since 1970; 0: at once. */
@@ -97,16 +101,10 @@ export class AcmeCertificate {
   /** Reads what there is now. Never throws: what cannot be read is a problem, which a new one may solve. */
   async load(): Promise<void> {
     if (this.#isAhead) return
-    try {
-      this.#record = await this.#dependencies.state.certificate(this.#name)
-      const loaded = await this.#stored.load()
-      if (loaded === null || loaded.identity.fingerprint256 === this.#identity?.fingerprint256) return
-      this.#identity = loaded.identity
-      this.#issuer = loaded.issuer
-    } catch (error) {
-      const now = this.#dependencies.clock.now()
-      const failure = { message: this.#explained(error).message, since: now, attempts: 0, retriesAt: now, isAsked: false }
-      this.#record = { ...this.#record, failure: this.#record.failure ?? failure }
+    this.#unread = null
+    // each by itself: a certificate is worth serving whatever has become of its record
+    for (const read of [() => this.#readRecord(), () => this.#readIdentity()]) {
+      await read().catch((error: unknown) => this.#noteUnread(error))
     }
   }
 
@@ -147,6 +145,21 @@ export class AcmeCertificate {
     const failure = { message: explained.message, since, attempts, retriesAt: now + wait, isAsked }
     await this.#save({ failure }).catch(() => {}) // in memory it holds
     return explained
+  }
+
+  async #readRecord(): Promise<void> {
+    this.#record = await this.#dependencies.state.certificate(this.#name)
+  }
+
+  async #readIdentity(): Promise<void> {
+    const loaded = await this.#stored.load()
+    if (loaded === null || loaded.identity.fingerprint256 === this.#identity?.fingerprint256) return
+    this.#identity = loaded.identity
+    this.#issuer = loaded.issuer
+  }
+
+  #noteUnread(error: unknown): void {
+    this.#unread ??= { message: this.#explained(error).message, since: this.#dependencies.clock.now(), attempts: 0 }
   }
 
   async #obtain(http: AcmeHttp, signal: AbortSignal): Promise<Obtained> {
@@ -225,6 +238,7 @@ export class AcmeCertificate {
     this.#isAhead = true
     await this.#dependencies.state.saveCertificate(this.#name, this.#record)
     this.#isAhead = false
+    this.#unread = null
   }
 
   get #suggestion(): CertificateRecord['suggestion'] {
@@ -241,7 +255,9 @@ export class AcmeCertificate {
   #explained(error: unknown): OperationalError {
     if (error instanceof OperationalError) return error
     const { names, directory, origin } = this.#options
-    const message = `Cannot get a certificate: ${reasonOf(error)}: ${names[0]} of ${new URL(directory).host} (${origin})`
+    // URLs of the CA may be in it, as long and as wild as the CA wants
+    const reason = printable(reasonOf(error), MAX_TEXT)
+    const message = `Cannot get a certificate: ${reason}: ${names[0]} of ${new URL(directory).host} (${origin})`
     return new OperationalError('ATLAS_CERTIFICATE', message, error)
   }
 }

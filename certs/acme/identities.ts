@@ -8,6 +8,7 @@ import { AcmeCertificate } from './certificate.ts'
 import type { ChallengeSolver } from './challenge.ts'
 import { AcmeHttp } from './http.ts'
 import type { AcmeClock, AcmeOptions } from './options.ts'
+import { MAX_TEXT, printable } from './problem.ts'
 import { LOOK_MS, PAUSE_MS } from './schedule.ts'
 import { AcmeState } from './state.ts'
 
@@ -38,10 +39,9 @@ export class AcmeIdentities implements IdentityProvider {
   /** With what is stored already; the CA is not asked for anything yet. */
   static async open(options: AcmeOptions, dependencies: AcmeDependencies): Promise<AcmeIdentities> {
     const identities = new AcmeIdentities(options, dependencies)
-    for (const certificate of identities.#certificates) {
-      await certificate.load()
-      if (certificate.problem?.attempts === 0) dependencies.observer.failed(identities.#state)
-    }
+    for (const certificate of identities.#certificates) await certificate.load()
+    // the log of before may be gone, and what is told once would not be told any more
+    if (identities.#state.problem !== null) dependencies.observer.failed(identities.#state)
     identities.#schedule()
     return identities
   }
@@ -73,6 +73,10 @@ export class AcmeIdentities implements IdentityProvider {
           await this.#renew(certificate, () => true)
         }
       })
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) throw error
+      const reason = 'it was called off, since the gateway ends or has another configuration'
+      throw new OperationalError('ATLAS_CERTIFICATE', `Cannot renew certificate: ${reason}: ${this.#options.names[0]}`, error)
     } finally {
       this.#schedule()
     }
@@ -83,7 +87,8 @@ export class AcmeIdentities implements IdentityProvider {
     try {
       await this.#exclusively(() => this.#withHttp((http) => this.#account.rollOver(http)))
     } catch (error) {
-      const message = `Cannot change the key of the ACME account: ${reasonOf(error)}: ${this.#host} (${this.#options.origin})`
+      const reason = printable(reasonOf(error), MAX_TEXT)
+      const message = `Cannot change the key of the ACME account: ${reason}: ${this.#host} (${this.#options.origin})`
       throw error instanceof OperationalError ? error : new OperationalError('ATLAS_CERTIFICATE', message, error)
     }
   }

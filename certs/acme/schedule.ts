@@ -23,6 +23,8 @@ const MAX_BACKOFF_MS = DAY_MS
 const MAX_URGENT_BACKOFF_MS = HOUR_MS
 /** Let's Encrypt's longest rate limit counts seven days. */
 const MAX_WAIT_MS = 7 * DAY_MS
+/** A clock that is merely put right ends no wait that the CA has asked for. */
+const CLOCK_STEP_MS = HOUR_MS
 /** A rate limit of unknown length. */
 const RATE_LIMITED_MS = HOUR_MS
 
@@ -80,9 +82,9 @@ export function backoff(attempts: number, max: number): number {
   return Math.min(max, FIRST_BACKOFF_MS * 2 ** Math.min(attempts - 1, 20))
 }
 
-/** A moment that was written down while the clock was wrong must not last for years. */
+/** A moment that is further away than any wait was written down while the clock was ahead: it holds no more. */
 export function boundedWait(until: number, now: number): number {
-  return Math.min(until, now + MAX_WAIT_MS)
+  return until - now > MAX_WAIT_MS + CLOCK_STEP_MS ? now : until
 }
 
 /** Those of the last day. */

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { PRIVATE_MODE, PUBLIC_MODE } from '../disk.ts'
 import { type Identity, parseIdentity } from '../identity.ts'
 import type { Storage } from '../storage.ts'
@@ -43,10 +43,14 @@ export class StoredIdentity {
 
   /** What is there, expired or not: better than nothing. Null: nothing. Throws OperationalError for what cannot be used. */
   async load(): Promise<LoadedIdentity | null> {
-    const [chainPem, keyPem, nextPem] = await Promise.all(Object.values(this.#paths).map((path) => this.#storage.read(path)))
-    if (chainPem == null || (keyPem == null && nextPem == null)) return null
+    const [chainPem, keyPem, nextPem] = await Promise.all([
+      this.#storage.read(this.#paths.chain),
+      this.#storage.read(this.#paths.key),
+      this.nextKey(),
+    ])
+    if (chainPem === null || (keyPem === null && nextPem === null)) return null
     const issuer = ISSUER.exec(chainPem)?.[1] ?? null
-    if (nextPem == null || !this.#isPair(chainPem, nextPem)) return { identity: this.parse({ chainPem, keyPem: keyPem ?? '' }), issuer }
+    if (nextPem === null || !this.#isPair(chainPem, nextPem)) return { identity: this.parse({ chainPem, keyPem: keyPem ?? '' }), issuer }
     // what cannot be written now is written at the next start
     await this.#finish(nextPem).catch(() => {})
     return { identity: this.parse({ chainPem, keyPem: nextPem }), issuer }
@@ -58,8 +62,15 @@ export class StoredIdentity {
     return parseIdentity({ chainPem, keyPem, source, now: beginningOf(chainPem) })
   }
 
-  nextKey(): Promise<string | null> {
-    return this.#storage.read(this.#paths.next)
+  /** Null: there is none, or none that is good for anything; then another one takes its place. */
+  async nextKey(): Promise<string | null> {
+    try {
+      const keyPem = await this.#storage.read(this.#paths.next)
+      if (keyPem !== null) createPrivateKey(keyPem)
+      return keyPem
+    } catch {
+      return null
+    }
   }
 
   async keepNextKey(keyPem: string): Promise<void> {

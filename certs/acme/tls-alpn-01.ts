@@ -14,8 +14,8 @@ export interface TlsServers {
 export class TlsAlpnSolver implements ChallengeSolver {
   readonly type = 'tls-alpn-01'
   readonly #servers: TlsServers
-  /** By token. */
-  readonly #pending = new Map<string, ChallengeCertificate>()
+  /** By token; null: it is being made. */
+  readonly #pending = new Map<string, ChallengeCertificate | null>()
 
   constructor(servers: TlsServers) {
     this.#servers = servers
@@ -23,11 +23,15 @@ export class TlsAlpnSolver implements ChallengeSolver {
 
   /** All that are pending: for a server that begins now. */
   get certificates(): readonly ChallengeCertificate[] {
-    return [...this.#pending.values()]
+    return [...this.#pending.values()].filter((certificate) => certificate !== null)
   }
 
   async present(challenge: Challenge): Promise<void> {
-    this.#pending.set(challenge.token, await issueChallengeCertificate(challenge, Date.now()))
+    this.#pending.set(challenge.token, null)
+    const certificate = await issueChallengeCertificate(challenge, Date.now())
+    // an order that was called off has taken it away already
+    if (!this.#pending.has(challenge.token)) return
+    this.#pending.set(challenge.token, certificate)
     try {
       await this.#servers.show(this.certificates)
     } catch (error) {

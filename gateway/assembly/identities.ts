@@ -5,6 +5,7 @@ import { FileIdentities, type FileSource } from '../../certs/file-identities.ts'
 import { loadIdentityFiles } from '../../certs/files.ts'
 import type { Identity } from '../../certs/identity.ts'
 import { LocalIdentities } from '../../certs/local-identities.ts'
+import { MAX_LOCAL_NAMES } from '../../certs/local-names.ts'
 import type { CertificateObserver, CertificateState, IdentityProvider } from '../../certs/provider.ts'
 import type { Storage } from '../../certs/storage.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
@@ -53,13 +54,17 @@ export async function readCertificates({ tls }: Config, { inDate }: { inDate: bo
 /** What the local CA is for. */
 export function localSource(config: Config): LocalSource {
   const { name } = config.public
-  const wanted = config.tls.acme.flatMap(({ names }) => names)
+  const ownNames = [...new Set([...LOCAL_NAMES, ...(name === null ? [] : [name])])]
+  const ownAddresses = [...new Set(localAddresses(config))]
+  // those it has room for: it only stands in
+  const room = Math.max(0, MAX_LOCAL_NAMES - ownNames.length - ownAddresses.length)
+  const wanted = config.tls.acme.flatMap(({ names }) => names).slice(0, room)
   const hosts = wanted.filter((each) => parseAddress(each) === null).map((each) => each.replace(/^\*\./, ''))
-  const names = [...new Set([...LOCAL_NAMES, ...(name === null ? [] : [name]), ...hosts])]
+  const names = [...new Set([...ownNames, ...hosts])]
   const wildcards = wanted.filter((each) => each.startsWith('*.')).map((each) => each.slice(2))
   // tokens are labels below it; clients accept no wildcard of a top-level domain
   const tokensBelow = config.access.tokenFile !== null && name?.includes('.') === true ? [name] : []
-  const addresses = [...localAddresses(config), ...wanted.filter((each) => parseAddress(each) !== null)]
+  const addresses = [...ownAddresses, ...wanted.filter((each) => parseAddress(each) !== null)]
   return { names, addresses: [...new Set(addresses)], subdomainsOf: [...new Set([...tokensBelow, ...wildcards])] }
 }
 

@@ -33,8 +33,6 @@ function duration(milliseconds: number): string {
 }
 
 function reasonText(error: unknown): string {
-  // a host with several addresses fails once for each, and the whole has no message
-  if (error instanceof AggregateError) return error.errors.map(reasonOf).join(', ')
   const reason = reasonOf(error)
   if (error instanceof HandshakeError) return `${reason}${ALERT_ADVICE[error.alert] ?? ''}`
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''

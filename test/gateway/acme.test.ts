@@ -71,3 +71,21 @@ test('the local CA stands in until the first certificate comes, which is there a
   await assert.rejects(next.rollOver('localhost'), /^OperationalError: Cannot change the key of an ACME account/)
   assert.equal(server.accounts.size, 1)
 })
+
+test('the local CA stands in for as many names as it has room for', async (t) => {
+  const directory = temporaryDirectory(t)
+  const names = Array.from({ length: 100 }, (_, i) => `n${i}.example.net`)
+  const source = await sourceOf(directory, `    - { directory: "https://localhost:1/directory", names: [${names.join(', ')}] }\n`)
+  const dependencies: IdentityDependencies = {
+    stateDir: directory,
+    storage: new DirectoryStorage(directory),
+    solverOf: async () => new TestSolver('tls-alpn-01'),
+    log: pino({ level: 'silent' }),
+    observer: { changed: () => {}, failed: () => {} },
+  }
+  const assembly = await IdentityAssembly.open(source, dependencies, IdentityAssembly.none())
+  t.after(() => assembly.stop())
+  const [standIn] = assembly.identities
+  assert.equal((standIn?.names.length ?? 0) + (standIn?.addresses.length ?? 0), 100)
+  assert.ok(standIn?.names.includes('n0.example.net'))
+})

@@ -54,3 +54,12 @@ test('tls-alpn-01 tells all workers of all that is pending, and of what is left'
   ])
   await assert.rejects(tlsAlpn.present(challengeFor('192.0.2', 'ip')), { code: 'ATLAS_CERTIFICATE', message: /received 192\.0\.2$/ })
 })
+
+test('tls-alpn-01 shows nothing that was taken away while its certificate was made', async () => {
+  const { tlsAlpn } = solversOf({ apply: async () => assert.fail('it is shown'), tell: async () => {} })
+  const challenge = challengeFor('a.example.net')
+  const presented = tlsAlpn.present(challenge)
+  await tlsAlpn.remove(challenge)
+  await presented
+  assert.deepEqual(tlsAlpn.certificates, [])
+})

@@ -303,6 +303,20 @@ test('a clock that is behind keeps what there is, and one that jumps is noticed 
   assert.equal(lab.server.count('newOrder'), 2)
 })
 
+test('what failed while the clock was a year ahead does not wait for a year', async (t) => {
+  const lab = await ready(t)
+  lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
+  lab.clock.time += 365 * DAY_MS
+  await lab.clock.next()
+  assert.ok(lab.state.problem !== null)
+  lab.clock.time -= 365 * DAY_MS
+  lab.server.behaviour.intercept = () => null
+  await lab.open()
+  await lab.clock.runUntil(lab.identity.notAfter - DAY_MS)
+  assert.equal(lab.server.count('newOrder'), 3)
+  assert.equal(lab.state.problem, null)
+})
+
 test('a certificate of tomorrow waits on the clock, not on the CA', async (t) => {
   const lab = await AcmeLab.start(t)
   lab.server.behaviour.now = () => Date.now() + 2 * HOUR_MS
@@ -310,6 +324,16 @@ test('a certificate of tomorrow waits on the clock, not on the CA', async (t) =>
   assert.match(await lab.fails(), /the certificate is not valid yet: the clock says 20/)
   await lab.clock.runTill(() => lab.state.identities.length === 1)
   assert.equal(lab.server.count('newOrder'), 1)
+})
+
+test('what is in the way is told at each start', async (t) => {
+  const lab = await AcmeLab.start(t)
+  lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
+  await lab.open()
+  await lab.fails()
+  await lab.open()
+  await lab.clock.runUntil(lab.clock.now() + HOUR_MS)
+  assert.equal(lab.failed.length, 2)
 })
 
 test('renew() that meets a renewal under way does not order again', async (t) => {
@@ -329,7 +353,10 @@ test('stop() ends what waits, takes challenges away and leaves the order for the
     begun.resolve()
     return new Promise(() => {}) // as a record that is never seen
   }
-  const renewing = assert.rejects(identities.renew())
+  const renewing = assert.rejects(
+    identities.renew(),
+    /^OperationalError: Cannot renew certificate: it was called off, .*: dns\.example\.net$/,
+  )
   await begun.promise
   await lab.stop()
   await renewing
@@ -374,6 +401,9 @@ test('what a hostile CA sends fails, and harms nothing', async (t) => {
   const insecure = { newOrder: 'http://localhost/new-order', newNonce: 'http://localhost/nonce', newAccount: 'x', keyChange: 'x' }
   lab.server.behaviour.intercept = ({ resource }) => (resource === 'directory' ? { status: 200, body: insecure } : null)
   await assert.rejects((await lab.open()).renew(), /it is no https:\/\/ URL: http:\/\/localhost\/nonce/)
+  insecure.newNonce = `http://\u001b[31m${'x'.repeat(200_000)}`
+  await assert.rejects((await lab.open()).renew(), /it is no https:\/\/ URL: http:\/\/ \[31mx+…: dns/)
+  assert.ok((lab.state.problem?.message.length ?? 0) < 1200)
 })
 
 function authorizationOf(value: string, token: string): { status: number; body: unknown } {
