@@ -5,6 +5,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { refuseSharedResponders } from './acme-check.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
 import { type ClientCas, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
@@ -39,6 +40,7 @@ export interface Prepared {
  */
 export async function prepare(config: Config, { isStart }: { isStart: boolean }): Promise<Prepared> {
   const upstreams = selectUpstreams(config)
+  refuseSharedResponders(config)
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const identities = await identitySource(config, { inDate: !isStart })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { reasonOf } from '../../../dns/operational-error.ts'
 import { readable } from '../../../dns/text-escape.ts'
+import { MISSING, NOT_EXECUTABLE } from './hook-program.ts'
 import { type ChallengeRecord, ownerText } from './record.ts'
 import type { RecordWriter } from './record-solver.ts'
 
@@ -122,8 +123,8 @@ function kill({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such program, or no interpreter for it',
-  EACCES: 'it may not be executed',
+  ENOENT: `${MISSING}, or no interpreter for it`,
+  EACCES: NOT_EXECUTABLE,
   ENOEXEC: 'it is no program: a script begins with "#!" and its interpreter',
 }
 

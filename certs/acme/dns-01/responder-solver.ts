@@ -27,9 +27,14 @@ export async function openResponderSolver(
   { listen, zone }: ResponderConfig,
   { server, nameServer }: { server: ZoneServer; nameServer: string },
 ): Promise<ChallengeSolver> {
+  refuseLongZone(zone)
+  return new ResponderSolver(zone, await server.open({ zone, nameServer }, listen))
+}
+
+/** Throws OperationalError. */
+export function refuseLongZone(zone: string): void {
   if (zone.length > MAX_ZONE_LENGTH)
     throw new OperationalError('ATLAS_CERTIFICATE', `Cannot answer for a zone: expected at most ${MAX_ZONE_LENGTH} characters: ${zone}`)
-  return new ResponderSolver(zone, await server.open({ zone, nameServer }, listen))
 }
 
 class ResponderSolver implements ChallengeSolver {
