@@ -5,7 +5,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
-import { refuseSharedResponders } from './acme-check.ts'
+import { acmeFlaws, refuseSharedResponders } from './acme-check.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
 import { type ClientCas, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
@@ -44,10 +44,14 @@ export async function prepare(config: Config, { isStart }: { isStart: boolean })
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const identities = await identitySource(config, { inDate: !isStart })
+  const flaws = config.tls.acme.flatMap((entry) => acmeFlaws(entry, config))
+  // at a start they keep nobody from the certificates that are stored, which may be good for months
+  if (!isStart) for (const flaw of flaws) throw flaw
   const warnings = [
     ...upstreams.warnings,
     ...listenWarnings(config),
     ...certificateWarnings(config, identities.files),
+    ...flaws.map(({ message }) => message),
     ...(token?.warning == null ? [] : [token.warning]),
   ]
   // in place of certificates that have still to come it may not be needed: then nothing is made

@@ -82,6 +82,14 @@ describe('check, of what tls.acme names', () => {
     assert.equal(await flaw(dns01('update: 192.0.2.53')), null)
   })
 
+  test('is done by a reload as well, while a start only warns: what is stored may be good for months', async (t) => {
+    const { load } = checking(t)
+    const config = load(dns01('update: 192.0.2.53, tsig: { name: atlas, secretFile: tsig.secret }'))
+    await assert.rejects(prepare(config, { isStart: false }), { message: /^Cannot use the TSIG secret of / })
+    const { warnings } = await prepare(config, { isStart: true })
+    assert.match(warnings.join('\n'), /^Cannot use the TSIG secret of .*tsig\.secret/m)
+  })
+
   test('looks for the hook as it would be started', async (t) => {
     const { directory, file, flaw } = checking(t)
     const { PATH } = process.env
