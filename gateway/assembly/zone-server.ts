@@ -79,6 +79,8 @@ export class DnsZoneServer implements ZoneServer {
     } catch (error) {
       this.#wanted.delete(zone)
       zone.close()
+      // TCP may be bound where UDP could not be
+      await this.#bind().catch(() => {})
       throw error
     }
     return {
