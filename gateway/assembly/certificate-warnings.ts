@@ -9,9 +9,10 @@ const DAY_MS = 86_400_000
 const RENEWED_BEFORE_DAYS = 14
 const RENEWED_BEFORE_SHARE = 1 / 3
 
-/** What the operator should know about certificates of files that can be used. */
+/** What the operator should know about certificates: of those of files, all of which can be used, and of names that are missing. */
 export function certificateWarnings(config: Config, files: readonly FileSource[], now = Date.now()): readonly string[] {
-  if (files.length === 0) return []
+  // the local CA alone has all names
+  if (files.length + config.tls.acme.length === 0) return []
   return [...files.flatMap((each) => warningsOf(each, now)), ...quicWarnings(config, files), ...publicNameWarnings(config, files)]
 }
 
@@ -35,7 +36,7 @@ function quicWarnings(config: Config, files: readonly FileSource[]): readonly st
   const missing = [...new Set(others.flat())].filter((name) => first !== undefined && !covers(first, name))
   if (missing.length === 0) return []
   return [
-    `tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for ${missing.join(', ')}`,
+    `tls: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for ${missing.join(', ')}`,
   ]
 }
 

@@ -90,6 +90,18 @@ describe('check, of what tls.acme names', () => {
     assert.match(warnings.join('\n'), /^Cannot use the TSIG secret of .*tsig\.secret/m)
   })
 
+  test('warns of names that QUIC, or no certificate, has', async (t) => {
+    const { file, load } = checking(t)
+    const rest = 'public: { name: dns.example }\n'
+    const publicName = 'public.name: no certificate is for dns.example, so clients that use this name will refuse the gateway'
+    assert.deepEqual(await checkGateway(load('challenge: tls-alpn-01', rest)), [publicName])
+    const two = file('two.yaml', `${rest}tls:\n  acme: [{ names: [a.example] }, { names: [dns.example] }]\n`)
+    const { config } = loadConfig({ file: two, env: {}, cwd: '/' })
+    assert.deepEqual(await checkGateway(config), [
+      'tls: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for dns.example',
+    ])
+  })
+
   test('looks for the hook as it would be started', async (t) => {
     const { directory, file, flaw } = checking(t)
     const { PATH } = process.env
