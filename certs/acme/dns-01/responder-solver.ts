@@ -25,7 +25,7 @@ export interface ServedZone extends Omit<ZoneRecords, 'close'> {
 /** The gateway answers for a zone itself, to which the name that the CA asks for is an alias. Throws OperationalError. */
 export async function openResponderSolver(
   { listen, zone }: ResponderConfig,
-  { server, nameServer }: { server: ZoneServer; nameServer: string },
+  { server, nameServer }: { server: ZoneServer; nameServer: () => string },
 ): Promise<ChallengeSolver> {
   refuseLongZone(zone)
   return new ResponderSolver(zone, await server.open({ zone, nameServer }, listen))

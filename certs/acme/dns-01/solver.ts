@@ -21,8 +21,8 @@ export interface DnsSolverDependencies {
   /** Those of the machine; none is the gateway itself, which may not serve yet (conformance ACME-16). */
   readonly resolvers: () => readonly Endpoint[]
   readonly zoneServer: ZoneServer
-  /** The name of this machine in a delegation. */
-  readonly nameServer: string
+  /** The present name of this machine in a delegation. */
+  readonly nameServer: () => string
   readonly clock: Clock
   /** Resolves after `ms`; rejects when the signal aborts. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>

@@ -29,8 +29,9 @@ async function responder(t: TestContext) {
   }
   let now = 1_000_000
   const zoneServer = new DnsZoneServer({ clock: () => now, meter: () => meter, log: createLog('fatal') })
+  const host = { name: 'dns.example.net' }
   const open = (rest: { zone?: string; listen?: typeof LISTEN } = {}) =>
-    createDnsSolver({ kind: 'responder', zone: ZONE, listen: LISTEN, ...rest }, dependencies({ zoneServer, nameServer: 'dns.example.net' }))
+    createDnsSolver({ kind: 'responder', zone: ZONE, listen: LISTEN, ...rest }, dependencies({ zoneServer, nameServer: () => host.name }))
   const solver = await open()
   t.after(() => solver.close())
   const [endpoint = { host: '', port: 0 }] = zoneServer.endpoints
@@ -38,7 +39,7 @@ async function responder(t: TestContext) {
   const over = async (transport: 'udp' | 'tcp', message: Uint8Array): Promise<Message> =>
     read(Buffer.from(await dnsClient[transport](zoneServer.endpoints[0] ?? endpoint, message, AbortSignal.timeout(5000))))
   const ask = (name: string, type: number, rest: Partial<QuestionParts> = {}) => over('udp', question({ name, type, flags: 0, ...rest }))
-  return { solver, open, zoneServer, endpoint, over, ask, dropped, advance: (ms: number) => (now += ms) }
+  return { solver, host, open, zoneServer, endpoint, over, ask, dropped, advance: (ms: number) => (now += ms) }
 }
 
 interface Message {
@@ -84,7 +85,7 @@ test('a pending challenge is shown with AA and without RA, at the name that the 
 })
 
 test('the apex has SOA and NS; all names in the zone exist, with nothing but challenges', async (t) => {
-  const { solver, ask } = await responder(t)
+  const { solver, host, ask } = await responder(t)
   await solver.present(CHALLENGE)
   const soa = await ask(ZONE, SOA)
   assert.deepEqual([soa.flags, soa.counts], [AUTHORITATIVE, [1, 1, 0, 0]])
@@ -92,6 +93,8 @@ test('the apex has SOA and NS; all names in the zone exist, with nothing but cha
   const ns = await ask(ZONE, NS)
   assert.deepEqual(ns.counts, [1, 1, 0, 0])
   assert.ok(ns.bytes.subarray(-17).equals(wireName('dns.example.net')))
+  host.name = 'ns.example.org'
+  assert.ok((await ask(ZONE, NS)).bytes.subarray(-16).equals(wireName('ns.example.org')), 'it is called something else by now')
   // RFC 9156: names on the way are asked for by other types; RFC 8020: what is not there yet denies nothing below it
   const empty: readonly (readonly [string, number])[] = [
     ...[A, TXT, DS, CAA].map((type) => [ZONE, type] as const),
