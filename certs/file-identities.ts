@@ -98,7 +98,7 @@ export class FileIdentities implements IdentityProvider {
   async #look(): Promise<void> {
     const look = await lookOf(this.#files)
     const isKnown = look === this.#judged
-    if (isKnown && (this.#problem === null || Date.now() < (this.#problem.retriesAt ?? 0))) return
+    if (isKnown && (this.#problem === null || isAhead(this.#problem))) return
     try {
       this.#use(await loadIdentityFiles(this.#files), look)
     } catch (error) {
@@ -132,6 +132,12 @@ export class FileIdentities implements IdentityProvider {
     this.#last = result.catch(() => {})
     await result
   }
+}
+
+/** Whether it is retried later; a clock that was set back makes nobody wait longer. */
+function isAhead({ retriesAt }: CertificateProblem): boolean {
+  const wait = (retriesAt ?? 0) - Date.now()
+  return wait > 0 && wait <= RETRY_MS
 }
 
 /** What tells whether files are still the same ones with the same content, symbolic links followed to their end. */

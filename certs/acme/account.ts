@@ -145,7 +145,8 @@ export function isUnknownAccount(error: unknown): boolean {
   return error instanceof AcmeError && error.type === 'accountDoesNotExist'
 }
 
-function readExternalKey({ keyFile, origin }: ExternalAccount): string {
+/** RFC 8555 §7.3.4: in base64url. Throws OperationalError that names the file and its origin. */
+export function readExternalKey({ keyFile, origin }: ExternalAccount): string {
   let reason = 'there is no such file'
   try {
     const key = readSmallFile(keyFile)?.trim()

@@ -1,4 +1,4 @@
-import { createHmac, createPrivateKey, type KeyObject, timingSafeEqual, X509Certificate } from 'node:crypto'
+import { createHmac, createPrivateKey, hash, type KeyObject, timingSafeEqual, X509Certificate } from 'node:crypto'
 import { type ContentInfo, id_data, id_encryptedData } from '@peculiar/asn1-cms'
 import {
   AuthenticatedSafe,
@@ -25,8 +25,10 @@ export interface Pkcs12Content {
   readonly keyPem: string
 }
 
-/** No chain comes near it, and each is compared with each. */
+/** No chain comes near it, and each is compared with each, and with each key. */
 const MAX_CERTIFICATES = 50
+/** Containers of Java and NSS may have several. */
+const MAX_KEYS = 50
 
 /**
  * Opens a PKCS #12 container (RFC 7292): its key, and the chain of that, in whatever order it stands there. Null: the password is
@@ -62,8 +64,10 @@ async function fittingPassword(text: string, { mac, macSalt, iterations }: MacDa
   const digest = MAC_DIGESTS.get(algorithm)
   if (digest === undefined) throw new Error(`it is protected by an unknown MAC (${algorithm})`)
   const expected = octetsOf(mac.digest)
+  // RFC 7292 appendix B.4: the key is as long as the hash, not as what stands here
+  const { length } = hash(digest, '', 'buffer')
   for (const password of forms) {
-    const key = await password.pkcs12(FOR_MAC, { digest, salt: octetsOf(macSalt), iterations, length: expected.length })
+    const key = await password.pkcs12(FOR_MAC, { digest, salt: octetsOf(macSalt), iterations, length })
     const own = createHmac(digest, key).update(content).digest()
     if (own.length === expected.length && timingSafeEqual(own, expected)) return password
   }
@@ -85,6 +89,8 @@ interface Found {
 }
 
 async function collect({ bagId, bagValue }: SafeBag, { password, found }: { password: Password; found: Found }): Promise<void> {
+  const isKey = bagId === id_keyBag || bagId === id_pkcs8ShroudedKeyBag
+  if (isKey && found.keys.length === MAX_KEYS) throw new Error(`there are more than ${MAX_KEYS} keys in it`)
   if (bagId === id_keyBag) found.keys.push(keyOf(new Uint8Array(bagValue)))
   if (bagId === id_pkcs8ShroudedKeyBag) {
     const { encryptedData, encryptionAlgorithm } = parse(bagValue, PKCS8ShroudedKeyBag)

@@ -1,3 +1,4 @@
+import { aliasTarget, challengeName } from '../../certs/acme/dns-01/record.ts'
 import { type Endpoint, formatEndpoint, parseAddress } from '../../net/address.ts'
 import type { AcmeConfig, AcmeDnsConfig, Config } from '../config/config.ts'
 import { isOpenToCas } from './listeners.ts'
@@ -29,7 +30,7 @@ function tlsNeed({ listen }: Config): string {
 }
 
 function dnsNeeds(dns: AcmeDnsConfig, hosts: readonly string[]): readonly string[] {
-  const records = hosts.map((host) => `_acme-challenge.${host}`)
+  const records = hosts.map((host) => challengeName({ type: 'dns', value: host }))
   switch (dns.kind) {
     case 'hook':
       return [`that ${dns.command[0]} can make TXT records at ${records.join(', ')}`]
@@ -38,7 +39,7 @@ function dnsNeeds(dns: AcmeDnsConfig, hosts: readonly string[]): readonly string
     case 'responder':
       return [
         `NS records of ${dns.zone} that lead to this gateway, UDP and TCP port 53 open to everybody, leading to ${addresses(dns.listen)}`,
-        ...records.map((record) => `a CNAME record of ${record} that leads to a name below ${dns.zone} (docs/certificates.md)`),
+        ...hosts.map((host, i) => `a CNAME record of ${records[i]} that leads to ${aliasTarget(host, dns.zone)}`),
       ]
   }
 }

@@ -8,6 +8,7 @@ import { LOCAL_CA } from '../../certs/local-identities.ts'
 import { loadRoots } from '../../certs/roots.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import type { CertificateConfig, Config } from '../config/config.ts'
+import { acmeFlaws } from './acme-check.ts'
 import { acmeNeeds } from './acme-needs.ts'
 import { localSource } from './identities.ts'
 
@@ -44,7 +45,7 @@ export function rootsOf(file: string | null): readonly X509Certificate[] {
   return [...own.map((pem) => new X509Certificate(pem)), ...usualRoots()]
 }
 
-/** Looks at the certificates as clients will: reads their files and nothing else, opens no socket. */
+/** Looks at the certificates as clients will: reads their files, and those that `tls.acme` names; opens no socket. */
 export async function checkCertificates(config: Config, context: CertificateCheckContext): Promise<readonly CertificateReport[]> {
   const { doh, dot, doq } = config.listen
   if (doh.length + dot.length + doq.length === 0) return []
@@ -55,7 +56,7 @@ export async function checkCertificates(config: Config, context: CertificateChec
     names: entry.names,
     present: null,
     needs: acmeNeeds(entry, config),
-    problems: [],
+    problems: acmeFlaws(entry, config).map(({ message }) => message),
   }))
   const reports = files.length + ordered.length === 0 ? [localReport(config)] : [...files, ...ordered]
   return withPublicName(reports, config)

@@ -12,6 +12,7 @@ const RENEWED_BEFORE_SHARE = 1 / 3
 
 /** What the operator should know about certificates, of files that can be used and of CAs. */
 export function certificateWarnings(config: Config, files: readonly FileSource[], now = Date.now()): readonly string[] {
+  // the local CA alone has all names
   if (files.length + config.tls.acme.length === 0) return []
   return [
     ...files.flatMap((each) => warningsOf(each, now)),
@@ -41,7 +42,7 @@ function quicWarnings(config: Config, files: readonly FileSource[]): readonly st
   const missing = [...new Set(others.flat())].filter((name) => first !== undefined && !covers(first, name))
   if (missing.length === 0) return []
   return [
-    `tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for ${missing.join(', ')}`,
+    `tls: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for ${missing.join(', ')}`,
   ]
 }
 

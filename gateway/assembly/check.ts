@@ -1,6 +1,7 @@
 import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { acmeFlaws } from './acme-check.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
 import { clientCaWarnings, readClientCas } from './client-cas.ts'
 import { readCertificates } from './identities.ts'
@@ -18,6 +19,7 @@ export async function checkGateway(config: Config): Promise<readonly string[]> {
   const adminToken = adminFile === null ? null : readAdminToken(adminFile)
   if (config.access.tokenFile !== null) readAccessTokens(config.access.tokenFile)
   if (config.tls.ticketKeyFile !== null) readTicketKeys(config.tls.ticketKeyFile)
+  for (const entry of config.tls.acme) for (const flaw of acmeFlaws(entry, config)) throw flaw
   return [
     ...selectUpstreams(config).warnings,
     ...listenWarnings(config),

@@ -32,11 +32,13 @@ export class DnsChallenges {
   open(dns: DnsSolverConfig, names: readonly string[]): Promise<ChallengeSolver> {
     const { config, meter, log } = this.#dependencies
     const server = (): DnsZoneServer => (this.#zoneServer ??= new DnsZoneServer({ clock: monotonicClock, meter, log }))
+    const own = nameServerOf(names)
     return createDnsSolver(dns, {
       client: dnsClient,
       resolvers: () => resolversOf(config()),
       zoneServer: { open: (terms, listen) => server().open(terms, listen) },
-      nameServer: nameServerOf(config(), names),
+      // by which the world reaches the gateway
+      nameServer: () => config().public.name ?? own,
       clock: monotonicClock,
       pause: async (ms, signal) => void (await sleep(ms, undefined, { signal, ref: false })),
       onLeftBehind: (error) => log.warn({ err: error }, LEFT_BEHIND),
@@ -44,8 +46,8 @@ export class DnsChallenges {
   }
 }
 
-/** By which name the world reaches the gateway: `public.name`, or that of its certificate. */
-function nameServerOf(config: Config, names: readonly string[]): string {
+/** The name of a certificate by which the gateway can be reached. */
+function nameServerOf(names: readonly string[]): string {
   const [first = ''] = names.toSorted((a, b) => Number(a.startsWith('*.')) - Number(b.startsWith('*.')))
-  return config.public.name ?? first.replace(/^\*\./, '')
+  return first.replace(/^\*\./, '')
 }

@@ -153,11 +153,17 @@ export class IdentityAssembly {
     return { path, pem, fingerprint, names: [...names, ...addresses] }
   }
 
-  /** Renews at once the certificate that has this name. Throws OperationalError. */
+  /** Renews at once all certificates that have this name, as RSA beside ECDSA. Throws OperationalError when one of them cannot be. */
   async renew(name: string): Promise<void> {
-    const provider = this.#providers.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
-    if (provider === undefined) throw new OperationalError('ATLAS_CERTIFICATE', `Cannot renew: there is no certificate for it: ${name}`)
-    await provider.renew(name)
+    const isFor = ({ certificates }: IdentityProvider): boolean => certificates.some(({ names }) => names.includes(name))
+    const own = this.#parts.map(({ provider }) => provider).filter(isFor)
+    // what the local CA stands in for is what is wanted
+    const wanted = own.length > 0 ? own : this.#providers.filter(isFor)
+    if (wanted.length === 0) throw new OperationalError('ATLAS_CERTIFICATE', `Cannot renew: there is no certificate for it: ${name}`)
+    const outcomes = await Promise.allSettled(wanted.map((provider) => provider.renew(name)))
+    // of others that failed too, each certificate tells itself
+    const failed = outcomes.find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected') throw failed.reason
   }
 
   /** Gives the account that orders the certificate of this name another key. Throws OperationalError. */

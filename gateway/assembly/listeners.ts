@@ -100,7 +100,7 @@ function sharesSocket(a: (typeof KINDS)[number], b: (typeof KINDS)[number]): boo
 }
 
 /** Whether both cannot be bound at a time; on QUIC the wildcard of IPv6 takes IPv4 too. */
-function overlaps(a: Endpoint, b: Endpoint, onQuic: boolean): boolean {
+export function overlaps(a: Endpoint, b: Endpoint, onQuic = false): boolean {
   if (a.port === 0 || a.port !== b.port) return false
   if (isIPv6(a.host) !== isIPv6(b.host)) return onQuic && [a, b].some(({ host }) => isIPv6(host) && isWildcard(host))
   return isWildcard(a.host) || isWildcard(b.host) || isSame(a, b)

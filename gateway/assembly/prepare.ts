@@ -5,6 +5,7 @@ import { readAdminToken } from '../admin/token.ts'
 import type { Config } from '../config/config.ts'
 import { formOf } from '../config/form.ts'
 import { readAccessTokens } from './access-tokens.ts'
+import { acmeFlaws, refuseSharedResponders } from './acme-check.ts'
 import { certificateWarnings } from './certificate-warnings.ts'
 import { type ClientCas, clientCaWarnings, readClientCas } from './client-cas.ts'
 import { createCookieSecret, readCookieSecrets } from './cookie-secrets.ts'
@@ -39,15 +40,20 @@ export interface Prepared {
  */
 export async function prepare(config: Config, { isStart }: { isStart: boolean }): Promise<Prepared> {
   const upstreams = selectUpstreams(config)
+  refuseSharedResponders(config)
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const identities = await identitySource(config, { inDate: !isStart })
   const clientCas = readClientCas(config)
+  const flaws = config.tls.acme.flatMap((entry) => acmeFlaws(entry, config))
+  // at a start they keep nobody from the certificates that are stored, which may be good for months
+  if (!isStart) for (const flaw of flaws) throw flaw
   const warnings = [
     ...upstreams.warnings,
     ...listenWarnings(config),
     ...certificateWarnings(config, identities.files),
     ...clientCaWarnings(clientCas),
+    ...flaws.map(({ message }) => message),
     ...(token?.warning == null ? [] : [token.warning]),
   ]
   // in place of certificates that have still to come it may not be needed: then nothing is made

@@ -58,13 +58,15 @@ export class DnsZoneServer implements ZoneServer {
   #last: Promise<unknown> = Promise.resolve()
 
   constructor({ clock, meter, log }: ZoneServerDependencies) {
-    const shared = { clock, wheel: new Wheel(clock), flusher: new Flusher(), acceptor: this.#pipeline(clock, meter) }
+    const [udp, tcp] = [meter(TRANSPORTS.udp), meter(TRANSPORTS.tcp)]
+    const meterOf = (traits: TransportTraits): TransportMeter => (traits === TRANSPORTS.udp ? udp : tcp)
+    const shared = { clock, wheel: new Wheel(clock), flusher: new Flusher(), acceptor: this.#pipeline(clock, meterOf) }
     const connections = new ConcurrencyLimit({ shared: allocateConcurrency(1), worker: 0, terms: CONNECTIONS })
     const handshakes = new RateLimit(allocateRates())
     const governor = new Governor({ connections, handshakes, terms: { rate: null, exempt: NOBODY }, clock })
     const addresses = (family: 'IPv4' | 'IPv6') => interfaceAddresses(family)
-    this.#udp = new UdpTransport({ ...shared, addresses, observer: addressLog(log), meter: meter(TRANSPORTS.udp) })
-    this.#tcp = createTcpTransport({ ...shared, governor, budget: new OutputBudget(1), meter: meter(TRANSPORTS.tcp) })
+    this.#udp = new UdpTransport({ ...shared, addresses, observer: addressLog(log), meter: udp })
+    this.#tcp = createTcpTransport({ ...shared, governor, budget: new OutputBudget(1), meter: tcp })
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -79,6 +81,8 @@ export class DnsZoneServer implements ZoneServer {
     } catch (error) {
       this.#wanted.delete(zone)
       zone.close()
+      // TCP may be bound where UDP could not be
+      await this.#bind().catch(() => {})
       throw error
     }
     return {
@@ -91,7 +95,7 @@ export class DnsZoneServer implements ZoneServer {
     }
   }
 
-  #pipeline(clock: Clock, meter: (traits: TransportTraits) => TransportMeter): Pipeline {
+  #pipeline(clock: Clock, meterOf: (traits: TransportTraits) => TransportMeter): Pipeline {
     const terms = { queries: { rate: RATE, exempt: NOBODY }, udp: { rate: RATE, slip: SLIP, exempt: NOBODY } }
     const limit = new LimitStage(terms, { queries: new RateLimit(allocateRates()), udp: new RateLimit(allocateRates()) })
     const stages = [
@@ -106,7 +110,7 @@ export class DnsZoneServer implements ZoneServer {
       onQuery: () => {},
       onAnswer: () => {},
       onRefusal: ({ client }: { client: { traits: TransportTraits } }, failure: Parameters<TransportMeter['dropped']>[0]) =>
-        meter(client.traits).dropped(failure),
+        meterOf(client.traits).dropped(failure),
     }
     // nothing waits here
     return new Pipeline(() => stages, { clock, observer, queryTimeoutMs: 0 })

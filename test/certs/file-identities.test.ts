@@ -211,6 +211,19 @@ describe('FileIdentities', () => {
     }
   })
 
+  test('takes what a clock that was ahead had refused, once that is set back', async (t) => {
+    const pair = pairIn(t)
+    const watched = await watch(t, pair)
+    await watched.look()
+    const now = Date.now()
+    t.mock.timers.enable({ apis: ['Date'], now: now + 365 * DAY_MS })
+    pair.write(second)
+    for (let look = 0; look < 2; look++) assert.equal(await watched.look(), prints[0])
+    assert.match(watched.problem?.message ?? '', /it expired on/)
+    t.mock.timers.reset()
+    assert.equal(await watched.look(), prints[1])
+  })
+
   test('has a problem from the start when what there is has expired, and none once it is replaced', async (t) => {
     const pair = pairIn(t)
     pair.write(expired)

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { createHmac, createPrivateKey, X509Certificate } from 'node:crypto'
+import { createHmac, createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { PFX } from '@peculiar/asn1-pfx'
+import { ContentInfo, id_data } from '@peculiar/asn1-cms'
+import { AuthenticatedSafe, id_keyBag, PFX, SafeBag, SafeContents } from '@peculiar/asn1-pfx'
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema'
 import { AlgorithmIdentifier } from '@peculiar/asn1-x509'
 import { loadIdentityFiles, type Pkcs12File } from '../../certs/files.ts'
@@ -70,6 +71,30 @@ test('openPkcs12() bounds the work that a container asks for', async () => {
     container.macData.iterations = iterations
     const message = `its password is hashed ${iterations} times, and no more than 10000000 in all are accepted`
     await assert.rejects(openPkcs12(Buffer.from(AsnConvert.serialize(container)), 'secret'), { message })
+  }
+})
+
+test('openPkcs12() derives no longer key for a MAC than its hash has', async () => {
+  const container = AsnConvert.parse(PKCS12.modern, PFX)
+  container.macData.mac.digest = new OctetString(Buffer.alloc(100_000))
+  // for each part of a key
+  container.macData.iterations = 5000
+  assert.equal(await openPkcs12(Buffer.from(AsnConvert.serialize(container)), 'secret'), null)
+})
+
+test('openPkcs12() bounds the keys, each of which is compared with each certificate', async () => {
+  const container = AsnConvert.parse(PKCS12.bare, PFX)
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const bagValue = Uint8Array.from(privateKey.export({ type: 'pkcs8', format: 'der' })).buffer
+  const inside = (value: object): ArrayBuffer => AsnConvert.serialize(new OctetString(AsnConvert.serialize(value)))
+  for (const [count, message] of [
+    [50, 'there is no certificate in it'],
+    [51, 'there are more than 50 keys in it'],
+  ] as const) {
+    const keys = Array.from({ length: count }, () => new SafeBag({ bagId: id_keyBag, bagValue }))
+    const part = new ContentInfo({ contentType: id_data, content: inside(new SafeContents(keys)) })
+    container.authSafe.content = inside(new AuthenticatedSafe([part]))
+    await assert.rejects(openPkcs12(Buffer.from(AsnConvert.serialize(container)), ''), { message })
   }
 })
 

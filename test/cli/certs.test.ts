@@ -201,13 +201,11 @@ chain          complete: it leads to Test Root
     )
     assert.match(tls, /TCP port 443 of these names open to everybody, leading to 192\.0\.2\.1:443/)
     assert.match(await said('challenge: http-01'), /TCP port 80 of these names open to everybody, leading to 0\.0\.0\.0:80 or \[::\]:80/)
-    assert.match(
-      await said('challenge: dns-01, dns: { hook: [/bin/hook] }'),
-      /that \/bin\/hook can make TXT records at _acme-challenge\.dns/,
-    )
+    assert.match(await said('challenge: dns-01, dns: { hook: [/bin/sh] }'), /that \/bin\/sh can make TXT records at _acme-challenge\.dns/)
     assert.match(await said('challenge: dns-01, dns: { update: 192.0.2.53 }'), /that 192\.0\.2\.53:53 takes updates of TXT records/)
     const responder = await said('challenge: dns-01, dns: { responder: ["192.0.2.1:53"], zone: acme.example.net }')
     assert.match(responder, /NS records of acme\.example\.net that lead to this gateway, .* leading to 192\.0\.2\.1:53/)
+    assert.match(responder, /a CNAME record of _acme-challenge\.dns\.example\.net that leads to dns\.example\.net\.acme\.example\.net $/)
     const { out } = await runCommand(words('tls: { acme: { names: [dns.example.net] } }\n'))
     assert.match(out.replaceAll(/\s+/g, ' '), /passed on to 127\.0\.0\.1:8443 or .* by something in front .*: no listener has that port/)
   })

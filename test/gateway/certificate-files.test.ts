@@ -190,7 +190,7 @@ describe('checkGateway()', () => {
   test('warns of names that QUIC does not have', async (t) => {
     const parts = [{ names: ['a.test'] }, { names: ['a.test', 'b.test'] }, { names: [], addresses: ['192.0.2.1'] }]
     const expected =
-      'tls.certificates: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for b.test, 192.0.2.1'
+      'tls: DNS over QUIC and HTTP/3 present the first certificate, whatever name a client asks for: it is not for b.test, 192.0.2.1'
     assert.deepEqual(await warningsFor(t, parts), [expected])
     const { doh } = testConfig([])
     assert.deepEqual(await warningsFor(t, parts, { ...listen({ doq: [] }), doh: { ...doh, http3: false } }), [])

@@ -117,6 +117,26 @@ describe('the certificates of a gateway', () => {
     assert.equal(now?.renewal?.outcome, 'failed')
   })
 
+  test('for the same name are all renewed, whatever becomes of one of them', async (t) => {
+    const [ecdsa, other] = [writing(t), writing(t)]
+    await Promise.all([ecdsa.write(), other.write()])
+    await using gateway = await runGateway([], { tls: { ...ecdsa.tls, certificates: [ecdsa.files, other.files] } })
+    const fingerprints = async () => {
+      const certificates = await clientOf(gateway).get<readonly CertificateStatus[]>('/v1/certificates')
+      return certificates.map(({ present }) => present[0]?.fingerprint)
+    }
+    const before = await fingerprints()
+    await Promise.all([ecdsa.write(), other.write()])
+    await renew(gateway, 'dns.example.net')
+    const renewed = await fingerprints()
+    assert.ok(renewed.every((each) => !before.includes(each)))
+    writeFileSync(ecdsa.files.key, 'nothing\n')
+    await other.write()
+    await assert.rejects(renew(gateway, 'dns.example.net'), ({ reason }: AdminError) => reason?.includes('it is not PEM') === true)
+    const [kept, last] = await fingerprints()
+    assert.deepEqual([kept === renewed[0], last === renewed[1]], [true, false])
+  })
+
   test('without the name that is asked for are named', async () => {
     await using gateway = await runGateway([])
     const refusal = await renew(gateway, 'x.example').catch((error) => error)

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { reasonOf } from '../../../dns/operational-error.ts'
 import { readable } from '../../../dns/text-escape.ts'
+import { MISSING, NOT_EXECUTABLE } from './hook-program.ts'
 import { type ChallengeRecord, ownerText } from './record.ts'
-import type { RecordWriter } from './record-solver.ts'
+import { NEVER, type RecordWriter } from './record-solver.ts'
 
 /** Of what it writes: the end, which says why it gave up. */
 const KEPT_OUTPUT = 8192
@@ -27,20 +28,29 @@ type Action = 'present' | 'cleanup'
  */
 export class HookWriter implements RecordWriter {
   readonly #config: HookConfig
+  /** One call after the other, as lego's: it may read all values of a name, and write them back. Never rejects. */
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(config: HookConfig) {
     this.#config = config
   }
 
   async write(record: ChallengeRecord, signal: AbortSignal): Promise<void> {
-    await this.#run('present', record, signal)
+    await this.#afterOthers(() => this.#run('present', record, signal))
   }
 
-  async erase(record: ChallengeRecord, signal: AbortSignal): Promise<void> {
-    await this.#run('cleanup', record, signal)
+  async erase(record: ChallengeRecord): Promise<void> {
+    await this.#afterOthers(() => this.#run('cleanup', record, NEVER))
+  }
+
+  #afterOthers(work: () => Promise<void>): Promise<void> {
+    const result = this.#last.then(work)
+    this.#last = result.catch(() => {})
+    return result
   }
 
   async #run(action: Action, record: ChallengeRecord, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
     const { command, timeoutMs } = this.#config
     const [program = '', ...args] = command
     const limit = AbortSignal.timeout(timeoutMs)
@@ -122,8 +132,8 @@ function kill({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such program, or no interpreter for it',
-  EACCES: 'it may not be executed',
+  ENOENT: `${MISSING}, or no interpreter for it`,
+  EACCES: NOT_EXECUTABLE,
   ENOEXEC: 'it is no program: a script begins with "#!" and its interpreter',
 }
 

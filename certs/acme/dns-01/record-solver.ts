@@ -5,12 +5,15 @@ import type { Directory } from './directory.ts'
 import type { Propagation } from './propagation.ts'
 import { type ChallengeRecord, challengeName, challengeOwner, challengeValue, ownerText, unshown } from './record.ts'
 
+/** Of what nobody gives up. */
+export const NEVER: AbortSignal = new AbortController().signal
+
 /** Makes and removes one TXT record on somebody else's server. Rejects with an Error whose message is the bare reason. */
 export interface RecordWriter {
   /** Beside those that are there. */
   write(record: ChallengeRecord, signal: AbortSignal): Promise<void>
-  /** No other than this. */
-  erase(record: ChallengeRecord, signal: AbortSignal): Promise<void>
+  /** No other than this; bounds its time itself. */
+  erase(record: ChallengeRecord): Promise<void>
 }
 
 export interface RecordSolverDependencies {
@@ -21,9 +24,8 @@ export interface RecordSolverDependencies {
   readonly onLeftBehind: (error: OperationalError) => void
 }
 
-/** How long anything may take whose time nobody has set. */
+/** How long it may take whose time nobody has set. */
 const LOOK_UP_MS = 30_000
-const ERASE_MS = 60_000
 
 /** Shows names by records on the servers of their zone. */
 export class RecordSolver implements ChallengeSolver {
@@ -63,7 +65,7 @@ export class RecordSolver implements ChallengeSolver {
     this.#records.delete(value)
     try {
       // also after close(): what was made is not to stay
-      await this.#dependencies.writer.erase(record, AbortSignal.timeout(ERASE_MS))
+      await this.#dependencies.writer.erase(record)
     } catch (error) {
       this.#dependencies.onLeftBehind(
         new OperationalError('ATLAS_CERTIFICATE', `Cannot remove ${ownerText(record)} TXT "${value}": ${reasonOf(error)}`, error),

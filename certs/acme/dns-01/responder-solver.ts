@@ -25,11 +25,16 @@ export interface ServedZone extends Omit<ZoneRecords, 'close'> {
 /** The gateway answers for a zone itself, to which the name that the CA asks for is an alias. Throws OperationalError. */
 export async function openResponderSolver(
   { listen, zone }: ResponderConfig,
-  { server, nameServer }: { server: ZoneServer; nameServer: string },
+  { server, nameServer }: { server: ZoneServer; nameServer: () => string },
 ): Promise<ChallengeSolver> {
+  refuseLongZone(zone)
+  return new ResponderSolver(zone, await server.open({ zone, nameServer }, listen))
+}
+
+/** Throws OperationalError. */
+export function refuseLongZone(zone: string): void {
   if (zone.length > MAX_ZONE_LENGTH)
     throw new OperationalError('ATLAS_CERTIFICATE', `Cannot answer for a zone: expected at most ${MAX_ZONE_LENGTH} characters: ${zone}`)
-  return new ResponderSolver(zone, await server.open({ zone, nameServer }, listen))
 }
 
 class ResponderSolver implements ChallengeSolver {

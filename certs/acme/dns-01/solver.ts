@@ -8,7 +8,6 @@ import { type HookConfig, HookWriter } from './hook.ts'
 import { Propagation, type PropagationConfig } from './propagation.ts'
 import { RecordSolver, type RecordWriter } from './record-solver.ts'
 import { openResponderSolver, type ResponderConfig, type ZoneServer } from './responder-solver.ts'
-import { readTsigKey } from './tsig-key.ts'
 import { type UpdateConfig, UpdateServer, UpdateWriter } from './update.ts'
 
 /** How the TXT record of dns-01 (RFC 8555 §8.4) is made. */
@@ -22,8 +21,8 @@ export interface DnsSolverDependencies {
   /** Those of the machine; none is the gateway itself, which may not serve yet (conformance ACME-16). */
   readonly resolvers: () => readonly Endpoint[]
   readonly zoneServer: ZoneServer
-  /** The name of this machine in a delegation. */
-  readonly nameServer: string
+  /** The present name of this machine in a delegation. */
+  readonly nameServer: () => string
   readonly clock: Clock
   /** Resolves after `ms`; rejects when the signal aborts. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>
@@ -47,9 +46,7 @@ export function createHookSolver(config: HookConfig & PropagationConfig, depende
   return recordSolver(new HookWriter(config), { config, first: [] }, dependencies)
 }
 
-/** Throws OperationalError when the key cannot be read. */
 export function createUpdateSolver(config: UpdateConfig & PropagationConfig, dependencies: DnsSolverDependencies): ChallengeSolver {
-  if (config.tsig !== null) readTsigKey(config.tsig)
   const server = new UpdateServer(config, dependencies.client)
   return recordSolver(new UpdateWriter(config, server), { config, first: [server] }, dependencies)
 }

@@ -8,7 +8,7 @@ import { type Endpoint, formatEndpoint } from '../../../net/address.ts'
 import { askOverTcp, type DnsClient, randomId, type Source } from './client.ts'
 import { Directory } from './directory.ts'
 import { type ChallengeRecord, ownerText, TTL_SECONDS } from './record.ts'
-import type { RecordWriter } from './record-solver.ts'
+import { NEVER, type RecordWriter } from './record-solver.ts'
 import { signMessage, TsigError, verifyAnswer } from './tsig.ts'
 import { readTsigKey, type TsigConfig } from './tsig-key.ts'
 
@@ -73,9 +73,9 @@ export class UpdateWriter implements RecordWriter {
     await this.#update(record, { class: Class.IN, ttl: TTL_SECONDS }, signal)
   }
 
-  async erase(record: ChallengeRecord, signal: AbortSignal): Promise<void> {
+  async erase(record: ChallengeRecord): Promise<void> {
     // RFC 2136 §2.5.4: this record alone, if it is there
-    await this.#update(record, { class: Class.NONE, ttl: 0 }, signal)
+    await this.#update(record, { class: Class.NONE, ttl: 0 }, NEVER)
   }
 
   async #update(record: ChallengeRecord, terms: UpdateTerms, signal: AbortSignal): Promise<void> {

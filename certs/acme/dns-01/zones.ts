@@ -17,8 +17,8 @@ const [SERIAL, REFRESH, RETRY, EXPIRE] = [1, 3600, 600, 604_800]
 /** A zone, and where to find it. */
 export interface ZoneTerms {
   readonly zone: string
-  /** The host of its NS record: the one that the zone above delegates to. */
-  readonly nameServer: string
+  /** The present host of its NS record: the one that the zone above delegates to. */
+  readonly nameServer: () => string
 }
 
 /** The records of one zone that one solver has. */
@@ -30,12 +30,19 @@ export interface ZoneRecords {
 }
 
 interface Zone {
-  readonly soa: Answer
-  readonly ns: Answer
-  readonly empty: Answer
+  readonly terms: ZoneTerms
+  own: OwnRecords
   /** TXT values by name; how many solvers have each. */
   readonly values: Map<string, Map<string, number>>
   users: number
+}
+
+/** What it says of itself, while its server has this name. */
+interface OwnRecords {
+  readonly nameServer: string
+  readonly soa: Answer
+  readonly ns: Answer
+  readonly empty: Answer
 }
 
 /**
@@ -49,7 +56,7 @@ export class ChallengeZones implements Stage {
   /** `nameServer` counts for the first who opens the zone. */
   open(terms: ZoneTerms): ZoneRecords {
     const apex = keyOf(wireOf(terms.zone))
-    const zone = this.#zones.get(apex) ?? zoneOf(terms)
+    const zone = this.#zones.get(apex) ?? { terms, own: ownRecords(terms), values: new Map(), users: 0 }
     zone.users++
     this.#zones.set(apex, zone)
     return {
@@ -70,7 +77,9 @@ export class ChallengeZones implements Stage {
       return Verdict.FAILED
     }
     query.serverFlags = Flag.AA
-    query.answer = (name === apex ? apexAnswer(zone, qtype) : txtAnswer(zone, name, qtype)) ?? zone.empty
+    // a reload may have given it another name
+    if (zone.own.nameServer !== zone.terms.nameServer()) zone.own = ownRecords(zone.terms)
+    query.answer = (name === apex ? apexAnswer(zone.own, qtype) : txtAnswer(zone, name, qtype)) ?? zone.own.empty
     return Verdict.ANSWERED
   }
 
@@ -86,7 +95,7 @@ export class ChallengeZones implements Stage {
 }
 
 /** RFC 8482 §4.1: ANY is answered with one of those that are there. */
-function apexAnswer({ soa, ns }: Zone, type: number): Answer | null {
+function apexAnswer({ soa, ns }: OwnRecords, type: number): Answer | null {
   if (type === Type.NS) return ns
   return type === Type.SOA || type === Type.ANY ? soa : null
 }
@@ -98,13 +107,16 @@ function txtAnswer({ values }: Zone, name: string, type: number): Answer | null 
   return localAnswer({ rcode: Rcode.NOERROR, records, answers: present.length, freshness: 0 })
 }
 
-function zoneOf({ zone, nameServer }: ZoneTerms): Zone {
+function ownRecords(terms: ZoneTerms): OwnRecords {
+  const { zone } = terms
+  const nameServer = terms.nameServer()
   const apex = wireOf(zone)
   const host = wireOf(nameServer)
   const soa = [...host, ...wireOf(`hostmaster.${zone}`), ...[SERIAL, REFRESH, RETRY, EXPIRE, TTL_SECONDS].flatMap(uint32)]
   const own = (type: number, rdata: readonly number[]): Answer =>
     localAnswer({ rcode: Rcode.NOERROR, records: recordOf(OWNER, type, DELEGATION_TTL_SECONDS, rdata), answers: 1, freshness: 0 })
   return {
+    nameServer,
     soa: own(Type.SOA, soa),
     ns: own(Type.NS, [...host]),
     // RFC 2308 §3: the TTL of the SOA record is that of the denial
@@ -114,8 +126,6 @@ function zoneOf({ zone, nameServer }: ZoneTerms): Zone {
       authorities: 1,
       freshness: 0,
     }),
-    values: new Map(),
-    users: 0,
   }
 }
 

@@ -24,7 +24,7 @@ export function dependencies(rest: Partial<DnsSolverDependencies> = {}): DnsSolv
     client: dnsClient,
     resolvers: () => [],
     zoneServer: { open: () => Promise.reject(new Error('no responder here')) },
-    nameServer: 'gateway.test',
+    nameServer: () => 'gateway.test',
     clock: () => now,
     pause: async (ms, signal) => {
       signal.throwIfAborted()

@@ -113,6 +113,21 @@ test('close() ends a hook', async (t) => {
   await outcome
 })
 
+test('a hook is called for one record after the other: it may read all of a name, and write them back', async (t) => {
+  const { solver } = await hook(t, '#!/bin/sh\nmkdir "$(dirname "$0")/lock" || exit 1\nsleep 0.2\nrmdir "$(dirname "$0")/lock"\n')
+  const presented = [solver.present(CHALLENGE), solver.present(CHALLENGE)]
+  for (const { status } of await Promise.allSettled(presented)) assert.equal(status, 'fulfilled')
+})
+
+test('a hook that is late, or fails, keeps the next call from nothing', async (t) => {
+  const { solver } = await hook(t, '#!/bin/sh\ncd "$(dirname "$0")"\n[ -e second ] && exit 0\n: >second\nexit 1\n')
+  const outcomes = await Promise.allSettled([solver.present(CHALLENGE), solver.present(CHALLENGE)])
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['rejected', 'fulfilled'],
+  )
+})
+
 test('a hook that leaves somebody behind with its output is not waited for', async (t) => {
   const { solver, directory } = await hook(t, '#!/bin/sh\nsleep 1000 &\necho $! >"$(dirname "$0")/out"\n')
   await solver.present(CHALLENGE)

@@ -29,15 +29,17 @@ async function responder(t: TestContext) {
   }
   let now = 1_000_000
   const zoneServer = new DnsZoneServer({ clock: () => now, meter: () => meter, log: createLog('fatal') })
+  const host = { name: 'dns.example.net' }
   const open = (rest: { zone?: string; listen?: typeof LISTEN } = {}) =>
-    createDnsSolver({ kind: 'responder', zone: ZONE, listen: LISTEN, ...rest }, dependencies({ zoneServer, nameServer: 'dns.example.net' }))
+    createDnsSolver({ kind: 'responder', zone: ZONE, listen: LISTEN, ...rest }, dependencies({ zoneServer, nameServer: () => host.name }))
   const solver = await open()
   t.after(() => solver.close())
   const [endpoint = { host: '', port: 0 }] = zoneServer.endpoints
+  // where the kernel chooses the port it may choose again
   const over = async (transport: 'udp' | 'tcp', message: Uint8Array): Promise<Message> =>
-    read(Buffer.from(await dnsClient[transport](endpoint, message, AbortSignal.timeout(5000))))
+    read(Buffer.from(await dnsClient[transport](zoneServer.endpoints[0] ?? endpoint, message, AbortSignal.timeout(5000))))
   const ask = (name: string, type: number, rest: Partial<QuestionParts> = {}) => over('udp', question({ name, type, flags: 0, ...rest }))
-  return { solver, open, zoneServer, endpoint, over, ask, dropped, advance: (ms: number) => (now += ms) }
+  return { solver, host, open, zoneServer, endpoint, over, ask, dropped, advance: (ms: number) => (now += ms) }
 }
 
 interface Message {
@@ -83,7 +85,7 @@ test('a pending challenge is shown with AA and without RA, at the name that the 
 })
 
 test('the apex has SOA and NS; all names in the zone exist, with nothing but challenges', async (t) => {
-  const { solver, ask } = await responder(t)
+  const { solver, host, ask } = await responder(t)
   await solver.present(CHALLENGE)
   const soa = await ask(ZONE, SOA)
   assert.deepEqual([soa.flags, soa.counts], [AUTHORITATIVE, [1, 1, 0, 0]])
@@ -91,6 +93,8 @@ test('the apex has SOA and NS; all names in the zone exist, with nothing but cha
   const ns = await ask(ZONE, NS)
   assert.deepEqual(ns.counts, [1, 1, 0, 0])
   assert.ok(ns.bytes.subarray(-17).equals(wireName('dns.example.net')))
+  host.name = 'ns.example.org'
+  assert.ok((await ask(ZONE, NS)).bytes.subarray(-16).equals(wireName('ns.example.org')), 'it is called something else by now')
   // RFC 9156: names on the way are asked for by other types; RFC 8020: what is not there yet denies nothing below it
   const empty: readonly (readonly [string, number])[] = [
     ...[A, TXT, DS, CAA].map((type) => [ZONE, type] as const),
@@ -240,6 +244,10 @@ test('an address that somebody else has is said so, and nothing is left behind',
   t.after(() => socket.close())
   const { port } = socket.address()
   await assert.rejects(open({ zone: 'other.example.org', listen: [{ host: '127.0.0.1', port }] }), { code: 'ATLAS_LISTEN' })
+  // of the two halves TCP could be bound
+  const client = connect(port, '127.0.0.1')
+  t.after(() => client.destroy())
+  await assert.rejects(once(client, 'connect'), { code: 'ECONNREFUSED' })
   assert.equal((await ask('other.example.org', SOA)).rcode, 5)
   assert.equal((await ask(ZONE, SOA)).flags, AUTHORITATIVE)
 })

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { createUpdateSolver } from '../../../../certs/acme/dns-01/solver.ts'
-import type { TsigConfig } from '../../../../certs/acme/dns-01/tsig-key.ts'
+import { readTsigKey, type TsigConfig } from '../../../../certs/acme/dns-01/tsig-key.ts'
 import type { Endpoint } from '../../../../net/address.ts'
 import { wireName } from '../../../harness/messages.ts'
 import { temporaryDirectory } from '../../../harness/temporary.ts'
@@ -160,7 +160,7 @@ function withoutLast(answer: Buffer): Buffer {
   return cut
 }
 
-test('a secret that cannot be used is found out at once, with file and origin', (t) => {
+test('a secret that cannot be used is named with file and origin, and is a failure of the challenge, not of the start', async (t) => {
   const unusable: readonly [string, RegExp][] = [
     ['', /expected the secret alone, in base64$/],
     ['key "acme.key" { secret "AAAA"; };', /expected the secret alone, in base64$/],
@@ -169,14 +169,13 @@ test('a secret that cannot be used is found out at once, with file and origin', 
   ]
   for (const [secret, message] of unusable) {
     const key = tsig(t, { secret })
-    assert.throws(() => createUpdateSolver(config({ host: '127.0.0.1', port: 1 }, { tsig: key }), dependencies()), {
-      code: 'ATLAS_CERTIFICATE',
-      message,
-    })
+    assert.throws(() => readTsigKey(key), { code: 'ATLAS_CERTIFICATE', message })
   }
   const missing = { ...tsig(t), secretFile: '/nonexistent/secret' }
-  assert.throws(() => createUpdateSolver(config({ host: '127.0.0.1', port: 1 }, { tsig: missing }), dependencies()), {
-    message: 'Cannot use the TSIG secret of /nonexistent/secret (atlas.yaml:3:5): there is no such file',
+  const solver = createUpdateSolver(config({ host: '127.0.0.1', port: 1 }, { tsig: missing }), dependencies())
+  await assert.rejects(solver.present(challengeFor('www.example.net')), {
+    code: 'ATLAS_CERTIFICATE',
+    message: /Cannot use the TSIG secret of \/nonexistent\/secret \(atlas\.yaml:3:5\): there is no such file/,
   })
 })
 
