@@ -168,8 +168,9 @@ export class IdentityAssembly {
 
   /** Gives the account that orders the certificate of this name another key. Throws OperationalError. */
   async rollOver(name: string): Promise<void> {
-    const provider = this.#providers.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
-    if (provider instanceof AcmeIdentities) return provider.rollOver()
+    const own = this.#parts.map(({ provider }) => provider).filter((provider) => provider instanceof AcmeIdentities)
+    const provider = own.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
+    if (provider !== undefined) return provider.rollOver()
     throw new OperationalError(
       'ATLAS_CERTIFICATE',
       `Cannot change the key of an ACME account: the certificate comes from elsewhere: ${name}`,
