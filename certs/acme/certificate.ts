@@ -63,7 +63,7 @@ export class AcmeCertificate {
     const noted = this.#record.failure ?? this.#unread
     if (noted === null) return null
     const { message, since, attempts } = noted
-    return { message, since, attempts, retriesAt: Math.max(since, this.dueAt) }
+    return { message, since, attempts, retriesAt: Math.max(this.#dependencies.clock.now(), this.dueAt) }
   }
 
   /** When it is to be got, again or for the first time. Milliseconds since 1970; 0: at once. */

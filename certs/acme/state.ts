@@ -56,6 +56,9 @@ export const NO_RECORD: CertificateRecord = { orders: [], order: null, failure: 
 /** Of certificates; operators have 20, and what was once configured stays for a while. */
 const MAX_RECORDS = 200
 
+/** ECMA-262 §21.4.1.1. */
+const MAX_TIME = 8.64e15
+
 /** `acme/<host>/state.json`. What it holds can be found out again, so a damaged one is an empty one. */
 export class AcmeState {
   readonly #storage: Storage
@@ -120,7 +123,7 @@ function parseAccount(value: unknown): AccountRecord {
 function parseRecord(value: unknown): CertificateRecord {
   const orders = fieldOf(value, 'orders')
   return {
-    orders: Array.isArray(orders) ? orders.filter(Number.isFinite) : [],
+    orders: Array.isArray(orders) ? orders.filter(isNumber) : [],
     order: parseOrder(fieldOf(value, 'order')),
     failure: parseFailure(fieldOf(value, 'failure')),
     suggestion: parseSuggestion(fieldOf(value, 'suggestion')),
@@ -156,5 +159,10 @@ function parseSuggestion(value: unknown): SuggestionRecord | null {
 
 function numberOf(object: unknown, key: string): number | null {
   const value = fieldOf(object, key)
-  return typeof value === 'number' && Number.isFinite(value) ? value : null
+  return isNumber(value) ? value : null
+}
+
+/** One that a Date can be made of. */
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= MAX_TIME
 }

@@ -48,3 +48,14 @@ test('the key of an order that cannot be read does not keep the certificate in u
   await lab.open()
   assert.equal(lab.identity.fingerprint256, fingerprint256)
 })
+
+test('a record with times that are none is one without them', async (t) => {
+  const lab = await AcmeLab.start(t)
+  await lab.open()
+  await lab.settle()
+  const failure = { message: 'it failed', attempts: 1, since: 1e300, retriesAt: 1e300 }
+  const certificates = { [NAME]: { orders: [1e300, null], failure, suggestion: null } }
+  lab.write(`${lab.accountPath}/state.json`, JSON.stringify({ accounts: { x: null }, certificates }))
+  await lab.open()
+  assert.equal(lab.state.problem, null)
+})
