@@ -1,7 +1,6 @@
 import { aliasTarget, challengeName } from '../../certs/acme/dns-01/record.ts'
 import { type Endpoint, formatEndpoint, parseAddress } from '../../net/address.ts'
 import type { AcmeConfig, AcmeDnsConfig, Config } from '../config/config.ts'
-import { isDirect } from './listeners.ts'
 
 /** RFC 8737 §3, RFC 8555 §8.3: the CA asks there, and nowhere else. */
 const TLS_PORT = 443
@@ -22,7 +21,9 @@ export function acmeNeeds(entry: AcmeConfig, config: Config): readonly string[] 
 }
 
 function tlsNeed({ listen }: Config): string {
-  const listeners = [...listen.doh.filter(isDirect), ...listen.dot.filter(isDirect)].map(({ endpoint }) => endpoint)
+  // also behind a balancer that leaves TLS alone; but a CA has no certificate to show
+  const answering = [...listen.doh, ...listen.dot].filter(({ cleartext, clientCa }) => !cleartext && clientCa === null)
+  const listeners = answering.map(({ endpoint }) => endpoint)
   const there = listeners.filter(({ port }) => port === TLS_PORT)
   const open = `TCP port ${TLS_PORT} of these names open to everybody`
   if (there.length > 0) return `${open}, leading to ${addresses(there)}`
