@@ -18,8 +18,8 @@ export function acmeFlaws({ ca, eab, dns, origin }: AcmeConfig, { listen }: Pick
 }
 
 /** Throws OperationalError where the gateway would have to answer DNS for clients and for CAs at the same address. */
-export function refuseSharedResponders({ tls, listen }: Pick<Config, 'tls' | 'listen'>): void {
-  for (const { dns, origin } of tls.acme) if (dns?.kind === 'responder') refuseShared(dns, { origin, listen })
+export function refuseSharedResponders(acme: readonly AcmeConfig[], { listen }: Pick<Config, 'listen'>): void {
+  for (const { dns, origin } of acme) if (dns?.kind === 'responder') refuseShared(dns, { origin, listen })
 }
 
 interface Surroundings {

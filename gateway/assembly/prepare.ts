@@ -40,12 +40,12 @@ export interface Prepared {
  */
 export async function prepare(config: Config, { isStart }: { isStart: boolean }): Promise<Prepared> {
   const upstreams = selectUpstreams(config)
-  refuseSharedResponders(config)
   const tokenFile = config.listen.admin?.tokenFile ?? null
   const token = tokenFile === null ? null : readAdminToken(tokenFile)
   const identities = await identitySource(config, { inDate: !isStart })
   const clientCas = readClientCas(config)
-  const flaws = config.tls.acme.flatMap((entry) => acmeFlaws(entry, config))
+  refuseSharedResponders(identities.acme, config)
+  const flaws = identities.acme.flatMap((entry) => acmeFlaws(entry, config))
   // at a start they keep nobody from the certificates that are stored, which may be good for months
   if (!isStart) for (const flaw of flaws) throw flaw
   const warnings = [

@@ -208,6 +208,13 @@ chain          complete: it leads to Test Root
     assert.match(responder, /a CNAME record of _acme-challenge\.dns\.example\.net that leads to dns\.example\.net\.acme\.example\.net $/)
     const { out } = await runCommand(words('tls: { acme: { names: [dns.example.net] } }\n'))
     assert.match(out.replaceAll(/\s+/g, ' '), /passed on to 127\.0\.0\.1:8443 or .* by something in front .*: no listener has that port/)
+    const listening = async (doh: string) =>
+      (await runCommand(words(`tls: { acme: { names: [dns.example.net] } }\nlisten: { doh: [${doh}], dot: ["192.0.2.1:853"] }\n`))).out
+    const balanced = await listening('{ address: "192.0.2.1:443", proxyProtocol: [192.0.2.0/24] }')
+    assert.match(balanced.replaceAll(/\s+/g, ' '), /TCP port 443 of these names open to everybody, leading to 192\.0\.2\.1:443 $/)
+    // a CA shows no certificate of a client
+    const demanding = await listening('{ address: "192.0.2.1:443", clientCa: clients.pem }')
+    assert.match(demanding.replaceAll(/\s+/g, ' '), /passed on to 192\.0\.2\.1:853 by something in front/)
   })
 
   test('tells who needs no file, or nothing at all', async (t) => {
