@@ -2,8 +2,8 @@ import { reasonOf } from '../dns/operational-error.ts'
 import { type LocalCa, type LocalCaOptions, openLocalCa } from './local-ca.ts'
 import type { CertificateObserver, CertificateProblem, CertificateState, IdentityProvider } from './provider.ts'
 
-/** How often the certificate's age is looked at; it is renewed months before it expires. */
-const CHECK_MS = 12 * 3_600_000
+/** How often the certificate's age is looked at: it is renewed months before it expires, but the clock may be set. */
+const CHECK_MS = 3_600_000
 
 /** The source of its certificate. */
 export const LOCAL_CA = 'local CA'

@@ -112,6 +112,8 @@ export class AcmeCertificate {
   async check(reach: Reach): Promise<void> {
     const { clock } = this.#dependencies
     if (this.#identity === null) return
+    // whoever this one takes over from may have written since; what cannot be read cannot be written either
+    if (!this.#isAhead) await this.#readRecord().catch(() => {})
     const { directory } = this.#options
     const terms = { directory, identity: this.#identity, before: this.#suggestion, now: clock.now(), random: clock.random() }
     const suggestion = await askSuggestion(reach, terms)

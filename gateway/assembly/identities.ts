@@ -19,6 +19,8 @@ const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
 
 export const REISSUED = 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again'
 
+const NO_STAND_IN = 'the local CA cannot stand in for certificates that are missing'
+
 /** Where certificates come from. Two that are equal give the same ones. */
 export interface IdentitySource {
   readonly files: readonly FileSource[]
@@ -120,7 +122,7 @@ export class IdentityAssembly {
       for (const file of source.files) await add(file, async () => new FileIdentities(file, observer))
       for (const acme of source.acme) await add(acme, () => openAcme(acme, { storage, observer, solverOf }))
       const isNeeded = parts.length === 0 || parts.some(isMissing)
-      const local = isNeeded ? await openLocal(source.local, dependencies, before.#local) : null
+      const local = isNeeded ? await openLocal(source.local, dependencies, before.#local).catch(standInFailed(parts, dependencies)) : null
       return new IdentityAssembly(source, { parts, local })
     } catch (error) {
       await Promise.all(parts.filter((part) => !before.#parts.includes(part)).map(({ provider }) => provider.stop()))
@@ -203,6 +205,16 @@ function currentSource({ from, provider }: Part): unknown {
 
 function isMissing({ provider }: Part): boolean {
   return provider.certificates.some(({ identities }) => identities.length === 0)
+}
+
+/** What there is serves without it, where it only stands in for others. */
+function standInFailed(parts: readonly Part[], { log }: IdentityDependencies): (error: unknown) => null {
+  return (error) => {
+    const isServed = parts.some(({ provider }) => provider.certificates.some(({ identities }) => identities.length > 0))
+    if (!isServed || !(error instanceof OperationalError)) throw error
+    log.error({ code: error.code, reason: error.message }, NO_STAND_IN)
+    return null
+  }
 }
 
 async function openLocal(

@@ -72,6 +72,32 @@ test('the local CA stands in until the first certificate comes, which is there a
   assert.equal(server.accounts.size, 1)
 })
 
+test('a local CA that cannot be used does not keep the certificates there are from being served', async (t) => {
+  const server = await AcmeServer.start()
+  t.after(() => server[Symbol.asyncDispose]())
+  const directory = temporaryDirectory(t)
+  const solver = new TestSolver('tls-alpn-01')
+  server.behaviour.look = (token) => solver.shown.get(token)?.keyAuthorization
+  const dependencies: IdentityDependencies = {
+    stateDir: directory,
+    storage: new DirectoryStorage(directory),
+    solverOf: async () => solver,
+    log: pino({ level: 'silent' }),
+    observer: { changed: () => {}, failed: () => {} },
+  }
+  const entry = (name: string): string => `    - { directory: "${server.directory}", ca: ${server.caFile}, names: [${name}] }\n`
+  const first = await IdentityAssembly.open(await sourceOf(directory, entry('a.example.net')), dependencies, IdentityAssembly.none())
+  await first.renew('a.example.net')
+  await first.stop()
+  writeFileSync(join(directory, 'ca.key'), 'garbage')
+  const two = await sourceOf(directory, entry('a.example.net') + entry('b.example.net'))
+  const next = await IdentityAssembly.open(two, dependencies, IdentityAssembly.none())
+  t.after(() => next.stop())
+  assert.deepEqual(served(next), ['a.example.net'])
+  const alone = await sourceOf(directory, entry('b.example.net'))
+  await assert.rejects(IdentityAssembly.open(alone, dependencies, IdentityAssembly.none()), /^OperationalError: Cannot use the local CA/)
+})
+
 test('the local CA stands in for as many names as it has room for', async (t) => {
   const directory = temporaryDirectory(t)
   const names = Array.from({ length: 100 }, (_, i) => `n${i}.example.net`)

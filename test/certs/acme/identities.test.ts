@@ -345,6 +345,16 @@ test('renew() that meets a renewal under way does not order again', async (t) =>
   assert.equal(lab.server.count('newOrder'), 2)
 })
 
+test('what another provider has noted since is not lost when the CA is asked for renewal information', async (t) => {
+  const lab = await ready(t)
+  await lab.open()
+  const order = { url: `${lab.server.origin}/order/7`, names: [NAME] }
+  lab.write(`${lab.accountPath}/state.json`, JSON.stringify({ ...lab.content, certificates: { [NAME]: { ...lab.record, order } } }))
+  await lab.clock.next()
+  assert.notEqual(lab.record.suggestion, null)
+  assert.deepEqual(lab.record.order, order)
+})
+
 test('stop() ends what waits, takes challenges away and leaves the order for the next start', async (t) => {
   const lab = await AcmeLab.start(t)
   const identities = await lab.open()
