@@ -45,10 +45,11 @@ export class CertificateWatch implements CertificateObserver {
   }
 
   failed(certificate: CertificateState): void {
-    const { source, names, problem } = certificate
+    const { source, names, problem, identities } = certificate
     const facts = { source, name: nameOf(certificate), reason: problem?.message ?? null, retriesAt: timeText(problem?.retriesAt) }
-    this.#options.log.error({ ...facts, names }, NOT_RENEWED)
-    this.#options.events.emit('certificate', `${NOT_RENEWED}: ${facts.name}: ${facts.reason}`, facts)
+    const what = identities.length === 0 ? NOT_GOT : NOT_RENEWED
+    this.#options.log.error({ ...facts, names }, what)
+    this.#options.events.emit('certificate', `${what}: ${facts.name}: ${facts.reason}`, facts)
     this.#count(certificate)
   }
 
@@ -119,6 +120,7 @@ export class CertificateWatch implements CertificateObserver {
 }
 
 const RENEWED = 'there is a new certificate'
+const NOT_GOT = 'cannot get a certificate: there is none yet'
 const NOT_RENEWED = 'cannot renew a certificate: the present one stays in use'
 
 /** Clients are refused, or will be soon. A first certificate that is merely on its way alarms nobody. */

@@ -152,7 +152,9 @@ describe('the watch over certificates', () => {
     const [changed, failed] = watched.events
     assert.equal(changed?.message, 'there is a new certificate: dns.example.net')
     assert.equal(changed?.facts.notAfter, '2026-04-01T00:00:00.000Z')
-    assert.match(failed?.message ?? '', /dns\.example\.net: Cannot order: no answer$/)
+    assert.match(failed?.message ?? '', /the present one stays in use: dns\.example\.net: Cannot order: no answer$/)
+    watched.watch.failed(state({ problem: PROBLEM, identities: [] }))
+    assert.match(watched.events[2]?.message ?? '', /^cannot get a certificate: there is none yet: dns\.example\.net: /)
     assert.equal(failed?.facts.retriesAt, '2026-01-01T00:01:00.000Z')
     assert.equal(watched.count('renewals_total'), 1)
     assert.equal(watched.count('renewal_failures_total'), 1)

@@ -5,21 +5,12 @@ import test from 'node:test'
 import { MAX_ORDERS_PER_DAY } from '../../../certs/acme/schedule.ts'
 import { AcmeServer, problem } from '../../harness/acme-server.ts'
 import { temporaryDirectory } from '../../harness/temporary.ts'
-import { AcmeLab, DAY_MS, HOUR_MS, NAME } from './lab.ts'
+import { AcmeLab, DAY_MS, HOUR_MS, NAME, ready } from './lab.ts'
 
 const MINUTE_MS = 60_000
 const CHAIN = `identities/acme/${NAME}/chain.pem`
 const KEY = `identities/acme/${NAME}/key.pem`
 const NEXT = `identities/acme/${NAME}/next.pem`
-
-/** A lab with a certificate. */
-async function ready(t: Parameters<typeof AcmeLab.start>[0], lifetimeMs = 90 * DAY_MS): Promise<AcmeLab> {
-  const lab = await AcmeLab.start(t)
-  lab.server.behaviour.lifetimeMs = lifetimeMs
-  await lab.open()
-  await lab.settle()
-  return lab
-}
 
 test('a certificate renews itself, over and over, and no more often than it has to', async (t) => {
   for (const [lifetimeMs, runMs, orders] of [
@@ -288,42 +279,6 @@ test('a damaged certificate is reported and replaced', async (t) => {
   await lab.settle()
   assert.equal(lab.state.problem, null)
   assert.equal(lab.read(KEY), lab.identity.keyPem)
-})
-
-test('a clock that is behind keeps what there is, and one that jumps is noticed within the hour', async (t) => {
-  const lab = await ready(t)
-  await lab.stop()
-  lab.clock.time -= 20_000 * DAY_MS
-  await lab.open()
-  assert.equal(lab.state.identities.length, 1)
-  await lab.clock.next()
-  assert.equal(lab.server.count('newOrder'), 1)
-  lab.clock.time += 20_000 * DAY_MS + 70 * DAY_MS
-  await lab.clock.next()
-  assert.equal(lab.server.count('newOrder'), 2)
-})
-
-test('what failed while the clock was a year ahead does not wait for a year', async (t) => {
-  const lab = await ready(t)
-  lab.server.behaviour.intercept = ({ resource }) => (resource === 'newOrder' ? { status: 500 } : null)
-  lab.clock.time += 365 * DAY_MS
-  await lab.clock.next()
-  assert.ok(lab.state.problem !== null)
-  lab.clock.time -= 365 * DAY_MS
-  lab.server.behaviour.intercept = () => null
-  await lab.open()
-  await lab.clock.runUntil(lab.identity.notAfter - DAY_MS)
-  assert.equal(lab.server.count('newOrder'), 3)
-  assert.equal(lab.state.problem, null)
-})
-
-test('a certificate of tomorrow waits on the clock, not on the CA', async (t) => {
-  const lab = await AcmeLab.start(t)
-  lab.server.behaviour.now = () => Date.now() + 2 * HOUR_MS
-  await lab.open()
-  assert.match(await lab.fails(), /the certificate is not valid yet: the clock says 20/)
-  await lab.clock.runTill(() => lab.state.identities.length === 1)
-  assert.equal(lab.server.count('newOrder'), 1)
 })
 
 test('what is in the way is told at each start', async (t) => {

@@ -168,3 +168,12 @@ export class AcmeLab {
     return this.server.requests.filter(({ resource }) => resource === 'newOrder').map(({ payload }) => payload as Record<string, unknown>)
   }
 }
+
+/** A lab with a certificate. */
+export async function ready(t: TestContext, lifetimeMs = 90 * DAY_MS): Promise<AcmeLab> {
+  const lab = await AcmeLab.start(t)
+  lab.server.behaviour.lifetimeMs = lifetimeMs
+  await lab.open()
+  await lab.settle()
+  return lab
+}
