@@ -2,7 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
-import { createSecureContext } from 'node:tls'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 import { AcmeError, problemText, problemType } from './problem.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
@@ -61,9 +62,7 @@ export class AcmeHttp {
 
   constructor(options: HttpOptions) {
     this.#options = options
-    // once: putting all roots together takes 25 ms
-    const secureContext = createSecureContext(options.roots === null ? {} : { ca: [...options.roots] })
-    this.#agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, secureContext })
+    this.#agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, secureContext: contextOf(options.roots) })
   }
 
   /** JSON. Throws AcmeError for what the CA says, Error for everything else. */
@@ -161,4 +160,14 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** The one that was made last: putting all roots together takes 25 ms, and entries mostly have the same CA. */
+let made: { readonly roots: HttpOptions['roots']; readonly context: SecureContext } | null = null
+
+function contextOf(roots: HttpOptions['roots']): SecureContext {
+  if (made === null || !isDeepStrictEqual(made.roots, roots)) {
+    made = { roots, context: createSecureContext(roots === null ? {} : { ca: [...roots] }) }
+  }
+  return made.context
 }

@@ -64,5 +64,5 @@ test('certificateWarnings() knows the names of certificates that have still to c
   assert.deepEqual(warnings([ENTRY], {}, named), [])
   const other = { ...ENTRY, names: ['other.example'] }
   assert.match(warnings([other], {}, named).join(), /^public\.name: no certificate is for dns\.example/)
-  assert.match(warnings([ENTRY, other], { doq: [ANYWHERE] }, named).join(), /^tls\.certificates: .* it is not for other\.example$/)
+  assert.match(warnings([ENTRY, other], { doq: [ANYWHERE] }, named).join(), /^tls: .* it is not for other\.example$/)
 })
