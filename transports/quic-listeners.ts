@@ -282,14 +282,11 @@ class BoundAddress implements Listener {
       }
       await this.#leaving.emptied(REPLACE_MS)
       await this.#calm()
-      const T0 = performance.now()
       await this.#listener?.close()
-      const T1 = performance.now()
       this.#listener = null
       if (this.#closed || this.#draining) return
       try {
         await this.bind()
-        console.error('GAP close', (T1 - T0).toFixed(1), 'bind', (performance.now() - T1).toFixed(1))
       } catch (error) {
         if (!isTold) this.#options.onTrouble(error)
         isTold = true
