@@ -8,16 +8,8 @@ export interface PebbleOptions {
   readonly externalAccounts?: Readonly<Record<string, string>>
   /** Of certificates. */
   readonly lifetimeSeconds?: number
-  /** Of 100 nonces; Pebble's own default is 5. */
-  readonly rejectedNonces?: number
-  /** Takes every challenge for met, without looking. */
-  readonly believesAll?: boolean
-  /** Refuses what it will refuse some day. */
-  readonly isStrict?: boolean
   /** Makes the resolver that the CA asks, in front of pebble-challtestsrv; "host:port". */
   readonly resolver?: (challenges: Pebble['dns']) => Promise<string>
-  /** How often of 100 times an authorization from before is good enough. */
-  readonly reusedAuthorizations?: number
 }
 
 export interface Pebble {
@@ -35,7 +27,6 @@ export interface Pebble {
   readonly httpPort: number
   readonly tlsPort: number
   readonly process: Running
-  stop(): Promise<void>
 }
 
 /** The ACME test server of Let's Encrypt and the DNS server that it asks, on free ports of 127.0.0.1: every name leads there. */
@@ -67,11 +58,10 @@ export async function startPebble(holdings: Holdings, options: PebbleOptions = {
   const asked = (await options.resolver?.({ host: '127.0.0.1', port: dnsPort })) ?? dns
   const environment = [
     'PEBBLE_VA_NOSLEEP=1',
-    `PEBBLE_VA_ALWAYS_VALID=${options.believesAll === true ? 1 : 0}`,
-    `PEBBLE_WFE_NONCEREJECT=${options.rejectedNonces ?? 5}`,
-    `PEBBLE_AUTHZREUSE=${options.reusedAuthorizations ?? 0}`,
+    // every challenge is looked for; of nonces it rejects one of twenty, as it does by default
+    'PEBBLE_AUTHZREUSE=0',
   ]
-  const args = ['-config', config, '-dnsserver', asked, ...(options.isStrict === true ? ['-strict'] : [])]
+  const args = ['-config', config, '-dnsserver', asked]
   const server = start(holdings, 'env', [...environment, findTool('pebble') ?? 'pebble', ...args])
   await server.until(/ACME directory available/)
   return {
@@ -83,10 +73,6 @@ export async function startPebble(holdings: Holdings, options: PebbleOptions = {
     httpPort,
     tlsPort,
     process: server,
-    stop: async () => {
-      await server.kill()
-      await resolver.kill()
-    },
   }
 }
 
