@@ -188,7 +188,7 @@ export class Served {
       throw operational(error)
     }
     door.commit()
-    if (this.#identities !== before.identities) void before.identities.stop(this.#identities)
+    if (this.#identities !== before.identities) this.#giveUp(before.identities)
     this.#dependencies.log.level = next.config.log.level
     this.#resolvConf.follow(next.config)
     this.#tickets.follow(next.config.tls.ticketKeyFile)
@@ -260,8 +260,9 @@ export class Served {
     identities: IdentityAssembly
     facts: DataPlaneFacts
   }): Promise<void> {
-    if (this.#identities !== identities) void this.#identities.stop(identities)
+    const refused = this.#identities
     this.#identities = identities
+    if (refused !== identities) this.#giveUp(refused)
     this.#prepared = prepared
     await this.#dependencies.bootstrap.follow(prepared.config)
     this.#plan = plan
@@ -301,6 +302,13 @@ export class Served {
       this.#plan = this.#planOf(this.#prepared, this.#plan)
       this.#dependencies.cache.reconfigure(config, fingerprintOf(this.#plan))
       await this.#tellSettings()
+    })
+  }
+
+  /** What the present ones have not taken over of them ends; nothing waits for that. */
+  #giveUp(identities: IdentityAssembly): void {
+    identities.stop(this.#identities).catch((err: unknown) => {
+      this.#dependencies.log.error({ err }, 'a source of certificates that is not configured any more could not be ended')
     })
   }
 
