@@ -1,6 +1,7 @@
 import type { Identity } from './identity.ts'
 import type { CertificateState } from './provider.ts'
 
+const DAY_MS = 86_400_000
 /** Whoever renews has begun at a third; when this much is left, half of the time for it has gone by in vain. */
 const ENDING_SHARE_LEFT = 1 / 6
 
@@ -18,4 +19,9 @@ export function firstToEnd({ identities }: CertificateState): Identity | null {
 
 export function nameOf({ names, source }: Pick<CertificateState, 'names' | 'source'>): string {
   return names[0] ?? source
+}
+
+/** Whole days; negative once it has expired. Both milliseconds since 1970. */
+export function daysLeft({ notAfter }: Pick<Identity, 'notAfter'>, now: number): number {
+  return Math.floor((notAfter - now) / DAY_MS)
 }

@@ -7,7 +7,7 @@ import { AcmeAccount } from './account.ts'
 import { AcmeCertificate } from './certificate.ts'
 import type { ChallengeSolver } from './challenge.ts'
 import { AcmeHttp } from './http.ts'
-import type { AcmeClock, AcmeOptions } from './options.ts'
+import { type AcmeClock, type AcmeOptions, acmeSource } from './options.ts'
 import { MAX_TEXT, printable } from './problem.ts'
 import { LOOK_MS, PAUSE_MS } from './schedule.ts'
 import { AcmeState } from './state.ts'
@@ -103,7 +103,7 @@ export class AcmeIdentities implements IdentityProvider {
   get #state(): CertificateState {
     const { now } = this.#dependencies.clock
     return {
-      source: `ACME ${this.#host}`,
+      source: acmeSource(this.#options.directory),
       names: this.#options.names,
       identities: this.#certificates.map(({ identity }) => identity).filter((identity) => identity !== null),
       renewsAt: Math.max(now(), Math.min(...this.#certificates.map(({ dueAt }) => dueAt))),

@@ -52,3 +52,8 @@ export const SYSTEM_CLOCK: AcmeClock = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal, ref: false }),
   random: Math.random,
 }
+
+/** Where a certificate comes from, for people. `directory`: URL. */
+export function acmeSource(directory: string): string {
+  return `ACME ${new URL(directory).host}`
+}

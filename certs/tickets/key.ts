@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 /** RFC 5077 §4: 16 octets of a name, which stands in the ticket as it is, then 16 of an HMAC key and 16 of an AES key. */
-export const TICKET_KEY_LENGTH = 48
+const TICKET_KEY_LENGTH = 48
 export const TICKET_KEY_NAME_LENGTH = 16
 
 const TICKET_KEY = /^[0-9a-f]{96}$/i

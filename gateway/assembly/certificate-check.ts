@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto'
+import { acmeSource } from '../../certs/acme/options.ts'
 import { followChain, usualRoots } from '../../certs/chain.ts'
 import { filesNamed, loadIdentityFiles } from '../../certs/files.ts'
 import { covers, type Identity } from '../../certs/identity.ts'
 import { keyKindOf } from '../../certs/key-kind.ts'
-import { endsSoon } from '../../certs/lifetime.ts'
+import { daysLeft, endsSoon } from '../../certs/lifetime.ts'
 import { LOCAL_CA } from '../../certs/local-identities.ts'
 import { loadRoots } from '../../certs/roots.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
@@ -52,7 +53,7 @@ export async function checkCertificates(config: Config, context: CertificateChec
   const { certificates, acme } = config.tls
   const files = await Promise.all(certificates.map((certificate) => fileReport(certificate, context)))
   const ordered = acme.map((entry) => ({
-    source: `ACME ${new URL(entry.directory).host}`,
+    source: acmeSource(entry.directory),
     names: entry.names,
     present: null,
     needs: acmeNeeds(entry, config),
@@ -77,11 +78,10 @@ async function fileReport(certificate: CertificateConfig, context: CertificateCh
 function lookAt(identity: Identity, { roots, now }: CertificateCheckContext) {
   const { notAfter } = identity
   const { chain, problems } = chainText(identity, { roots, now })
-  const daysLeft = Math.floor((notAfter - now) / DAY_MS)
   const present = {
     key: keyKindOf(identity),
     notAfter: new Date(notAfter).toISOString(),
-    daysLeft,
+    daysLeft: daysLeft(identity, now),
     endsSoon: endsSoon(identity, now),
     chain,
   }
@@ -124,5 +124,3 @@ function withPublicName(reports: readonly CertificateReport[], { public: { name 
   const problem = `no certificate has ${name}, which is public.name: clients that are told it are shown this one`
   return [{ ...first, problems: [...first.problems, problem] }, ...others]
 }
-
-const DAY_MS = 86_400_000

@@ -1,6 +1,7 @@
 import type { FileSource } from '../../certs/file-identities.ts'
 import { filesNamed } from '../../certs/files.ts'
 import { covers, type Identity } from '../../certs/identity.ts'
+import { daysLeft } from '../../certs/lifetime.ts'
 import type { Config } from '../config/config.ts'
 import { isOpenToCas } from './listeners.ts'
 import { listensOnQuic } from './quic.ts'
@@ -28,7 +29,7 @@ function warningsOf({ files, identity }: FileSource, now: number): readonly stri
   const named = `${filesNamed(files).cert} (${files.origin})`
   const left = notAfter - now
   if (left >= 0 && left < Math.min(RENEWED_BEFORE_DAYS * DAY_MS, (notAfter - notBefore) * RENEWED_BEFORE_SHARE)) {
-    warnings.push(`${named}: it expires in ${Math.floor(left / DAY_MS)} days and has not been renewed`)
+    warnings.push(`${named}: it expires in ${daysLeft(identity, now)} days and has not been renewed`)
   }
   // CA/Browser Forum Baseline Requirements §6.1.1.1 know RSA and ECDSA only, and so do browsers
   if (keyType !== 'rsa' && keyType !== 'ec') warnings.push(`${named}: its key is ${keyType}, which browsers and most phones cannot verify`)

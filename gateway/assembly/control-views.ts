@@ -1,6 +1,6 @@
 import type { Identity } from '../../certs/identity.ts'
 import { keyKindOf } from '../../certs/key-kind.ts'
-import { endsSoon, nameOf } from '../../certs/lifetime.ts'
+import { daysLeft, endsSoon, nameOf } from '../../certs/lifetime.ts'
 import { LOCAL_CA } from '../../certs/local-identities.ts'
 import type { CertificateState } from '../../certs/provider.ts'
 import { classText, rcodeText, typeText } from '../../dns/text.ts'
@@ -18,8 +18,6 @@ import type { ProbeReport } from '../probe/prober.ts'
 import type { ProbeSeries } from '../telemetry/telemetry.ts'
 import type { LocalCaFacts } from './identities.ts'
 import type { BoundEndpoints } from './transports.ts'
-
-const DAY_MS = 86_400_000
 
 export function cachedNameView(name: string, { answers, failures }: CachedName): CachedNameView {
   return {
@@ -73,7 +71,7 @@ function presentCertificate(identity: Identity, now: number): PresentCertificate
     addresses,
     notBefore: timeText(notBefore),
     notAfter: timeText(notAfter),
-    daysLeft: Math.floor((notAfter - now) / DAY_MS),
+    daysLeft: daysLeft(identity, now),
     endsSoon: endsSoon(identity, now),
     fingerprint: fingerprint256,
   }

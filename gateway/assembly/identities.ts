@@ -17,7 +17,7 @@ import { openAcme, type SolverFactory } from './acme.ts'
 const LOCAL_NAMES = ['localhost']
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1']
 
-export const REISSUED = 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again'
+const REISSUED = 'the names of the gateway have changed, so the local CA was made anew: clients must trust it again'
 
 const NO_STAND_IN = 'the local CA cannot stand in for certificates that are missing'
 
@@ -35,7 +35,7 @@ interface LocalSource {
   readonly subdomainsOf: readonly string[]
 }
 
-export const NO_SOURCE: IdentitySource = { files: [], acme: [], local: null }
+const NO_SOURCE: IdentitySource = { files: [], acme: [], local: null }
 
 /** Reads the files that are configured; writes nothing. Rejects with OperationalError. `inDate`: as readCertificates() has it. */
 export async function identitySource(config: Config, { inDate }: { inDate: boolean }): Promise<IdentitySource> {
@@ -157,7 +157,7 @@ export class IdentityAssembly {
 
   /** Renews at once all certificates that have this name, as RSA beside ECDSA. Throws OperationalError when one of them cannot be. */
   async renew(name: string): Promise<void> {
-    const isFor = ({ certificates }: IdentityProvider): boolean => certificates.some(({ names }) => names.includes(name))
+    const isFor = (provider: IdentityProvider): boolean => hasName(provider, name)
     const own = this.#parts.map(({ provider }) => provider).filter(isFor)
     // what the local CA stands in for is what is wanted
     const wanted = own.length > 0 ? own : this.#providers.filter(isFor)
@@ -171,7 +171,7 @@ export class IdentityAssembly {
   /** Gives the account that orders the certificate of this name another key. Throws OperationalError. */
   async rollOver(name: string): Promise<void> {
     const own = this.#parts.map(({ provider }) => provider).filter((provider) => provider instanceof AcmeIdentities)
-    const provider = own.find(({ certificates }) => certificates.some(({ names }) => names.includes(name)))
+    const provider = own.find((each) => hasName(each, name))
     if (provider !== undefined) return provider.rollOver()
     throw new OperationalError(
       'ATLAS_CERTIFICATE',
@@ -201,6 +201,10 @@ export class IdentityAssembly {
 /** The watch of files may have found others in them. */
 function currentSource({ from, provider }: Part): unknown {
   return provider instanceof FileIdentities ? provider.source : from
+}
+
+function hasName({ certificates }: IdentityProvider, name: string): boolean {
+  return certificates.some(({ names }) => names.includes(name))
 }
 
 function isMissing({ provider }: Part): boolean {

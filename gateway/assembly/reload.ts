@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { acmeSource } from '../../certs/acme/options.ts'
 import { OperationalError } from '../../dns/operational-error.ts'
 import type { Change, ReloadOutcome } from '../admin/control.ts'
 import type { Config } from '../config/config.ts'
@@ -118,10 +119,7 @@ function chains({ identities }: Prepared) {
 }
 
 function fingerprints({ files, local, acme }: IdentitySource): readonly string[] {
-  const others = [
-    ...acme.map(({ directory }) => `ACME ${new URL(directory).host}`),
-    ...(local !== null && acme.length === 0 ? ['local CA'] : []),
-  ]
+  const others = [...acme.map(({ directory }) => acmeSource(directory)), ...(local !== null && acme.length === 0 ? ['local CA'] : [])]
   return [...files.map(({ identity }) => identity.fingerprint256), ...others]
 }
 

@@ -48,7 +48,7 @@ function notes({ name, problem, authority }: CertificateStatus): readonly Line[]
   return [...lines, ...indented(`${name}: ${message} (${counted(attempts, 'attempt', 'attempts')} since ${moment(since)}; ${again})`)]
 }
 
-export function namesText(names: readonly string[]): string {
+function namesText(names: readonly string[]): string {
   const rest = names.length - SHOWN_NAMES
   return `${names.slice(0, SHOWN_NAMES).join(', ')}${rest > 0 ? `, ${rest} more` : ''}`
 }
